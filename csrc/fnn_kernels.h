@@ -1,0 +1,112 @@
+/* The table of micro-kernels: what the compiled modules see of csrc/.
+ *
+ * A "tile" kernel combines a panel of `rows` queries with a panel of `cols` samples. Panels are
+ * packed depth-major: step k of a panel holds its `rows` (or `cols`) values side by side, so the
+ * inner loop reads both with unit stride. A step is one *word* of the element type and covers
+ * `step` consecutive features:
+ *
+ *     family    word     features/step   accumulates (keys: larger is nearer)     lanes
+ *     dot_f32   float    1               + q * s                                  float
+ *     max_f32   float    1               - max(q, s)                              float
+ *     dot_f64   double   1               + q * s                                  double
+ *     max_f64   double   1               - max(q, s)                              double
+ *     dot_u8    2 int16  2               + q0 * s0 + q1 * s1                      int32
+ *     sad_u8    8 uint8  8               - sum |q - s|                            int64
+ *
+ * Absolute differences come out of max: |q - s| = 2 max(q, s) - q - s. That is two instructions a
+ * vector (max, and a subtraction that runs on the multiply pipes as an FMA) where the direct form
+ * takes three; the sums of q and of s are added outside the loop, like the norms of a dot product.
+ *
+ * Shapes: every pointer to a panel is aligned to 64 bytes; rows beyond the data are packed as
+ * zeros and are kept out by an initial value of -infinity (samples) or a threshold of +infinity
+ * (queries). Depth may be any number from 1. Nothing here allocates, raises, or aliases its
+ * inputs with its outputs.
+ */
+#ifndef FNN_KERNELS_H
+#define FNN_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* No ISA has larger tiles: the callers' buffers for one tile have this size. */
+#define FNN_MAX_TILE_ROWS 12
+#define FNN_MAX_TILE_COLS 32
+
+/* Depth of one sum of the two-level summation in fnn_product: short enough that rounding in the
+ * accumulators stays near 1e-7 in float32 (see fastnn/_core/_pairwise.pyx). */
+#define FNN_SUM_DEPTH 32
+
+typedef struct {
+    ptrdiff_t depth;         /* steps */
+    ptrdiff_t first_panel;   /* where to start */
+    ptrdiff_t n_panels;      /* where to stop */
+    const void *queries;     /* [depth][rows] words */
+    const void *samples;     /* [n_panels][depth][cols] words */
+    const void *initial;     /* [n_panels][cols] lanes: the accumulators' start, for all rows */
+    const void *thresholds;  /* [rows] lanes */
+    void *tile;              /* out: [rows][cols] lanes of the tile that was hit */
+    uint32_t *hits;          /* out: [rows] bit masks over the columns */
+} fnn_scan_arguments;
+
+/* Go through the sample panels; stop at the first tile in which a lane exceeds its row's
+ * threshold, fill `tile` and `hits`, and return its number (n_panels when there is none). */
+typedef ptrdiff_t (*fnn_scan)(const fnn_scan_arguments *arguments);
+
+/* tile = the sum over all steps, in two levels: FNN_SUM_DEPTH steps in registers, then added. */
+typedef void (*fnn_product)(ptrdiff_t depth, const void *queries, const void *samples, void *tile);
+
+typedef struct {
+    ptrdiff_t rows, cols; /* queries and samples of one tile */
+    ptrdiff_t step;       /* features covered by a word */
+    ptrdiff_t word_bytes;
+    fnn_scan scan; /* NULL where no caller searches with this family */
+    fnn_product product;
+} fnn_tile;
+
+/* Pack `n_rows` <= `width` rows of `n_features` values, `stride` values apart, into one panel of
+ * `width`; (value - center[feature]) * scale is what is stored, where a center applies. */
+typedef void (*fnn_pack)(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t width,
+                         ptrdiff_t n_features, const double *center, double scale, void *panel);
+
+/* sums[r] = sum over the depth of a packed panel's column r: of squares, values or magnitudes. */
+typedef void (*fnn_panel_sums)(const void *panel, ptrdiff_t width, ptrdiff_t depth, double *sums);
+
+/* distances[i] = exact distance (L1, or squared L2) from `query` to row index[i] of `rows` (to row
+ * i where index is NULL), in difference form with float64 sums in one fixed order (that of NumPy's
+ * sum, no FMA): bit-identical on every ISA. */
+typedef void (*fnn_row_distances)(const void *query, const void *rows, ptrdiff_t stride,
+                                  const int64_t *index, ptrdiff_t n, ptrdiff_t n_features,
+                                  double *distances);
+
+typedef struct {
+    fnn_row_distances f32, f64, u8;
+} fnn_row_family;
+
+typedef struct {
+    const char *name;
+    fnn_tile dot_f32, max_f32, dot_f64, max_f64, dot_u8, sad_u8;
+    fnn_pack pack_f32_as_f32, pack_f64_as_f32, pack_f64_as_f64;
+    fnn_pack pack_u8_as_s16, pack_u8_as_u8;
+    fnn_panel_sums squares_f32, values_f32, magnitudes_f32;
+    fnn_panel_sums squares_f64, values_f64, magnitudes_f64;
+    fnn_row_family square_differences, absolute_differences;
+} fnn_kernels;
+
+/* All tables that this build holds and this CPU can run, best first; returns how many. */
+ptrdiff_t fnn_available(const fnn_kernels **tables, ptrdiff_t capacity);
+
+/* The position of the lowest set bit; bits != 0. */
+static inline int fnn_lowest_bit(uint32_t bits) {
+#if defined(__GNUC__)
+    return __builtin_ctz(bits);
+#else
+    int position = 0;
+    while (!(bits & 1u)) {
+        bits >>= 1;
+        ++position;
+    }
+    return position;
+#endif
+}
+
+#endif

@@ -1,0 +1,329 @@
+/* Every micro-kernel, written once. An isa_*.c file names its instruction set and its tile
+ * geometry, includes this file, and thereby defines the table FNN_TABLE.
+ *
+ * Geometry: a tile is FNN_ROWS queries by two vectors of samples, so that rows * 2 accumulators,
+ * two vectors of samples and one of a query fill the registers (16 on AVX2: 12 + 2 + 1 + one
+ * temporary). The max family needs one more register for its constant: FNN_MAX_ROWS.
+ */
+#include "fnn_kernels.h"
+#include "fnn_simd.h"
+
+/* ---- tiles ------------------------------------------------------------------------------ */
+
+/* One family: how a step changes an accumulator, for a query word already broadcast. */
+#define FNN_STEP_DOT_F32(sum, q, s) f32_multiply_add(q, s, sum)
+#define FNN_STEP_MAX_F32(sum, q, s) f32_minus(sum, f32_max(q, s))
+#define FNN_STEP_DOT_F64(sum, q, s) f64_multiply_add(q, s, sum)
+#define FNN_STEP_MAX_F64(sum, q, s) f64_minus(sum, f64_max(q, s))
+#define FNN_STEP_DOT_U8(sum, q, s) ((sum) + i32_pair_dot(q, s))
+#define FNN_STEP_SAD_U8(sum, q, s) ((sum)-i64_byte_sad(q, s))
+
+/* prefix: the vector operations; lane: the C type of a lane and of a packed word. */
+#define FNN_DEFINE_TILE(name, prefix, vector, lane, ROWS, STEP)                                  \
+    FNN_INLINE void name##_accumulate(vector sums[ROWS][2], ptrdiff_t depth, const lane *q,      \
+                                      const lane *s) {                                           \
+        for (ptrdiff_t k = 0; k < depth; ++k) {                                                  \
+            const vector s0 = prefix##_load(s), s1 = prefix##_load(s + FNN_LANES(vector, lane)); \
+            FNN_UNROLL for (int r = 0; r < (ROWS); ++r) {                                        \
+                const vector word = prefix##_splat(q[r]);                                        \
+                sums[r][0] = STEP(sums[r][0], word, s0);                                         \
+                sums[r][1] = STEP(sums[r][1], word, s1);                                         \
+            }                                                                                    \
+            q += (ROWS);                                                                         \
+            s += 2 * FNN_LANES(vector, lane);                                                    \
+        }                                                                                        \
+    }                                                                                            \
+                                                                                                 \
+    static void name##_product(ptrdiff_t depth, const void *queries, const void *samples,        \
+                               void *tile) {                                                     \
+        const lane *q = queries, *s = samples;                                                   \
+        lane *out = tile;                                                                        \
+        for (ptrdiff_t done = 0; done == 0 || done < depth; done += FNN_SUM_DEPTH) {             \
+            const ptrdiff_t left = depth - done;                                                 \
+            vector sums[ROWS][2];                                                                \
+            FNN_UNROLL for (int r = 0; r < (ROWS); ++r) sums[r][0] = sums[r][1] =                \
+                prefix##_splat(0);                                                               \
+            name##_accumulate(sums, left < FNN_SUM_DEPTH ? left : FNN_SUM_DEPTH, q, s);          \
+            FNN_UNROLL for (int r = 0; r < (ROWS); ++r) {                                        \
+                lane *row = out + 2 * FNN_LANES(vector, lane) * r;                               \
+                if (done > 0) {                                                                  \
+                    sums[r][0] += prefix##_load(row);                                            \
+                    sums[r][1] += prefix##_load(row + FNN_LANES(vector, lane));                  \
+                }                                                                                \
+                prefix##_store(row, sums[r][0]);                                                 \
+                prefix##_store(row + FNN_LANES(vector, lane), sums[r][1]);                       \
+            }                                                                                    \
+            q += FNN_SUM_DEPTH * (ROWS);                                                         \
+            s += FNN_SUM_DEPTH * 2 * FNN_LANES(vector, lane);                                    \
+        }                                                                                        \
+    }
+
+/* The scan keeps the sums in one level: its callers allow for depth * 2^-24 (see _knn.pyx). */
+#define FNN_DEFINE_SCAN(name, prefix, vector, lane, ROWS)                                       \
+    static ptrdiff_t name##_scan(const fnn_scan_arguments *a) {                                 \
+        const ptrdiff_t depth = a->depth, cols = 2 * FNN_LANES(vector, lane);                   \
+        const lane *queries = a->queries, *thresholds = a->thresholds;                          \
+        for (ptrdiff_t panel = a->first_panel; panel < a->n_panels; ++panel) {                  \
+            const lane *initial = (const lane *)a->initial + panel * cols;                      \
+            const vector i0 = prefix##_load(initial),                                           \
+                         i1 = prefix##_load(initial + FNN_LANES(vector, lane));                 \
+            vector sums[ROWS][2];                                                               \
+            FNN_UNROLL for (int r = 0; r < (ROWS); ++r) {                                       \
+                sums[r][0] = i0;                                                                \
+                sums[r][1] = i1;                                                                \
+            }                                                                                   \
+            name##_accumulate(sums, depth, queries,                                             \
+                              (const lane *)a->samples + panel * depth * cols);                 \
+            vector threshold = prefix##_splat(thresholds[0]);                                   \
+            prefix##mask any = prefix##_greater(sums[0][0], threshold);                         \
+            any |= prefix##_greater(sums[0][1], threshold);                                     \
+            FNN_UNROLL for (int r = 1; r < (ROWS); ++r) {                                       \
+                threshold = prefix##_splat(thresholds[r]);                                      \
+                any |= prefix##_greater(sums[r][0], threshold);                                 \
+                any |= prefix##_greater(sums[r][1], threshold);                                 \
+            }                                                                                   \
+            if (prefix##_bits(any) == 0) continue;                                              \
+            FNN_UNROLL for (int r = 0; r < (ROWS); ++r) {                                       \
+                lane *row = (lane *)a->tile + r * cols;                                         \
+                threshold = prefix##_splat(thresholds[r]);                                      \
+                a->hits[r] = prefix##_bits(prefix##_greater(sums[r][0], threshold)) |           \
+                             prefix##_bits(prefix##_greater(sums[r][1], threshold))             \
+                                 << FNN_LANES(vector, lane);                                    \
+                prefix##_store(row, sums[r][0]);                                                \
+                prefix##_store(row + FNN_LANES(vector, lane), sums[r][1]);                      \
+            }                                                                                   \
+            return panel;                                                                       \
+        }                                                                                       \
+        return a->n_panels;                                                                     \
+    }
+
+FNN_DEFINE_TILE(dot_f32, f32, f32v, float, FNN_ROWS, FNN_STEP_DOT_F32)
+FNN_DEFINE_TILE(max_f32, f32, f32v, float, FNN_MAX_ROWS, FNN_STEP_MAX_F32)
+FNN_DEFINE_TILE(dot_f64, f64, f64v, double, FNN_ROWS, FNN_STEP_DOT_F64)
+FNN_DEFINE_TILE(max_f64, f64, f64v, double, FNN_MAX_ROWS, FNN_STEP_MAX_F64)
+FNN_DEFINE_TILE(dot_u8, i32, i32v, int32_t, FNN_ROWS, FNN_STEP_DOT_U8)
+FNN_DEFINE_TILE(sad_u8, i64, i64v, int64_t, FNN_ROWS, FNN_STEP_SAD_U8)
+FNN_DEFINE_SCAN(dot_f32, f32, f32v, float, FNN_ROWS)
+FNN_DEFINE_SCAN(max_f32, f32, f32v, float, FNN_MAX_ROWS)
+FNN_DEFINE_SCAN(dot_u8, i32, i32v, int32_t, FNN_ROWS)
+FNN_DEFINE_SCAN(sad_u8, i64, i64v, int64_t, FNN_ROWS)
+
+/* ---- packing ---------------------------------------------------------------------------- */
+
+/* Features are converted a strip at a time into a buffer that stays in L1, so that the
+ * arithmetic runs along the rows and only plain words are scattered. */
+#define FNN_STRIP 64
+
+#define FNN_DEFINE_PACK(name, source, target)                                                  \
+    static void name(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t width,    \
+                     ptrdiff_t n_features, const double *center, double scale, void *panel) {  \
+        target *out = panel;                                                                   \
+        target strip[FNN_MAX_TILE_COLS][FNN_STRIP];                                            \
+        memset(strip, 0, sizeof strip);                                                        \
+        for (ptrdiff_t start = 0; start < n_features; start += FNN_STRIP) {                    \
+            const ptrdiff_t left = n_features - start, n = left < FNN_STRIP ? left : FNN_STRIP; \
+            for (ptrdiff_t r = 0; r < n_rows; ++r) {                                           \
+                const source *row = (const source *)rows + r * stride + start;                 \
+                for (ptrdiff_t k = 0; k < n; ++k)                                              \
+                    strip[r][k] = (target)(((double)row[k] - center[start + k]) * scale);      \
+            }                                                                                  \
+            for (ptrdiff_t k = 0; k < n; ++k)                                                  \
+                for (ptrdiff_t r = 0; r < width; ++r) *out++ = strip[r][k];                    \
+        }                                                                                      \
+    }
+FNN_DEFINE_PACK(pack_f32_as_f32, float, float)
+FNN_DEFINE_PACK(pack_f64_as_f32, double, float)
+FNN_DEFINE_PACK(pack_f64_as_f64, double, double)
+
+/* Centers and scales are whole numbers here: (value - 128) * 1 or * 2 fits an int16, so products
+ * and their sums are exact. A last odd feature is paired with zero. */
+static void pack_u8_as_s16(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t width,
+                           ptrdiff_t n_features, const double *center, double scale, void *panel) {
+    const int offset = (int)center[0], factor = (int)scale;
+    const ptrdiff_t depth = (n_features + 1) / 2;
+    int16_t *out = panel;
+    memset(out, 0, (size_t)(depth * width) * 2 * sizeof *out);
+    for (ptrdiff_t r = 0; r < n_rows; ++r) {
+        const uint8_t *row = (const uint8_t *)rows + r * stride;
+        for (ptrdiff_t k = 0; k < n_features / 2; ++k) {
+            int16_t pair[2] = {(int16_t)((row[2 * k] - offset) * factor),
+                               (int16_t)((row[2 * k + 1] - offset) * factor)};
+            memcpy(out + 2 * (k * width + r), pair, sizeof pair);
+        }
+        if (n_features % 2)
+            out[2 * ((depth - 1) * width + r)] = (int16_t)((row[n_features - 1] - offset) * factor);
+    }
+}
+
+static void pack_u8_as_u8(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t width,
+                          ptrdiff_t n_features, const double *center, double scale, void *panel) {
+    const ptrdiff_t depth = (n_features + 7) / 8;
+    uint8_t *out = panel;
+    (void)center;
+    (void)scale;
+    memset(out, 0, (size_t)(depth * width) * 8);
+    for (ptrdiff_t r = 0; r < n_rows; ++r) {
+        const uint8_t *row = (const uint8_t *)rows + r * stride;
+        for (ptrdiff_t k = 0; k < n_features / 8; ++k)
+            memcpy(out + 8 * (k * width + r), row + 8 * k, 8);
+        memcpy(out + 8 * (n_features / 8 * width + r), row + n_features / 8 * 8,
+               (size_t)(n_features % 8));
+    }
+}
+
+/* Two-level sums, as in the products, so that the error does not grow with the depth. */
+#define FNN_DEFINE_PANEL_SUMS(name, element, TERM)                                        \
+    static void name(const void *panel, ptrdiff_t width, ptrdiff_t depth, double *sums) { \
+        const element *values = panel;                                                    \
+        double part[FNN_MAX_TILE_COLS];                                                   \
+        for (ptrdiff_t r = 0; r < width; ++r) sums[r] = 0.0;                              \
+        for (ptrdiff_t start = 0; start < depth; start += FNN_SUM_DEPTH) {                \
+            const ptrdiff_t left = depth - start,                                         \
+                            n = left < FNN_SUM_DEPTH ? left : FNN_SUM_DEPTH;              \
+            for (ptrdiff_t r = 0; r < width; ++r) part[r] = 0.0;                          \
+            for (ptrdiff_t k = 0; k < n; ++k, values += width)                            \
+                for (ptrdiff_t r = 0; r < width; ++r) {                                   \
+                    const double v = (double)values[r];                                   \
+                    part[r] += TERM;                                                      \
+                }                                                                         \
+            for (ptrdiff_t r = 0; r < width; ++r) sums[r] += part[r];                     \
+        }                                                                                 \
+    }
+FNN_DEFINE_PANEL_SUMS(squares_f32, float, v *v)
+FNN_DEFINE_PANEL_SUMS(values_f32, float, v)
+FNN_DEFINE_PANEL_SUMS(magnitudes_f32, float, (v < 0 ? -v : v))
+FNN_DEFINE_PANEL_SUMS(squares_f64, double, v *v)
+FNN_DEFINE_PANEL_SUMS(values_f64, double, v)
+FNN_DEFINE_PANEL_SUMS(magnitudes_f64, double, (v < 0 ? -v : v))
+
+/* ---- exact distances, row by row -------------------------------------------------------- */
+
+/* The one order of every float64 sum, NumPy's pairwise summation, so that a distance is the very
+ * number that np.sum gives for the same terms: eight interleaved partial sums over at most
+ * FNN_LEAF terms, longer sums halved at a multiple of eight, no FMA. */
+#define FNN_PARTIAL_SUMS 8
+#define FNN_LEAF 128
+#define FNN_PARTS (FNN_PARTIAL_SUMS / FNN_LANES(f64v, double))
+
+/* Rows come in any order when `index` is given; the next ones are asked for early. */
+#define FNN_PREFETCH_AHEAD 3
+#define FNN_PREFETCH_LINES 8
+
+FNN_INLINE const char *row_at(const void *rows, ptrdiff_t row_bytes, const int64_t *index,
+                              ptrdiff_t i, ptrdiff_t n) {
+    if (index && i + FNN_PREFETCH_AHEAD < n) {
+        const char *next = (const char *)rows + index[i + FNN_PREFETCH_AHEAD] * row_bytes;
+        for (ptrdiff_t line = 0; line < FNN_PREFETCH_LINES && line * 64 < row_bytes; ++line)
+            FNN_PREFETCH(next + line * 64);
+    }
+    return (const char *)rows + (index ? index[i] : i) * row_bytes;
+}
+
+FNN_INLINE f64v widen_f32(const float *values) { return f64_from_f32half(f32half_load(values)); }
+FNN_INLINE f64v widen_f64(const double *values) { return f64_load(values); }
+
+FNN_INLINE f64v square(f64v difference) { return difference * difference; }
+FNN_INLINE f64v magnitude(f64v difference) { return f64_max(difference, -difference); }
+
+FNN_INLINE double sum_of_parts(const f64v parts[FNN_PARTS]) {
+    double r[FNN_PARTIAL_SUMS];
+    FNN_UNROLL for (int p = 0; p < FNN_PARTS; ++p)
+        f64_store(r + p * FNN_LANES(f64v, double), parts[p]);
+    return ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
+}
+
+#define FNN_DEFINE_ROW_DISTANCES(name, element, WIDEN, TERM)                                    \
+    FNN_INLINE f64v name##_terms(const element *x, const element *y, int part) {                \
+        const ptrdiff_t at = part * FNN_LANES(f64v, double);                                    \
+        return TERM(WIDEN(x + at) - WIDEN(y + at));                                             \
+    }                                                                                           \
+    FNN_INLINE double name##_leaf(const element *x, const element *y, ptrdiff_t n) {            \
+        double sum = 0.0, tail[FNN_PARTIAL_SUMS];                                               \
+        const ptrdiff_t whole = n - n % FNN_PARTIAL_SUMS;                                       \
+        if (whole > 0) {                                                                        \
+            f64v parts[FNN_PARTS];                                                              \
+            FNN_UNROLL for (int p = 0; p < FNN_PARTS; ++p) parts[p] = name##_terms(x, y, p);    \
+            for (ptrdiff_t k = FNN_PARTIAL_SUMS; k < whole; k += FNN_PARTIAL_SUMS)              \
+                FNN_UNROLL for (int p = 0; p < FNN_PARTS; ++p)                                  \
+                    parts[p] += name##_terms(x + k, y + k, p);                                  \
+            sum = sum_of_parts(parts);                                                          \
+        }                                                                                       \
+        if (whole < n) {                                                                        \
+            element x_tail[FNN_PARTIAL_SUMS] = {0}, y_tail[FNN_PARTIAL_SUMS] = {0};             \
+            memcpy(x_tail, x + whole, (size_t)(n - whole) * sizeof(element));                   \
+            memcpy(y_tail, y + whole, (size_t)(n - whole) * sizeof(element));                   \
+            FNN_UNROLL for (int p = 0; p < FNN_PARTS; ++p)                                      \
+                f64_store(tail + p * FNN_LANES(f64v, double), name##_terms(x_tail, y_tail, p)); \
+            for (ptrdiff_t i = 0; i < n - whole; ++i) sum += tail[i];                           \
+        }                                                                                       \
+        return sum;                                                                             \
+    }                                                                                           \
+    static double name##_sum(const element *x, const element *y, ptrdiff_t n) {                 \
+        if (n <= FNN_LEAF) return name##_leaf(x, y, n);                                         \
+        const ptrdiff_t half = n / 2 - n / 2 % FNN_PARTIAL_SUMS;                                \
+        return name##_sum(x, y, half) + name##_sum(x + half, y + half, n - half);               \
+    }                                                                                           \
+    static void name(const void *query, const void *rows, ptrdiff_t stride,                     \
+                     const int64_t *index, ptrdiff_t n, ptrdiff_t n_features,                   \
+                     double *distances) {                                                       \
+        for (ptrdiff_t i = 0; i < n; ++i) {                                                     \
+            const char *row = row_at(rows, stride * (ptrdiff_t)sizeof(element), index, i, n);   \
+            distances[i] = name##_sum(query, (const element *)row, n_features);                 \
+        }                                                                                       \
+    }
+FNN_DEFINE_ROW_DISTANCES(square_differences_f32, float, widen_f32, square)
+FNN_DEFINE_ROW_DISTANCES(square_differences_f64, double, widen_f64, square)
+FNN_DEFINE_ROW_DISTANCES(absolute_differences_f32, float, widen_f32, magnitude)
+FNN_DEFINE_ROW_DISTANCES(absolute_differences_f64, double, widen_f64, magnitude)
+
+/* Whole numbers: exact in any order, so the compiler may choose it. 255^2 * 16384 < 2^31. */
+#define FNN_BYTES_PER_SUM 16384
+#define FNN_DEFINE_BYTE_DISTANCES(name, TERM)                                                \
+    static void name(const void *query, const void *rows, ptrdiff_t stride,                  \
+                     const int64_t *index, ptrdiff_t n, ptrdiff_t n_features,                \
+                     double *distances) {                                                    \
+        for (ptrdiff_t i = 0; i < n; ++i) {                                                  \
+            const uint8_t *x = query, *y = (const uint8_t *)row_at(rows, stride, index, i, n); \
+            int64_t total = 0;                                                               \
+            for (ptrdiff_t start = 0; start < n_features; start += FNN_BYTES_PER_SUM) {      \
+                const ptrdiff_t left = n_features - start,                                   \
+                                stop = left < FNN_BYTES_PER_SUM ? left : FNN_BYTES_PER_SUM;  \
+                int32_t sum = 0;                                                             \
+                for (ptrdiff_t k = start; k < start + stop; ++k) {                           \
+                    const int difference = x[k] - y[k];                                      \
+                    sum += TERM;                                                             \
+                }                                                                            \
+                total += sum;                                                                \
+            }                                                                                \
+            distances[i] = (double)total;                                                    \
+        }                                                                                    \
+    }
+FNN_DEFINE_BYTE_DISTANCES(square_differences_u8, difference *difference)
+FNN_DEFINE_BYTE_DISTANCES(absolute_differences_u8, (difference < 0 ? -difference : difference))
+
+/* ---- the table -------------------------------------------------------------------------- */
+
+#define FNN_COLS(vector, lane) (2 * FNN_LANES(vector, lane))
+const fnn_kernels FNN_TABLE = {
+    .name = FNN_NAME,
+    .dot_f32 = {FNN_ROWS, FNN_COLS(f32v, float), 1, 4, dot_f32_scan, dot_f32_product},
+    .max_f32 = {FNN_MAX_ROWS, FNN_COLS(f32v, float), 1, 4, max_f32_scan, max_f32_product},
+    .dot_f64 = {FNN_ROWS, FNN_COLS(f64v, double), 1, 8, NULL, dot_f64_product},
+    .max_f64 = {FNN_MAX_ROWS, FNN_COLS(f64v, double), 1, 8, NULL, max_f64_product},
+    .dot_u8 = {FNN_ROWS, FNN_COLS(i32v, int32_t), 2, 4, dot_u8_scan, dot_u8_product},
+    .sad_u8 = {FNN_ROWS, FNN_COLS(i64v, int64_t), 8, 8, sad_u8_scan, sad_u8_product},
+    .pack_f32_as_f32 = pack_f32_as_f32,
+    .pack_f64_as_f32 = pack_f64_as_f32,
+    .pack_f64_as_f64 = pack_f64_as_f64,
+    .pack_u8_as_s16 = pack_u8_as_s16,
+    .pack_u8_as_u8 = pack_u8_as_u8,
+    .squares_f32 = squares_f32,
+    .values_f32 = values_f32,
+    .magnitudes_f32 = magnitudes_f32,
+    .squares_f64 = squares_f64,
+    .values_f64 = values_f64,
+    .magnitudes_f64 = magnitudes_f64,
+    .square_differences = {square_differences_f32, square_differences_f64, square_differences_u8},
+    .absolute_differences = {absolute_differences_f32, absolute_differences_f64,
+                             absolute_differences_u8},
+};

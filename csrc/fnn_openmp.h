@@ -1,0 +1,13 @@
+/* What the thread policy asks of OpenMP, with answers for builds that have none. */
+#ifndef FNN_OPENMP_H
+#define FNN_OPENMP_H
+
+#if defined(_OPENMP)
+#include <omp.h>
+#define FNN_OPENMP _OPENMP
+#else
+#define FNN_OPENMP 0
+static inline int omp_get_max_threads(void) { return 1; }
+#endif
+
+#endif

@@ -1,0 +1,13 @@
+/* What every CPU of the architecture has: SSE2 on x86-64, NEON on AArch64, plain C elsewhere. */
+#define FNN_ISA_BASELINE
+#define FNN_TABLE fnn_kernels_baseline
+#if defined(__aarch64__)
+#define FNN_NAME "neon"
+#define FNN_ROWS 12
+#define FNN_MAX_ROWS 12
+#else
+#define FNN_NAME "baseline"
+#define FNN_ROWS 6
+#define FNN_MAX_ROWS 6
+#endif
+#include "fnn_kernels.inc.h"

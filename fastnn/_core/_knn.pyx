@@ -1,0 +1,616 @@
+"""k-nearest-neighbor search: exact, fused, blocked.
+
+The way of the data for one slice of queries:
+
+    Y, a chunk of rows at a time  --pack in parallel-->  panels of samples (stay in L3)
+      a block of those panels (stays in L2) x each panel of queries (stays in L1)
+        scan kernel: tile of sums in registers, compared with each query's threshold
+          lanes above it --> the query's candidates (_selection.pxd)
+    at the end: exact distances of the survivors, selection by (distance, index)
+
+Three modes share this frame:
+
+BY_BOUNDS, for floats: the tiles are float32 and only preselect. The key of a pair is
+kappa = (a(q) - d)/2 (see _tiles.pxd; larger is nearer), computed as t - a(s)/2 with an error of at
+most E, so `kappa~ - E` is a lower bound. A query's bound L is the k-th largest lower bound so far:
+k samples have kappa >= L, so one with kappa~ + E < L is not among the k nearest. All others are
+kept, and their distances are evaluated in float64 difference form, which alone decides.
+
+    Let u = 2^-24, gamma_n = n u / (1 - n u), m(x) the norm (L2) or sum of magnitudes (L1) of a
+    packed row, R = m(q) + M, M the largest m(s) of the block. Sums in any order obey
+    |fl(sum) - sum| <= gamma_n sum |terms|, where n counts the operations (Higham, Accuracy and
+    Stability of Numerical Algorithms, 2nd ed., section 3.1). Sources of error in kappa:
+      the product with its start   L2: gamma_{d+2} (m(q) m(s) + m(s)^2 / 2) <= gamma_{d+2} R^2 / 2
+                                   L1: gamma_{d+2} (m(q) + 1.5 m(s))        <= gamma_{d+2} 1.5 R
+      rounding (x - c) * scale     each row moves by at most u' m(x), u' = u (1 + 2^-28), so the
+      to float32                   distance by u' R:  L2: u' R^2,  L1: u' R / 2
+      the float64 evaluation,      relative to d <= R^2 or R: (d + 8) 2^-53, in kappa half of it;
+      its square root              the whole is taken
+      underflow                    below 2^-150 a value, 2^-1074 a float64 square: MAX_SCALE keeps
+                                   all of it under (d + 8) 2^-110
+    E = rate * R^2 (or R) + (d + 8) 2^-110, with 2 % on top for the rounding of E itself and of the
+    norms. Rows with m(x) >= MAX_MAGNITUDE could overflow: the search says so and is repeated
+    BY_ROWS.
+
+BY_TILES, for uint8: integer tiles are exact, so keys decide by themselves.
+
+BY_ROWS, for very few queries (the time is that of reading Y once) and for values no tile can
+hold: float64 distances row by row.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals
+from cython cimport floating
+from cython.parallel cimport prange, threadid
+from libc.float cimport DBL_MAX
+from libc.math cimport INFINITY, nextafterf, sqrt
+from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint32_t
+
+import numpy as np
+
+cimport numpy as cnp
+
+from ._dispatch cimport (
+    FNN_MAX_TILE_COLS,
+    FNN_MAX_TILE_ROWS,
+    active_kernels,
+    fnn_lowest_bit,
+    fnn_scan_arguments,
+)
+from ._selection cimport Candidate, select_first, sort_candidates
+from ._tiles cimport FLOAT32, FLOAT64, UINT8, Expansion, Panels, ValueType, choose_expansion, new_panels
+
+cnp.import_array()
+
+# ---- block sizes -------------------------------------------------------------------------------
+# Chosen by bench/ratios.py on a Zen 3 core (L1d 32 KiB, L2 512 KiB) and flat around these values.
+cdef enum:
+    # A chunk of packed samples, shared by the threads: fits in any last-level cache.
+    CHUNK_BYTES = 4 << 20
+    # A block of panels that one thread goes through for all its queries: under half of L2.
+    BLOCK_BYTES = 192 << 10
+    MAX_BLOCK_ROWS = 2048
+    # Panels of queries that a task takes through a block, so that the block is read from L3 once.
+    GROUP_PANELS = 8
+    # What a slice of queries may take: its panels and its candidates.
+    SLICE_PANEL_BYTES = 8 << 20
+    SLICE_CANDIDATE_BYTES = 16 << 20
+    MAX_SLICE_QUERIES = 4096
+    # Up to here a pass over Y costs less than packing it.
+    MAX_ROW_QUERIES = 4
+    ROWS_PER_STEP = 256
+    ROW_STEP_BYTES = 128 << 10
+    # Multiply-adds below which starting threads costs more than it gains.
+    MIN_PARALLEL_WORK = 1 << 19
+    # Between two looks at signals and the progress bar: well under a second of work.
+    ROW_SLICE_BYTES = 1 << 30
+    # int32 holds 2 q.s - |s|^2 of centered bytes up to this many features.
+    MAX_UINT8_FEATURES = 40000
+
+cdef double MAX_MAGNITUDE = 2.0 ** 60
+cdef double MAX_SCALE = 2.0 ** 440
+cdef int64_t INT64_LOW = -(<int64_t>1 << 61)
+
+
+cdef enum Mode:
+    BY_BOUNDS
+    BY_TILES
+    BY_ROWS
+
+
+ctypedef fused lane_t:
+    float
+    int32_t
+    int64_t
+
+
+cdef double error_rate(bint squared, Py_ssize_t n_features) noexcept nogil:
+    """E / R^2 (L2) or E / R (L1), without the term for underflow: the module's docstring."""
+    cdef double u = 2.0 ** -24, n = n_features + 4
+    cdef double gamma = n * u / (1.0 - n * u)
+    cdef double evaluation = (n_features + 8) * 2.0 ** -53
+    return 1.02 * ((0.5 * gamma if squared else 1.5 * gamma) + 1.01 * u + evaluation)
+
+
+cdef class NeighborSearch:
+    """The search for one slice of queries; `scan` takes Y in pieces, `finish` gives the result."""
+
+    cdef Mode mode
+    cdef Expansion expansion
+    cdef Panels queries, samples
+    cdef const char *X
+    cdef const char *Y
+    cdef Py_ssize_t n_queries, n_samples, n_features, k, capacity, n_splits, block_rows
+    cdef readonly Py_ssize_t chunk_rows
+    cdef int n_threads
+    cdef bint root
+    cdef double rate, underflow, scale
+    cdef object keep_alive
+    # [n_splits][n_queries] each; capacity candidates a slot
+    cdef Candidate *candidates
+    cdef Py_ssize_t *counts
+    cdef double *bounds
+    # For every block of block_rows samples, the largest magnitude in it.
+    cdef double *block_magnitudes
+    # The accumulators' start for each packed sample, in the tile's lane type.
+    cdef char *initial
+    # [n_threads][n_splits * capacity] each
+    cdef Candidate *scratch
+    cdef int64_t *scratch_indices
+    cdef double *scratch_distances
+    cdef readonly int out_of_range
+
+    def __init__(self, X, Y, k, metric, mode, center, scale, n_threads):
+        cdef ValueType value_type = (
+            UINT8 if X.dtype == np.uint8 else FLOAT32 if X.dtype == np.float32 else FLOAT64
+        )
+        self.mode = mode
+        self.expansion = choose_expansion(active_kernels(), value_type, metric != "l1", True)
+        self.root = metric == "l2"
+        self.n_queries, self.n_features = X.shape
+        self.n_samples = Y.shape[0]
+        self.k = k
+        self.n_threads = n_threads
+        self.X = <const char *>cnp.PyArray_DATA(X)
+        self.Y = <const char *>cnp.PyArray_DATA(Y)
+        self.scale = scale
+        self.capacity = candidate_capacity(k, self.n_samples)
+        if mode == BY_ROWS:
+            # Rows reach the caches in order, a part to each thread.
+            self.n_splits = n_threads
+            self.chunk_rows = max(1, ROW_SLICE_BYTES // (self.n_features * X.itemsize))
+            held = None
+        else:
+            held = self.prepare_tiles(center)
+        self.allocate()
+        self.keep_alive = (self.keep_alive, X, Y, held)
+        if mode == BY_BOUNDS:
+            self.rate = error_rate(self.expansion.squared, self.n_features)
+            self.underflow = (self.n_features + 8) * 2.0 ** -110
+            for q in range(self.n_queries):
+                if not self.queries.magnitudes[q] < MAX_MAGNITUDE:
+                    self.out_of_range = 1
+
+    cdef object prepare_tiles(self, object center):
+        cdef Py_ssize_t cols = self.expansion.tile.cols
+        cdef Py_ssize_t row_bytes, n_panels
+        self.queries = new_panels(
+            self.expansion, True, self.n_queries, self.n_features, center, self.scale
+        )
+        self.queries.pack(self.X, self.n_features, self.n_queries, self.n_threads)
+        n_panels = self.queries.n_panels
+        self.n_splits = max(1, min(2 * self.n_threads // n_panels, 2 * self.n_threads))
+        row_bytes = self.queries.depth * self.expansion.tile.word_bytes
+        self.block_rows = max(cols, min(MAX_BLOCK_ROWS, BLOCK_BYTES // row_bytes) // cols * cols)
+        self.chunk_rows = max(1, CHUNK_BYTES // row_bytes // self.block_rows) * self.block_rows
+        capacity = min(self.chunk_rows, self.n_samples)
+        self.samples = new_panels(
+            self.expansion, False, capacity, self.n_features, center, self.scale
+        )
+        initial = np.empty((capacity + cols) * 8, dtype=np.uint8)
+        block_magnitudes = np.zeros(self.n_samples // self.block_rows + 1)
+        self.initial = <char *>cnp.PyArray_DATA(initial)
+        self.block_magnitudes = <double *>cnp.PyArray_DATA(block_magnitudes)
+        return initial, block_magnitudes
+
+    cdef void allocate(self):
+        slots = self.n_splits * self.n_queries
+        candidates = np.empty(slots * self.capacity * sizeof(Candidate), dtype=np.uint8)
+        counts = np.zeros(slots, dtype=np.intp)
+        bounds = np.full(slots, -np.inf)
+        per_thread = self.n_threads * self.n_splits * self.capacity
+        scratch = np.empty(per_thread * sizeof(Candidate), dtype=np.uint8)
+        scratch_indices = np.empty(per_thread, dtype=np.int64)
+        scratch_distances = np.empty(per_thread)
+        self.candidates = <Candidate *>cnp.PyArray_DATA(candidates)
+        self.counts = <Py_ssize_t *>cnp.PyArray_DATA(counts)
+        self.bounds = <double *>cnp.PyArray_DATA(bounds)
+        self.scratch = <Candidate *>cnp.PyArray_DATA(scratch)
+        self.scratch_indices = <int64_t *>cnp.PyArray_DATA(scratch_indices)
+        self.scratch_distances = <double *>cnp.PyArray_DATA(scratch_distances)
+        self.keep_alive = (candidates, counts, bounds, scratch, scratch_indices, scratch_distances)
+
+    # ---- errors and candidates ------------------------------------------------------------
+
+    cdef double error(self, Py_ssize_t query, double magnitude) noexcept nogil:
+        """E for a query and samples of at most this magnitude."""
+        cdef double r = self.queries.magnitudes[query] + magnitude
+        return self.rate * (r * r if self.expansion.squared else r) + self.underflow
+
+    cdef double error_of(self, Py_ssize_t query, int64_t sample) noexcept nogil:
+        return self.error(query, self.block_magnitudes[sample // self.block_rows])
+
+    cdef void push(
+        self, Py_ssize_t slot, Py_ssize_t query, double key, int64_t index, int thread
+    ) noexcept nogil:
+        cdef Candidate *items = self.candidates + slot * self.capacity
+        items[self.counts[slot]].key = key
+        items[self.counts[slot]].index = index
+        self.counts[slot] += 1
+        if self.counts[slot] == self.capacity:
+            self.compact(slot, query, thread)
+
+    cdef void compact(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil:
+        """Raise the bound to the k-th key and drop what can no longer be among the k nearest."""
+        cdef Candidate *items = self.candidates + slot * self.capacity
+        cdef Py_ssize_t n = self.counts[slot], kept = self.k, i
+        select_first(items, n, self.k)
+        if items[self.k - 1].key > self.bounds[slot]:
+            self.bounds[slot] = items[self.k - 1].key
+        if self.mode == BY_BOUNDS:
+            for i in range(self.k, n):
+                if items[i].key + 2.0 * self.error_of(query, items[i].index) >= self.bounds[slot]:
+                    items[kept] = items[i]
+                    kept += 1
+            if kept > self.k + (self.capacity - self.k) // 2:
+                # Bounds cannot tell these apart (near-ties, duplicates): distances must.
+                self.order_exactly(items, kept, query, thread)
+                kept = self.k
+                for i in range(kept):
+                    items[i].key = self.lower_bound(query, items[i])
+        self.counts[slot] = kept
+
+    cdef void order_exactly(
+        self, Candidate *items, Py_ssize_t n, Py_ssize_t query, int thread
+    ) noexcept nogil:
+        """Replace the keys by -distance and move the k nearest to the front."""
+        cdef int64_t *indices = self.scratch_indices + thread * self.n_splits * self.capacity
+        cdef double *distances = self.scratch_distances + thread * self.n_splits * self.capacity
+        cdef Py_ssize_t i
+        for i in range(n):
+            indices[i] = items[i].index
+        self.expansion.exact_distances(
+            self.X + query * self.n_features * self.expansion.value_bytes,
+            self.Y, self.n_features, indices, n, self.n_features, distances,
+        )
+        for i in range(n):
+            items[i].key = -(sqrt(distances[i]) if self.root else distances[i])
+        select_first(items, n, self.k)
+
+    cdef double lower_bound(self, Py_ssize_t query, Candidate item) noexcept nogil:
+        """The key's lower bound for a candidate whose exact distance is known."""
+        cdef double distance = -item.key
+        if self.root:
+            distance = distance * self.scale
+            distance = distance * distance
+        elif self.expansion.squared:
+            distance = distance * self.scale * self.scale
+        else:
+            distance = distance * self.scale
+        return (self.queries.terms[query] - distance) / 2.0 - self.error_of(query, item.index)
+
+    # ---- scanning -------------------------------------------------------------------------
+
+    def scan(self, Py_ssize_t start, Py_ssize_t stop):
+        """Compare all queries with rows start to stop of Y; start is a multiple of chunk_rows."""
+        with nogil:
+            if self.mode == BY_ROWS:
+                self.scan_rows(start, stop)
+            else:
+                self.scan_chunk(start, stop)
+
+    cdef void scan_chunk(self, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+        cdef Py_ssize_t n_blocks = (stop - start + self.block_rows - 1) // self.block_rows
+        cdef Py_ssize_t group = max(
+            1, min(<Py_ssize_t>GROUP_PANELS, self.queries.n_panels // (4 * self.n_threads))
+        )
+        cdef Py_ssize_t n_groups = (self.queries.n_panels + group - 1) // group
+        cdef Py_ssize_t n_tasks = n_groups * self.n_splits, task
+        self.samples.pack(
+            self.Y + start * self.n_features * self.expansion.value_bytes,
+            self.n_features, stop - start, self.n_threads,
+        )
+        self.start_accumulators(start)
+        if self.out_of_range:
+            return
+        for task in prange(
+            n_tasks,
+            num_threads=max(1, min(self.n_threads, n_tasks)),
+            schedule="dynamic",
+            use_threads_if=self.n_threads > 1,
+        ):
+            self.scan_group(
+                start, n_blocks, task // n_groups,
+                (task % n_groups) * group, min((task % n_groups + 1) * group, self.queries.n_panels),
+                threadid(),
+            )
+
+    cdef void start_accumulators(self, Py_ssize_t start) noexcept nogil:
+        """Fill in -a(s)/beta for every packed sample, and what nothing beats for the padding."""
+        cdef Py_ssize_t i, block
+        cdef Py_ssize_t padded = self.samples.n_panels * self.samples.width
+        cdef double value, magnitude
+        for i in range(padded):
+            value = -self.samples.terms[i] / self.expansion.beta
+            if not self.expansion.integer:
+                (<float *>self.initial)[i] = <float>value if i < self.samples.n_rows else -INFINITY
+            elif self.expansion.squared:
+                (<int32_t *>self.initial)[i] = (
+                    <int32_t>value if i < self.samples.n_rows else INT32_MIN
+                )
+            else:
+                (<int64_t *>self.initial)[i] = 0 if i < self.samples.n_rows else 2 * INT64_LOW
+        if self.mode == BY_BOUNDS:
+            for i in range(self.samples.n_rows):
+                block = (start + i) // self.block_rows
+                magnitude = self.samples.magnitudes[i]
+                if not magnitude < MAX_MAGNITUDE:
+                    self.out_of_range = 1
+                if magnitude > self.block_magnitudes[block]:
+                    self.block_magnitudes[block] = magnitude
+
+    cdef void scan_group(
+        self,
+        Py_ssize_t start,
+        Py_ssize_t n_blocks,
+        Py_ssize_t split,
+        Py_ssize_t first_panel,
+        Py_ssize_t last_panel,
+        int thread,
+    ) noexcept nogil:
+        """One task: a group of query panels against one split of the chunk's blocks."""
+        cdef Py_ssize_t per_block = self.block_rows // self.samples.width
+        cdef Py_ssize_t block, panel, first, last
+        cdef double tile[FNN_MAX_TILE_ROWS * FNN_MAX_TILE_COLS]
+        for block in range(
+            split * n_blocks // self.n_splits, (split + 1) * n_blocks // self.n_splits
+        ):
+            first = block * per_block
+            last = min(first + per_block, self.samples.n_panels)
+            for panel in range(first_panel, last_panel):
+                if self.mode == BY_BOUNDS:
+                    self.scan_panel(start, split, panel, first, last, <float *>tile, thread)
+                elif self.expansion.squared:
+                    self.scan_panel(start, split, panel, first, last, <int32_t *>tile, thread)
+                else:
+                    self.scan_panel(start, split, panel, first, last, <int64_t *>tile, thread)
+
+    cdef void scan_panel(
+        self,
+        Py_ssize_t start,
+        Py_ssize_t split,
+        Py_ssize_t panel,
+        Py_ssize_t first,
+        Py_ssize_t last,
+        lane_t *tile,
+        int thread,
+    ) noexcept nogil:
+        cdef fnn_scan_arguments arguments
+        cdef lane_t thresholds[FNN_MAX_TILE_ROWS]
+        cdef uint32_t hits[FNN_MAX_TILE_ROWS]
+        cdef double errors[FNN_MAX_TILE_ROWS]
+        cdef Py_ssize_t rows = self.queries.width, cols = self.samples.width
+        cdef Py_ssize_t query = panel * rows, slot = split * self.n_queries + query
+        cdef Py_ssize_t n_rows = min(rows, self.n_queries - query)
+        cdef Py_ssize_t hit, r
+        cdef int64_t index
+        cdef uint32_t bits
+        cdef int column
+        for r in range(rows):
+            errors[r] = 0.0
+            if r < n_rows and lane_t is float:
+                errors[r] = self.error_of(query + r, start + first * cols)
+            thresholds[r] = self.threshold(
+                self.bounds[slot + r] if r < n_rows else INFINITY, errors[r], tile
+            )
+        arguments.depth = self.queries.depth
+        arguments.first_panel = first
+        arguments.n_panels = last
+        arguments.queries = self.queries.data + panel * self.queries.panel_bytes
+        arguments.samples = self.samples.data
+        arguments.initial = self.initial
+        arguments.thresholds = thresholds
+        arguments.tile = tile
+        arguments.hits = hits
+        while True:
+            hit = self.expansion.tile.scan(&arguments)
+            if hit == last:
+                return
+            arguments.first_panel = hit + 1
+            index = start + hit * cols
+            for r in range(n_rows):
+                bits = hits[r]
+                while bits:
+                    column = fnn_lowest_bit(bits)
+                    bits &= bits - 1
+                    if tile[r * cols + column] > thresholds[r]:
+                        self.push(
+                            slot + r, query + r, tile[r * cols + column] - errors[r],
+                            index + column, thread,
+                        )
+                        thresholds[r] = self.threshold(self.bounds[slot + r], errors[r], tile)
+
+    cdef lane_t threshold(self, double bound, double error, lane_t *tile) noexcept nogil:
+        """What a lane must exceed. For integers later indices lose ties, so that is the bound."""
+        if lane_t is float:
+            # Lanes equal to bound - error must pass: strictly below it, whatever the rounding.
+            return nextafterf(<float>(bound - error), -INFINITY)
+        elif lane_t is int32_t:
+            return INT32_MIN if bound == -INFINITY else INT32_MAX if bound == INFINITY else <int32_t>bound
+        else:
+            return INT64_LOW if bound == -INFINITY else -INT64_LOW if bound == INFINITY else <int64_t>bound
+
+    cdef void scan_rows(self, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+        cdef Py_ssize_t group = MAX_ROW_QUERIES
+        cdef Py_ssize_t n_groups = (self.n_queries + group - 1) // group
+        cdef Py_ssize_t n_tasks = n_groups * self.n_splits, n = stop - start, split, task
+        for task in prange(
+            n_tasks,
+            num_threads=max(1, min(self.n_threads, n_tasks)),
+            schedule="dynamic",
+            use_threads_if=self.n_threads > 1,
+        ):
+            split = task // n_groups
+            self.scan_rows_split(
+                start + split * n // self.n_splits, start + (split + 1) * n // self.n_splits, split,
+                (task % n_groups) * group, min((task % n_groups + 1) * group, self.n_queries),
+                threadid(),
+            )
+
+    cdef void scan_rows_split(
+        self,
+        Py_ssize_t start,
+        Py_ssize_t stop,
+        Py_ssize_t split,
+        Py_ssize_t first_query,
+        Py_ssize_t last_query,
+        int thread,
+    ) noexcept nogil:
+        cdef double distances[ROWS_PER_STEP]
+        cdef Py_ssize_t row_bytes = self.n_features * self.expansion.value_bytes
+        cdef Py_ssize_t step = max(1, min(<Py_ssize_t>ROWS_PER_STEP, ROW_STEP_BYTES // row_bytes))
+        cdef Py_ssize_t row, query, slot, n, i
+        cdef double limit
+        row = start
+        while row < stop:
+            n = min(step, stop - row)
+            for query in range(first_query, last_query):
+                slot = split * self.n_queries + query
+                self.expansion.exact_distances(
+                    self.X + query * row_bytes, self.Y + row * row_bytes, self.n_features, NULL, n,
+                    self.n_features, distances,
+                )
+                limit = self.row_limit(slot)
+                for i in range(n):
+                    if not distances[i] <= DBL_MAX:
+                        self.out_of_range = 1
+                    if distances[i] <= limit:
+                        self.push(
+                            slot, query, -(sqrt(distances[i]) if self.root else distances[i]),
+                            row + i, thread,
+                        )
+                        limit = self.row_limit(slot)
+            row += n
+
+    cdef double row_limit(self, Py_ssize_t slot) noexcept nogil:
+        """What exact_distances may give at most; a little more where roots may round together."""
+        cdef double bound = -self.bounds[slot]
+        return bound * bound * (1.0 + 2.0 ** -50) if self.root else bound
+
+    # ---- results --------------------------------------------------------------------------
+
+    def finish(self, double[:, ::1] distances, int64_t[:, ::1] indices):
+        """Write each query's k neighbors, ascending by (distance, index)."""
+        cdef Py_ssize_t query
+        with nogil:
+            for query in prange(
+                self.n_queries,
+                num_threads=max(1, min(self.n_threads, self.n_queries)),
+                schedule="dynamic",
+                chunksize=16,
+                use_threads_if=self.n_threads > 1 and self.n_queries > 16,
+            ):
+                self.finish_query(query, &distances[query, 0], &indices[query, 0], threadid())
+
+    cdef void finish_query(
+        self, Py_ssize_t query, double *distances, int64_t *indices, int thread
+    ) noexcept nogil:
+        cdef Candidate *items = self.scratch + thread * self.n_splits * self.capacity
+        cdef Py_ssize_t n = 0, kept = 0, split, slot, i
+        cdef double distance, bound
+        for split in range(self.n_splits):
+            slot = split * self.n_queries + query
+            for i in range(self.counts[slot]):
+                items[n] = self.candidates[slot * self.capacity + i]
+                n += 1
+        select_first(items, n, self.k)
+        if self.mode == BY_BOUNDS:
+            bound = items[self.k - 1].key
+            for i in range(n):
+                if items[i].key + 2.0 * self.error_of(query, items[i].index) >= bound:
+                    items[kept] = items[i]
+                    kept += 1
+            self.order_exactly(items, kept, query, thread)
+        sort_candidates(items, self.k)
+        for i in range(self.k):
+            distance = -items[i].key
+            if self.mode == BY_TILES:
+                distance = self.queries.terms[query] + distance
+                if self.root:
+                    distance = sqrt(distance)
+            distances[i] = distance
+            indices[i] = items[i].index
+
+
+cdef Py_ssize_t candidate_capacity(Py_ssize_t k, Py_ssize_t n_samples):
+    """Room for k more candidates, and for a fair number where k is small."""
+    return min(2 * k + 48, max(n_samples, k) + 1)
+
+
+cdef object preselection_frame(Y):
+    """Return (center, scale) for packing in float32: near the mean, and a power of two.
+
+    Any values give the right neighbors; these give small error bounds. They come from a sample of
+    Y's rows, so that no pass over Y is spent on them. None when no float32 tile can serve.
+    """
+    sample = Y[:: max(1, Y.shape[0] // 256)].astype(np.float64)
+    with np.errstate(all="ignore"):
+        center = sample.mean(axis=0)
+        spread = np.abs(sample - center).max()
+    if not np.isfinite(spread):
+        return None
+    scale = 2.0 ** -float(np.frexp(spread)[1]) if spread > 0 else 1.0
+    return (center, scale) if 1.0 / MAX_SCALE < scale < MAX_SCALE else None
+
+
+def find_neighbors(X, Y, Py_ssize_t k, str metric, int n_threads, by_rows=False, advance=None):
+    """Return (distances, indices) of the k nearest rows of Y to each row of X, or None.
+
+    Parameters
+    ----------
+    X, Y : ndarray of shape (n_queries, d) and (n_samples, d)
+        C-contiguous, of one dtype: float32, float64 or uint8.
+    k : int
+        1 <= k <= n_samples.
+    metric : {"l1", "l2", "sqeuclidean"}
+    n_threads : int
+    by_rows : bool
+        Evaluate every distance in float64, for values that no tile can hold; all values are finite.
+    advance : callable or None
+        Called with the share of the work done since the last call.
+
+    Returns
+    -------
+    (ndarray of float64, ndarray of int64), each of shape (n_queries, k), or None
+        None when a value is not finite, or too large or small for tiles: the caller finds out
+        which, and calls again with `by_rows`.
+    """
+    cdef Py_ssize_t n_queries = X.shape[0], n_features = X.shape[1], n_samples = Y.shape[0]
+    cdef Py_ssize_t first, per_slice, start
+    cdef double work = <double>n_queries * n_samples * n_features
+    cdef NeighborSearch search
+    cdef Mode mode = BY_TILES if X.dtype == np.uint8 else BY_BOUNDS
+    if work < MIN_PARALLEL_WORK:
+        n_threads = 1
+    if by_rows or n_queries <= MAX_ROW_QUERIES:
+        mode = BY_ROWS
+    elif mode == BY_TILES and n_features > MAX_UINT8_FEATURES and metric != "l1":
+        mode = BY_ROWS
+    elif mode == BY_BOUNDS and n_features >= 1 << 22:
+        mode = BY_ROWS  # d * 2^-24 leaves no room for error bounds
+    center, scale = None, 1.0
+    if mode == BY_BOUNDS:
+        frame = preselection_frame(Y)
+        if frame is None:
+            return None
+        center, scale = frame
+
+    distances = np.empty((n_queries, k))
+    indices = np.empty((n_queries, k), dtype=np.int64)
+    capacity = candidate_capacity(k, n_samples) * sizeof(Candidate)
+    per_slice = max(1, min(
+        MAX_SLICE_QUERIES, SLICE_PANEL_BYTES // (8 * n_features), SLICE_CANDIDATE_BYTES // capacity
+    ))
+    per_slice = max(per_slice, min(n_queries, 2 * FNN_MAX_TILE_ROWS * n_threads))
+    for first in range(0, n_queries, per_slice):
+        part = slice(first, min(first + per_slice, n_queries))
+        search = NeighborSearch(X[part], Y, k, metric, mode, center, scale, n_threads)
+        for start in range(0, n_samples, search.chunk_rows):
+            stop = min(start + search.chunk_rows, n_samples)
+            search.scan(start, stop)
+            if search.out_of_range and not by_rows:
+                return None
+            PyErr_CheckSignals()
+            if advance is not None:
+                advance((part.stop - first) * (stop - start) / (<double>n_queries * n_samples))
+        search.finish(distances[part], indices[part])
+    return distances, indices

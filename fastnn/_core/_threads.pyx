@@ -1,0 +1,90 @@
+"""The thread policy: how many threads a call may use. One place, asked once per call."""
+
+import os
+from functools import lru_cache
+
+
+cdef extern from "fnn_openmp.h" nogil:
+    const int FNN_OPENMP
+    int omp_get_max_threads()
+
+
+# OpenMP ends the process when it cannot start a thread, so absurd wishes are cut down to this.
+cdef enum:
+    MAX_THREADS_PER_CORE = 16
+
+cdef bint in_forked_child = False
+
+
+def _mark_forked_child():
+    # The threads of an OpenMP pool do not survive fork, and libgomp waits for them for ever. Any
+    # library may have started the pool that we share, so a forked child always runs serially: the
+    # results are the same, and workers of a fork pool do not fight over the cores.
+    global in_forked_child
+    in_forked_child = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mark_forked_child)
+
+
+@lru_cache(maxsize=1)
+def available_cores():
+    """Return the cores this process may use: affinity and cgroup limits counted, once."""
+    from joblib import cpu_count
+
+    return cpu_count()
+
+
+def openmp_version():
+    """Return the OpenMP standard of this build as a date (201511), or 0 for a serial build."""
+    return FNN_OPENMP
+
+
+def describe_threads():
+    """Return (threads with n_jobs=None, the reason)."""
+    if not FNN_OPENMP:
+        return 1, "built without OpenMP"
+    if in_forked_child:
+        return 1, "forked child process: OpenMP's threads do not survive fork"
+    limit = omp_get_max_threads()
+    cores = available_cores()
+    if "OMP_NUM_THREADS" in os.environ:
+        return limit, f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}"
+    if limit < cores:
+        return limit, f"limited to {limit} (threadpoolctl or omp_set_num_threads); {cores} cores"
+    return cores, f"{cores} cores available to this process (affinity and cgroup limits counted)"
+
+
+def effective_n_threads(n_jobs=None):
+    """Return the number of threads for `n_jobs` (int or None), as in scikit-learn.
+
+    None means all that this process may use; negative values count back from the number of cores
+    (-1: all of them). Builds without OpenMP and forked children always use one. No core gets more
+    than 16 threads.
+
+    Raises
+    ------
+    TypeError
+        If `n_jobs` is neither None nor an integer.
+    ValueError
+        If `n_jobs` is 0.
+    """
+    if n_jobs is None:
+        if not FNN_OPENMP or in_forked_child:
+            return 1
+        limit = omp_get_max_threads()
+        return limit if "OMP_NUM_THREADS" in os.environ else min(limit, available_cores())
+    try:
+        wanted = n_jobs.__index__()
+    except AttributeError:
+        raise TypeError(
+            f"n_jobs must be an integer or None, got {type(n_jobs).__name__}"
+        ) from None
+    if wanted == 0:
+        raise ValueError("n_jobs == 0 has no meaning; use None, a positive or a negative integer")
+    if not FNN_OPENMP or in_forked_child:
+        return 1
+    if wanted < 0:
+        return max(1, available_cores() + 1 + wanted)
+    return min(wanted, MAX_THREADS_PER_CORE * available_cores())

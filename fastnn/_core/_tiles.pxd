@@ -1,0 +1,83 @@
+"""The tile engine: rows packed into panels, and the arithmetic that turns tiles into distances.
+
+    rows of X --pack--> panels of queries --\
+                                             tile kernel --> tile of sums t --> epilogue
+    rows of Y --pack--> panels of samples --/
+
+Every distance here is an *expansion* d = a(q) + a(s) - beta * t(q, s), where t is what the kernel
+accumulates and a is a term of one row alone:
+
+    family           t                   a(x)            beta    d
+    L2, floats       sum q s             sum x^2         2       squared L2
+    L1, floats       -sum max(q, s)      -sum x          2       L1
+    L2, uint8        sum 2 q s           sum x^2         1       squared L2 (x - 128 is packed)
+    L1, uint8        -sum |q - s|        0               1       L1
+
+A plain product (scores, gradients) is the first family without its terms: pack both sides, call
+the tile's product, and apply another epilogue to the tile.
+"""
+
+from libc.stdint cimport int64_t
+
+from ._dispatch cimport fnn_kernels, fnn_pack, fnn_panel_sums, fnn_row_distances, fnn_tile
+
+
+cdef enum ValueType:
+    FLOAT32
+    FLOAT64
+    UINT8
+
+
+cdef struct Expansion:
+    fnn_tile tile
+    fnn_pack pack
+    # Sums over a packed panel; NULL for uint8, whose terms come from the exact row distances.
+    fnn_panel_sums terms
+    fnn_panel_sums magnitudes
+    fnn_row_distances exact_distances
+    double term_sign
+    double beta
+    # What queries are multiplied by when they are packed.
+    double query_factor
+    bint squared
+    bint integer
+    Py_ssize_t value_bytes
+
+
+# `in_float32`: tiles in float32 even for float64 values, for callers that only preselect.
+cdef Expansion choose_expansion(
+    const fnn_kernels *kernels, ValueType value_type, bint squared, bint in_float32
+) noexcept nogil
+
+
+cdef class Panels:
+    """Rows packed for one side of the tiles, with the sums that the expansion needs."""
+
+    cdef Expansion expansion
+    cdef readonly Py_ssize_t width, depth, panel_bytes, n_features, n_rows, n_panels
+    cdef double scale
+    cdef const double *center
+    # A row of the center's values as bytes: what the uint8 terms are distances to.
+    cdef const void *center_row
+    cdef object keep_alive
+    cdef char *data
+    # a(x) and |x| (L2: the norm; L1: the sum of magnitudes) of every packed row.
+    cdef double *terms
+    cdef double *magnitudes
+
+    cdef void pack(
+        self, const char *rows, Py_ssize_t stride, Py_ssize_t n_rows, int n_threads
+    ) noexcept nogil
+    cdef void pack_panel(
+        self, Py_ssize_t panel, const char *rows, Py_ssize_t stride, Py_ssize_t n_rows
+    ) noexcept nogil
+
+
+cdef Panels new_panels(
+    Expansion expansion,
+    bint queries,
+    Py_ssize_t capacity,
+    Py_ssize_t n_features,
+    object center,
+    double scale,
+)

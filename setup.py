@@ -1,0 +1,137 @@
+"""The C libraries per instruction set and the Cython extensions; the rest is in pyproject.toml."""
+
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
+from setuptools.command.build_ext import build_ext
+
+import numpy
+
+DEBUG = os.environ.get("FASTNN_DEBUG") == "1"
+WANT_OPENMP = os.environ.get("FASTNN_OPENMP", "1") != "0"
+WERROR = os.environ.get("FASTNN_WERROR") == "1"
+MSVC = sys.platform == "win32"
+X86_64 = platform.machine().lower() in ("x86_64", "amd64") and not MSVC
+
+HEADERS = sorted(str(p) for p in Path("csrc").glob("*.h"))
+
+if MSVC:
+    C_FLAGS = ["/O2", "/std:c11", "/fp:precise"]
+elif DEBUG:
+    SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+    C_FLAGS = ["-O1", "-g", *SANITIZE]
+else:
+    C_FLAGS = ["-O3", "-g0"]
+if not MSVC:
+    # Fused multiply-adds only where the source spells them: exact distances must not depend on
+    # the instruction set, so the compiler may not contract on its own.
+    C_FLAGS += ["-ffp-contract=off", "-fvisibility=hidden"]
+KERNEL_FLAGS = C_FLAGS if MSVC else [*C_FLAGS, "-std=c11", "-Wall", "-Wextra"]
+if WERROR:
+    KERNEL_FLAGS += ["-Werror"]
+
+
+def kernel_library(source, flags=(), macros=()):
+    return (
+        f"fnn_{Path(source).stem}",
+        {
+            "sources": [f"csrc/{source}"],
+            "obj_deps": {"": HEADERS},
+            "cflags": [*KERNEL_FLAGS, *flags],
+            "macros": list(macros),
+            "include_dirs": ["csrc"],
+        },
+    )
+
+
+# The dispatcher comes first: the linker takes from a static library what is missing so far.
+libraries = [
+    kernel_library("fnn_dispatch.c", macros=[("FNN_HAVE_X86_TABLES", "1")] if X86_64 else []),
+    kernel_library("isa_baseline.c"),
+]
+if X86_64:
+    libraries += [
+        kernel_library("isa_avx2.c", ["-mavx2", "-mfma"]),
+        kernel_library("isa_avx512.c", ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"]),
+    ]
+
+
+def openmp_flags(compiler):
+    """Return (compile, link) flags that build an OpenMP program here, or none."""
+    if not WANT_OPENMP:
+        return [], []
+    if MSVC:
+        return ["/openmp"], []
+    candidates = [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])]
+    program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+    for compile_flags, link_flags in candidates:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "probe.c")
+            source.write_text(program)
+            try:
+                objects = compiler.compile(
+                    [str(source)], output_dir=folder, extra_postargs=compile_flags
+                )
+                compiler.link_executable(
+                    objects, str(Path(folder, "probe")), extra_postargs=link_flags
+                )
+            except Exception:  # each compiler class raises its own
+                continue
+            return compile_flags, link_flags
+    print("fastnn: this compiler has no OpenMP; building the serial kernels", file=sys.stderr)
+    return [], []
+
+
+class BuildExt(build_ext):
+    """Builds the C libraries first, also in place, and adds the OpenMP flags that work."""
+
+    def run(self):
+        self.run_command("build_clib")
+        libraries_command: build_clib = self.get_finalized_command("build_clib")
+        self.library_dirs = [*(self.library_dirs or []), libraries_command.build_clib]
+        super().run()
+
+    def build_extensions(self):
+        compile_flags, link_flags = openmp_flags(self.compiler)
+        for extension in self.extensions:
+            extension.extra_compile_args += compile_flags
+            extension.extra_link_args += link_flags
+        super().build_extensions()
+
+
+def extension(path):
+    name = ".".join(path.with_suffix("").parts)
+    return Extension(
+        name,
+        [str(path)],
+        include_dirs=["csrc", numpy.get_include()],
+        libraries=[library for library, _ in libraries] if path.stem == "_dispatch" else [],
+        depends=[*HEADERS, *(str(p) for p in Path("csrc").glob("*.c"))],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+        extra_compile_args=list(C_FLAGS),
+        extra_link_args=SANITIZE if DEBUG and not MSVC else [],
+    )
+
+
+setup(
+    libraries=libraries,
+    ext_modules=cythonize(
+        [extension(path) for path in sorted(Path("fastnn", "_core").glob("*.pyx"))],
+        compiler_directives={
+            "language_level": "3",
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "initializedcheck": DEBUG,
+            "cdivision": True,
+            "freethreading_compatible": False,
+        },
+        build_dir="build/cython",
+    ),
+    cmdclass={"build_ext": BuildExt},
+)
