@@ -8,7 +8,6 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
-from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
 
 import numpy
@@ -31,7 +30,7 @@ else:
 if not MSVC:
     # Fused multiply-adds only where the source spells them: exact distances must not depend on
     # the instruction set, so the compiler may not contract on its own.
-    C_FLAGS += ["-ffp-contract=off", "-fvisibility=hidden"]
+    C_FLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 KERNEL_FLAGS = C_FLAGS if MSVC else [*C_FLAGS, "-std=c11", "-Wall", "-Wextra"]
 if WERROR:
     KERNEL_FLAGS += ["-Werror"]
@@ -39,7 +38,7 @@ if WERROR:
 
 def kernel_library(source, flags=(), macros=()):
     return (
-        f"fnn_{Path(source).stem}",
+        Path(source).stem,
         {
             "sources": [f"csrc/{source}"],
             "obj_deps": {"": HEADERS},
@@ -92,9 +91,8 @@ class BuildExt(build_ext):
     """Builds the C libraries first, also in place, and adds the OpenMP flags that work."""
 
     def run(self):
+        # An in-place build skips this step by itself.
         self.run_command("build_clib")
-        libraries_command: build_clib = self.get_finalized_command("build_clib")
-        self.library_dirs = [*(self.library_dirs or []), libraries_command.build_clib]
         super().run()
 
     def build_extensions(self):
@@ -111,7 +109,6 @@ def extension(path):
         name,
         [str(path)],
         include_dirs=["csrc", numpy.get_include()],
-        libraries=[library for library, _ in libraries] if path.stem == "_dispatch" else [],
         depends=[*HEADERS, *(str(p) for p in Path("csrc").glob("*.c"))],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         extra_compile_args=list(C_FLAGS),

@@ -32,9 +32,11 @@
 #define FNN_MAX_TILE_ROWS 12
 #define FNN_MAX_TILE_COLS 32
 
-/* Depth of one sum of the two-level summation in fnn_product: short enough that rounding in the
- * accumulators stays near 1e-7 in float32 (see fastnn/_core/_pairwise.pyx). */
-#define FNN_SUM_DEPTH 32
+/* Products are summed in three levels: FNN_SUM_DEPTH steps in registers, FNN_SUMS_PER_TOTAL of
+ * these sums in the lanes' own type, their totals in float64. So rounding does not grow with the
+ * depth, at 6 % of the rate of one long sum. */
+#define FNN_SUM_DEPTH 64
+#define FNN_SUMS_PER_TOTAL 8
 
 typedef struct {
     ptrdiff_t depth;         /* steps */
@@ -52,8 +54,8 @@ typedef struct {
  * threshold, fill `tile` and `hits`, and return its number (n_panels when there is none). */
 typedef ptrdiff_t (*fnn_scan)(const fnn_scan_arguments *arguments);
 
-/* tile = the sum over all steps, in two levels: FNN_SUM_DEPTH steps in registers, then added. */
-typedef void (*fnn_product)(ptrdiff_t depth, const void *queries, const void *samples, void *tile);
+/* tile[rows][cols] = the sum over all steps, in float64 whatever the lanes' type. */
+typedef void (*fnn_product)(ptrdiff_t depth, const void *queries, const void *samples, double *tile);
 
 typedef struct {
     ptrdiff_t rows, cols; /* queries and samples of one tile */
@@ -85,7 +87,7 @@ typedef struct {
 typedef struct {
     const char *name;
     fnn_tile dot_f32, max_f32, dot_f64, max_f64, dot_u8, sad_u8;
-    fnn_pack pack_f32_as_f32, pack_f64_as_f32, pack_f64_as_f64;
+    fnn_pack pack_f32_as_f32, pack_f32_as_f64, pack_f64_as_f32, pack_f64_as_f64;
     fnn_pack pack_u8_as_s16, pack_u8_as_u8;
     fnn_panel_sums squares_f32, values_f32, magnitudes_f32;
     fnn_panel_sums squares_f64, values_f64, magnitudes_f64;

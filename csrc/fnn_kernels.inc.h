@@ -35,26 +35,33 @@
     }                                                                                            \
                                                                                                  \
     static void name##_product(ptrdiff_t depth, const void *queries, const void *samples,        \
-                               void *tile) {                                                     \
+                               double *tile) {                                                   \
+        const ptrdiff_t lanes = FNN_LANES(vector, lane);                                         \
         const lane *q = queries, *s = samples;                                                   \
-        lane *out = tile;                                                                        \
-        for (ptrdiff_t done = 0; done == 0 || done < depth; done += FNN_SUM_DEPTH) {             \
-            const ptrdiff_t left = depth - done;                                                 \
+        lane totals[(ROWS)*2 * FNN_LANES(vector, lane)];                                         \
+        memset(tile, 0, (size_t)(2 * lanes * (ROWS)) * sizeof *tile);                            \
+        for (int part = 0; depth > 0; ++part) {                                                  \
+            const ptrdiff_t n = depth < FNN_SUM_DEPTH ? depth : FNN_SUM_DEPTH;                   \
+            const int first = part % FNN_SUMS_PER_TOTAL == 0;                                    \
             vector sums[ROWS][2];                                                                \
             FNN_UNROLL for (int r = 0; r < (ROWS); ++r) sums[r][0] = sums[r][1] =                \
                 prefix##_splat(0);                                                               \
-            name##_accumulate(sums, left < FNN_SUM_DEPTH ? left : FNN_SUM_DEPTH, q, s);          \
-            FNN_UNROLL for (int r = 0; r < (ROWS); ++r) {                                        \
-                lane *row = out + 2 * FNN_LANES(vector, lane) * r;                               \
-                if (done > 0) {                                                                  \
-                    sums[r][0] += prefix##_load(row);                                            \
-                    sums[r][1] += prefix##_load(row + FNN_LANES(vector, lane));                  \
+            name##_accumulate(sums, n, q, s);                                                    \
+            if (!first) {                                                                        \
+                FNN_UNROLL for (int r = 0; r < (ROWS); ++r) {                                    \
+                    sums[r][0] += prefix##_load(totals + 2 * lanes * r);                         \
+                    sums[r][1] += prefix##_load(totals + 2 * lanes * r + lanes);                 \
                 }                                                                                \
-                prefix##_store(row, sums[r][0]);                                                 \
-                prefix##_store(row + FNN_LANES(vector, lane), sums[r][1]);                       \
             }                                                                                    \
-            q += FNN_SUM_DEPTH * (ROWS);                                                         \
-            s += FNN_SUM_DEPTH * 2 * FNN_LANES(vector, lane);                                    \
+            FNN_UNROLL for (int r = 0; r < (ROWS); ++r) {                                        \
+                prefix##_store(totals + 2 * lanes * r, sums[r][0]);                              \
+                prefix##_store(totals + 2 * lanes * r + lanes, sums[r][1]);                      \
+            }                                                                                    \
+            q += n * (ROWS);                                                                     \
+            s += n * 2 * lanes;                                                                  \
+            depth -= n;                                                                          \
+            if (depth == 0 || part % FNN_SUMS_PER_TOTAL == FNN_SUMS_PER_TOTAL - 1)               \
+                for (ptrdiff_t i = 0; i < 2 * lanes * (ROWS); ++i) tile[i] += (double)totals[i]; \
         }                                                                                        \
     }
 
@@ -132,6 +139,7 @@ FNN_DEFINE_SCAN(sad_u8, i64, i64v, int64_t, FNN_ROWS)
         }                                                                                      \
     }
 FNN_DEFINE_PACK(pack_f32_as_f32, float, float)
+FNN_DEFINE_PACK(pack_f32_as_f64, float, double)
 FNN_DEFINE_PACK(pack_f64_as_f32, double, float)
 FNN_DEFINE_PACK(pack_f64_as_f64, double, double)
 
@@ -171,7 +179,7 @@ static void pack_u8_as_u8(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, 
     }
 }
 
-/* Two-level sums, as in the products, so that the error does not grow with the depth. */
+/* In two levels, so that the error hardly grows with the depth. */
 #define FNN_DEFINE_PANEL_SUMS(name, element, TERM)                                        \
     static void name(const void *panel, ptrdiff_t width, ptrdiff_t depth, double *sums) { \
         const element *values = panel;                                                    \
@@ -313,6 +321,7 @@ const fnn_kernels FNN_TABLE = {
     .dot_u8 = {FNN_ROWS, FNN_COLS(i32v, int32_t), 2, 4, dot_u8_scan, dot_u8_product},
     .sad_u8 = {FNN_ROWS, FNN_COLS(i64v, int64_t), 8, 8, sad_u8_scan, sad_u8_product},
     .pack_f32_as_f32 = pack_f32_as_f32,
+    .pack_f32_as_f64 = pack_f32_as_f64,
     .pack_f64_as_f32 = pack_f64_as_f32,
     .pack_f64_as_f64 = pack_f64_as_f64,
     .pack_u8_as_s16 = pack_u8_as_s16,

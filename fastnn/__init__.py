@@ -1,0 +1,42 @@
+"""Exact nearest neighbors at the speed of the hardware, behind a scikit-learn-like API.
+
+Public names are imported when they are first used, so that ``import fastnn`` stays cheap.
+"""
+
+from importlib import import_module as _import_module
+
+from ._core._dispatch import available_isas, get_isa, set_isa
+from ._version import __version__
+
+_LAZY = {
+    "kneighbors": "neighbors",
+    "pairwise_distances": "metrics",
+    "metrics": None,
+    "neighbors": None,
+}
+
+__all__ = [
+    "__version__",
+    "available_isas",
+    "get_isa",
+    "kneighbors",
+    "metrics",
+    "neighbors",
+    "pairwise_distances",
+    "set_isa",
+]
+
+
+def __getattr__(name):
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _LAZY[name]
+    if module is None:
+        return _import_module(f".{name}", __name__)
+    value = getattr(_import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(set(globals()) | set(_LAZY))

@@ -8,6 +8,7 @@ cdef extern from "fnn_kernels.h" nogil:
         FNN_MAX_TILE_ROWS
         FNN_MAX_TILE_COLS
         FNN_SUM_DEPTH
+        FNN_SUMS_PER_TOTAL
 
     ctypedef struct fnn_scan_arguments:
         Py_ssize_t depth
@@ -21,7 +22,7 @@ cdef extern from "fnn_kernels.h" nogil:
         uint32_t *hits
 
     ctypedef Py_ssize_t (*fnn_scan)(const fnn_scan_arguments *) noexcept nogil
-    ctypedef void (*fnn_product)(Py_ssize_t, const void *, const void *, void *) noexcept nogil
+    ctypedef void (*fnn_product)(Py_ssize_t, const void *, const void *, double *) noexcept nogil
 
     ctypedef struct fnn_tile:
         Py_ssize_t rows
@@ -53,6 +54,7 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_tile dot_u8
         fnn_tile sad_u8
         fnn_pack pack_f32_as_f32
+        fnn_pack pack_f32_as_f64
         fnn_pack pack_f64_as_f32
         fnn_pack pack_f64_as_f64
         fnn_pack pack_u8_as_s16

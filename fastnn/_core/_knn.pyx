@@ -26,8 +26,8 @@ kept, and their distances are evaluated in float64 difference form, which alone 
       to float32                   distance by u' R:  L2: u' R^2,  L1: u' R / 2
       the float64 evaluation,      relative to d <= R^2 or R: (d + 8) 2^-53, in kappa half of it;
       its square root              the whole is taken
-      underflow                    below 2^-150 a value, 2^-1074 a float64 square: MAX_SCALE keeps
-                                   all of it under (d + 8) 2^-110
+      underflow                    below 2^-150 a value, 2^-1074 a float64 square: packing_frame's
+                                   limits keep all of it under (d + 8) 2^-110
     E = rate * R^2 (or R) + (d + 8) 2^-110, with 2 % on top for the rounding of E itself and of the
     norms. Rows with m(x) >= MAX_MAGNITUDE could overflow: the search says so and is repeated
     BY_ROWS.
@@ -39,7 +39,6 @@ hold: float64 distances row by row.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
-from cython cimport floating
 from cython.parallel cimport prange, threadid
 from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, nextafterf, sqrt
@@ -58,6 +57,7 @@ from ._dispatch cimport (
 )
 from ._selection cimport Candidate, select_first, sort_candidates
 from ._tiles cimport FLOAT32, FLOAT64, UINT8, Expansion, Panels, ValueType, choose_expansion, new_panels
+from ._tiles import packing_frame
 
 cnp.import_array()
 
@@ -87,7 +87,6 @@ cdef enum:
     MAX_UINT8_FEATURES = 40000
 
 cdef double MAX_MAGNITUDE = 2.0 ** 60
-cdef double MAX_SCALE = 2.0 ** 440
 cdef int64_t INT64_LOW = -(<int64_t>1 << 61)
 
 
@@ -536,22 +535,6 @@ cdef Py_ssize_t candidate_capacity(Py_ssize_t k, Py_ssize_t n_samples):
     return min(2 * k + 48, max(n_samples, k) + 1)
 
 
-cdef object preselection_frame(Y):
-    """Return (center, scale) for packing in float32: near the mean, and a power of two.
-
-    Any values give the right neighbors; these give small error bounds. They come from a sample of
-    Y's rows, so that no pass over Y is spent on them. None when no float32 tile can serve.
-    """
-    sample = Y[:: max(1, Y.shape[0] // 256)].astype(np.float64)
-    with np.errstate(all="ignore"):
-        center = sample.mean(axis=0)
-        spread = np.abs(sample - center).max()
-    if not np.isfinite(spread):
-        return None
-    scale = 2.0 ** -float(np.frexp(spread)[1]) if spread > 0 else 1.0
-    return (center, scale) if 1.0 / MAX_SCALE < scale < MAX_SCALE else None
-
-
 def find_neighbors(X, Y, Py_ssize_t k, str metric, int n_threads, by_rows=False, advance=None):
     """Return (distances, indices) of the k nearest rows of Y to each row of X, or None.
 
@@ -584,12 +567,12 @@ def find_neighbors(X, Y, Py_ssize_t k, str metric, int n_threads, by_rows=False,
     if by_rows or n_queries <= MAX_ROW_QUERIES:
         mode = BY_ROWS
     elif mode == BY_TILES and n_features > MAX_UINT8_FEATURES and metric != "l1":
-        mode = BY_ROWS
+        X, Y, mode = X.astype(np.float32), Y.astype(np.float32), BY_BOUNDS
     elif mode == BY_BOUNDS and n_features >= 1 << 22:
         mode = BY_ROWS  # d * 2^-24 leaves no room for error bounds
     center, scale = None, 1.0
     if mode == BY_BOUNDS:
-        frame = preselection_frame(Y)
+        frame = packing_frame(Y)
         if frame is None:
             return None
         center, scale = frame

@@ -44,9 +44,9 @@ cdef struct Expansion:
     Py_ssize_t value_bytes
 
 
-# `in_float32`: tiles in float32 even for float64 values, for callers that only preselect.
+# For floats the tiles may have either precision, whatever that of the values.
 cdef Expansion choose_expansion(
-    const fnn_kernels *kernels, ValueType value_type, bint squared, bint in_float32
+    const fnn_kernels *kernels, ValueType value_type, bint squared, bint float32_tiles
 ) noexcept nogil
 
 

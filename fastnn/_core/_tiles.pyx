@@ -8,13 +8,13 @@ import numpy as np
 
 cimport numpy as cnp
 
-from ._dispatch cimport FNN_MAX_TILE_COLS, fnn_kernels
+from ._dispatch cimport fnn_kernels
 
 cnp.import_array()
 
 
 cdef Expansion choose_expansion(
-    const fnn_kernels *kernels, ValueType value_type, bint squared, bint in_float32
+    const fnn_kernels *kernels, ValueType value_type, bint squared, bint float32_tiles
 ) noexcept nogil:
     cdef Expansion e
     e.squared = squared
@@ -30,19 +30,39 @@ cdef Expansion choose_expansion(
         e.terms = NULL
         e.magnitudes = NULL
         e.exact_distances = family.u8
-    elif value_type == FLOAT32 or in_float32:
+        return e
+    e.exact_distances = family.f32 if value_type == FLOAT32 else family.f64
+    if float32_tiles:
         e.tile = kernels.dot_f32 if squared else kernels.max_f32
         e.pack = kernels.pack_f32_as_f32 if value_type == FLOAT32 else kernels.pack_f64_as_f32
         e.terms = kernels.squares_f32 if squared else kernels.values_f32
         e.magnitudes = kernels.magnitudes_f32
-        e.exact_distances = family.f32 if value_type == FLOAT32 else family.f64
     else:
         e.tile = kernels.dot_f64 if squared else kernels.max_f64
-        e.pack = kernels.pack_f64_as_f64
+        e.pack = kernels.pack_f32_as_f64 if value_type == FLOAT32 else kernels.pack_f64_as_f64
         e.terms = kernels.squares_f64 if squared else kernels.values_f64
         e.magnitudes = kernels.magnitudes_f64
-        e.exact_distances = family.f64
     return e
+
+
+# Beyond, squares of typical values leave float64's range, and differences must be taken as they are.
+MAX_SCALE = 2.0 ** 440
+
+
+def packing_frame(Y):
+    """Return (center, scale) for packing floats: near the mean, and a power of two.
+
+    Any values give the right neighbors; these give small error bounds. They come from a sample of
+    Y's rows, so that no pass over Y is spent on them. None when no tile can serve.
+    """
+    sample = Y[:: max(1, Y.shape[0] // 256)].astype(np.float64)
+    with np.errstate(all="ignore"):
+        center = sample.mean(axis=0)
+        spread = np.abs(sample - center).max()
+    if not np.isfinite(spread):
+        return None
+    scale = 2.0 ** -float(np.frexp(spread)[1]) if spread > 0 else 1.0
+    return (center, scale) if 1.0 / MAX_SCALE < scale < MAX_SCALE else None
 
 
 cdef cnp.ndarray aligned_bytes(Py_ssize_t n_bytes):

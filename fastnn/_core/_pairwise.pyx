@@ -1,0 +1,303 @@
+"""Pairwise distances: tiles of products turned into distances, entry by entry.
+
+An entry comes from the expansion d = a(x) + a(y) - beta t (see _tiles.pxd) unless cancellation
+could spoil it; then it is evaluated in float64 difference form. Let S = a(x) + a(y) for L2 (the
+squared norms) and the two sums of magnitudes for L1. The expansion's error is at most rate * S, so
+entries with d <= S * rate / tolerance are evaluated again. Rows that are bit-identical are among
+them, so they are at distance exactly 0.
+
+float64 tiles: a term meets n = 64 + 8 + d / 512 additions on its way through the three levels of
+the sums, so (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1)
+2 |q.s| contributes gamma_n S for L2 and 2 gamma_n S for L1, the terms a gamma_n S, the rounding of
+x - center under 4 u S: rate = 2 or 3 gamma_{n+8}, proven, and tolerance is 1e-13.
+
+float32 tiles, for float32 values only: the proven bound exceeds the tolerance of 1e-6 for any data,
+since it lets all rounding errors agree in sign. They do nearly so where a row is constant; in other
+data the error is some 3e-8 S. So these tiles are used where they save time, and only if on a sample
+of both sides the error stays under half of FLOAT32_RATE (float32_tiles_serve); otherwise tiles are
+float64.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals
+from cython.parallel cimport prange
+from libc.math cimport INFINITY, sqrt
+
+import numpy as np
+
+cimport numpy as cnp
+
+from ._dispatch cimport FNN_MAX_TILE_COLS, FNN_MAX_TILE_ROWS, FNN_SUM_DEPTH, FNN_SUMS_PER_TOTAL, active_kernels
+from ._tiles cimport FLOAT32, FLOAT64, UINT8, Expansion, Panels, ValueType, choose_expansion, new_panels
+
+cnp.import_array()
+
+cdef enum:
+    # Packed rows of one side that are held at a time: what stays in the last-level cache.
+    CHUNK_BYTES = 4 << 20
+    # Panels of X that a task takes through a chunk of Y.
+    GROUP_PANELS = 8
+    # A block of panels of Y stays in L2 while the group's panels pass.
+    BLOCK_BYTES = 192 << 10
+    MIN_PARALLEL_WORK = 1 << 18
+    # Rows of each side on which float32 tiles are tried.
+    SAMPLED_ROWS = 32
+
+cdef double FLOAT32_RATE = 2.5e-7
+cdef double FLOAT32_TOLERANCE = 1e-6
+cdef double FLOAT64_TOLERANCE = 1e-13
+# Sums outside this range may have met underflow or overflow in float32 tiles.
+cdef double SMALLEST_SAFE_SIZE = 2.0 ** -60
+cdef double LARGEST_SAFE_SIZE = 2.0 ** 100
+
+
+cdef struct Target:
+    # Where tiles of distances go: out[x, y], and out[y, x] too when X is Y.
+    char *out
+    bint float32_out
+    Py_ssize_t n_columns
+    bint symmetric
+    bint root
+    # d <= size * again is evaluated again, in difference form.
+    double again
+    double unscale
+    const char *X
+    const char *Y
+
+
+cdef double cancellation_limit(Expansion expansion, Py_ssize_t n_features):
+    """rate / tolerance, as in the module's docstring."""
+    if expansion.integer:
+        return -1.0
+    if expansion.tile.word_bytes == sizeof(float):
+        return FLOAT32_RATE / FLOAT32_TOLERANCE
+    cdef double n = FNN_SUM_DEPTH + FNN_SUMS_PER_TOTAL + 8.0
+    n += n_features / <double>(FNN_SUM_DEPTH * FNN_SUMS_PER_TOTAL)
+    n *= 2.0 ** -53
+    return (2.0 if expansion.squared else 3.0) * n / (1.0 - n) / FLOAT64_TOLERANCE
+
+
+cdef void write_tile(
+    const double *tile,
+    Panels queries,
+    Py_ssize_t panel_x,
+    Py_ssize_t first_x,
+    Panels samples,
+    Py_ssize_t panel_y,
+    Py_ssize_t first_y,
+    const Target *target,
+) noexcept nogil:
+    """The epilogue: one tile of sums becomes distances, in the rows from first_x, first_y on."""
+    cdef Py_ssize_t rows = queries.width, cols = samples.width, r, c
+    cdef Py_ssize_t n_rows = min(rows, queries.n_rows - panel_x * rows)
+    cdef Py_ssize_t n_cols = min(cols, samples.n_rows - panel_y * cols)
+    cdef const double *terms = samples.terms + panel_y * cols
+    # For L2 the terms are the squared norms: they are the sizes, too.
+    cdef bint squared = queries.expansion.squared
+    cdef const double *sizes = terms if squared else samples.magnitudes + panel_y * cols
+    cdef double term, size, both, beta = queries.expansion.beta
+    cdef double distances[FNN_MAX_TILE_COLS]
+    cdef bint spoiled
+    for r in range(n_rows):
+        term = queries.terms[panel_x * rows + r]
+        size = term if squared else queries.magnitudes[panel_x * rows + r]
+        spoiled = False
+        for c in range(n_cols):
+            distances[c] = term + terms[c] - beta * tile[r * cols + c]
+        if target.again >= 0.0:
+            for c in range(n_cols):
+                both = size + sizes[c]
+                spoiled |= (not distances[c] > both * target.again) | (
+                    not SMALLEST_SAFE_SIZE < both) | (not both < LARGEST_SAFE_SIZE)
+        if target.root:
+            for c in range(n_cols):
+                distances[c] = sqrt(distances[c]) * target.unscale
+        else:
+            for c in range(n_cols):
+                distances[c] = distances[c] * target.unscale
+        if spoiled:
+            evaluate_again(
+                &tile[r * cols], term, size, terms, sizes, n_cols, queries.expansion,
+                first_x + r, first_y, queries.n_features, target, distances,
+            )
+        write_row(distances, first_x + r, first_y, n_cols, target)
+
+
+cdef void evaluate_again(
+    const double *sums,
+    double term,
+    double size,
+    const double *terms,
+    const double *sizes,
+    Py_ssize_t n_cols,
+    Expansion expansion,
+    Py_ssize_t x,
+    Py_ssize_t first_y,
+    Py_ssize_t n_features,
+    const Target *target,
+    double *distances,
+) noexcept nogil:
+    """Evaluate the entries of one row of a tile that cancellation or range could have spoiled."""
+    cdef Py_ssize_t row_bytes = n_features * expansion.value_bytes, c
+    cdef double both
+    for c in range(n_cols):
+        both = size + sizes[c]
+        if (
+            not term + terms[c] - expansion.beta * sums[c] > both * target.again
+            or not SMALLEST_SAFE_SIZE < both
+            or not both < LARGEST_SAFE_SIZE
+        ):
+            expansion.exact_distances(
+                target.X + x * row_bytes, target.Y + (first_y + c) * row_bytes, n_features, NULL, 1,
+                n_features, &distances[c],
+            )
+            if target.root:
+                distances[c] = sqrt(distances[c])
+
+
+cdef void write_row(
+    const double *distances,
+    Py_ssize_t x,
+    Py_ssize_t first_y,
+    Py_ssize_t n_cols,
+    const Target *target,
+) noexcept nogil:
+    cdef float *out_f32 = <float *>target.out
+    cdef double *out_f64 = <double *>target.out
+    cdef Py_ssize_t n = target.n_columns, c
+    cdef Py_ssize_t start = max(0, x - first_y) if target.symmetric else 0
+    for c in range(start, n_cols):
+        if target.float32_out:
+            out_f32[x * n + first_y + c] = <float>distances[c]
+        else:
+            out_f64[x * n + first_y + c] = distances[c]
+    if target.symmetric:
+        for c in range(start, n_cols):
+            if target.float32_out:
+                out_f32[(first_y + c) * n + x] = <float>distances[c]
+            else:
+                out_f64[(first_y + c) * n + x] = distances[c]
+
+
+cdef void fill_group(
+    Panels queries,
+    Py_ssize_t first_panel,
+    Py_ssize_t last_panel,
+    Py_ssize_t start_x,
+    Panels samples,
+    Py_ssize_t start_y,
+    const Target *target,
+) noexcept nogil:
+    """One task: a group of panels of X against all panels of the chunk of Y."""
+    cdef double tile[FNN_MAX_TILE_ROWS * FNN_MAX_TILE_COLS]
+    cdef Py_ssize_t per_block = max(1, BLOCK_BYTES // samples.panel_bytes)
+    cdef Py_ssize_t block = 0, x, y, first_x, first_y
+    while block < samples.n_panels:
+        for x in range(first_panel, last_panel):
+            first_x = start_x + x * queries.width
+            for y in range(block, min(block + per_block, samples.n_panels)):
+                first_y = start_y + y * samples.width
+                if target.symmetric and first_y + samples.width <= first_x:
+                    continue  # below the diagonal: its mirror image is written
+                queries.expansion.tile.product(
+                    queries.depth, queries.data + x * queries.panel_bytes,
+                    samples.data + y * samples.panel_bytes, tile,
+                )
+                write_tile(tile, queries, x, first_x, samples, y, first_y, target)
+        block += per_block
+
+
+def fill_distances(
+    X,
+    Y,
+    str metric,
+    out,
+    bint symmetric,
+    int n_threads,
+    center,
+    double scale,
+    bint float32_tiles,
+    again=None,
+):
+    """Write the distances between all rows of X and of Y to `out`.
+
+    Parameters
+    ----------
+    X, Y : ndarray of shape (n_x, d) and (n_y, d)
+        C-contiguous, finite, of one dtype: float32, float64, or uint8 with d <= 32,768.
+    metric : {"l1", "l2", "sqeuclidean"}
+    out : ndarray of shape (n_x, n_y)
+        C-contiguous; float32 if X is, else float64.
+    symmetric : bool
+        X is Y: half of the work is done, and out is exactly symmetric.
+    n_threads : int
+    center : ndarray of shape (d,), float64
+    scale : float, a power of two
+        Values are shifted by center and multiplied by scale on packing.
+    float32_tiles : bool
+        Tiles in float32, for float32 values that float32_tiles_serve.
+    again : float or None
+        Evaluate entries up to S * again in float64; None takes the limit that the error demands.
+    """
+    cdef ValueType value_type = (
+        UINT8 if X.dtype == np.uint8 else FLOAT32 if X.dtype == np.float32 else FLOAT64
+    )
+    cdef bint squared = metric != "l1"
+    cdef Expansion expansion = choose_expansion(active_kernels(), value_type, squared, float32_tiles)
+    cdef Py_ssize_t n_x = X.shape[0], n_y = Y.shape[0], d = X.shape[1]
+    cdef Py_ssize_t row_bytes = d * expansion.value_bytes
+    cdef Py_ssize_t packed_row = (d + expansion.tile.step) // expansion.tile.step
+    cdef Py_ssize_t held, x, y, task, n_tasks, group, first
+    cdef Panels queries, samples
+    cdef Target target
+    packed_row *= expansion.tile.word_bytes
+    held = max(CHUNK_BYTES // packed_row, FNN_MAX_TILE_COLS)
+    held -= held % (expansion.tile.cols * expansion.tile.rows)
+    held = max(held, expansion.tile.cols * expansion.tile.rows)
+    target.out = <char *>cnp.PyArray_DATA(out)
+    target.float32_out = out.dtype == np.float32
+    target.n_columns = n_y
+    target.symmetric = symmetric
+    target.root = metric == "l2"
+    target.again = cancellation_limit(expansion, d) if again is None else again
+    target.unscale = 1.0 / (scale * scale if metric == "sqeuclidean" else scale)
+    target.X = <const char *>cnp.PyArray_DATA(X)
+    target.Y = <const char *>cnp.PyArray_DATA(Y)
+    if <double>n_x * n_y * d < MIN_PARALLEL_WORK:
+        n_threads = 1
+    queries = new_panels(expansion, True, min(held, n_x), d, center, scale)
+    samples = new_panels(expansion, False, min(held, n_y), d, center, scale)
+    for x in range(0, n_x, held):
+        with nogil:
+            queries.pack(target.X + x * row_bytes, d, min(held, n_x - x), n_threads)
+        for y in range(x if symmetric else 0, n_y, held):
+            with nogil:
+                samples.pack(target.Y + y * row_bytes, d, min(held, n_y - y), n_threads)
+                group = max(1, min(<Py_ssize_t>GROUP_PANELS, queries.n_panels // (4 * n_threads)))
+                n_tasks = (queries.n_panels + group - 1) // group
+                for task in prange(
+                    n_tasks,
+                    num_threads=max(1, min(n_threads, n_tasks)),
+                    schedule="dynamic",
+                    use_threads_if=n_threads > 1,
+                ):
+                    fill_group(
+                        queries, task * group, min((task + 1) * group, queries.n_panels), x,
+                        samples, y, &target,
+                    )
+            PyErr_CheckSignals()
+
+
+def float32_tiles_serve(X, Y, str metric, center, double scale):
+    """Return whether tiles in float32 are accurate enough on a sample of float32 rows."""
+    metric = "l1" if metric == "l1" else "sqeuclidean"
+    X = X[:: max(1, X.shape[0] // SAMPLED_ROWS)][:SAMPLED_ROWS].copy()
+    Y = Y[:: max(1, Y.shape[0] // SAMPLED_ROWS)][:SAMPLED_ROWS].copy()
+    tiles = np.empty((X.shape[0], Y.shape[0]))
+    exact = np.empty_like(tiles)
+    fill_distances(X, Y, metric, tiles, False, 1, center, scale, True, -1.0)
+    fill_distances(X, Y, metric, exact, False, 1, center, scale, True, INFINITY)
+    sizes = [
+        (np.abs(Z - center) if metric == "l1" else (Z - center) ** 2).sum(axis=1) for Z in (X, Y)
+    ]
+    error = np.abs(tiles - exact)
+    return bool((error <= 0.5 * FLOAT32_RATE * (sizes[0][:, None] + sizes[1])).all())

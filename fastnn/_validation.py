@@ -1,0 +1,168 @@
+"""The border: array-likes in, arrays that the kernels take out; bad input is refused here.
+
+Nothing below this module checks anything. An array that is already right passes in about a
+microsecond, without a copy.
+"""
+
+import operator
+
+import numpy as np
+
+METRICS = {
+    "l1": "l1",
+    "manhattan": "l1",
+    "cityblock": "l1",
+    "l2": "l2",
+    "euclidean": "l2",
+    "sqeuclidean": "sqeuclidean",
+}
+
+FLOAT32 = np.dtype(np.float32)
+FLOAT64 = np.dtype(np.float64)
+UINT8 = np.dtype(np.uint8)
+NATIVE = (FLOAT32, FLOAT64, UINT8)
+# Every value of these fits float32's 24 bits.
+WIDENED_TO_FLOAT32 = (np.float16, np.int8, np.int16, np.uint16)
+EXACT_IN_FLOAT64 = 2**53
+
+
+def check_metric(metric):
+    """Return the canonical name ("l1", "l2" or "sqeuclidean") of a metric."""
+    try:
+        return METRICS[metric]
+    except (KeyError, TypeError):
+        pass
+    if not isinstance(metric, str):
+        raise TypeError(f"metric must be a string, got {type(metric).__name__}")
+    raise ValueError(f"metric must be one of {sorted(METRICS)}, got {metric!r}")
+
+
+def check_n_neighbors(n_neighbors, n_samples, name="n_neighbors"):
+    """Return `n_neighbors` as an int between 1 and `n_samples`."""
+    try:
+        k = operator.index(n_neighbors)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {type(n_neighbors).__name__}") from None
+    if k < 1:
+        raise ValueError(f"Expected {name} > 0, got {k}")
+    if k > n_samples:
+        raise ValueError(
+            f"Expected {name} <= n_samples_fit, but {name} = {k}, n_samples_fit = {n_samples}"
+        )
+    return k
+
+
+def check_rows(X, name):
+    """Return `X` as a C-contiguous 2-D array of float32, float64 or uint8, exactly.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d), n >= 1 and d >= 1
+    name : str
+        The argument's name, for the messages.
+
+    Returns
+    -------
+    ndarray
+        `X` itself where it is right already. bool becomes uint8; float16, int8, int16 and uint16
+        become float32; wider integers float64. Values are not looked at, but for integers that
+        float64 cannot hold.
+
+    Raises
+    ------
+    TypeError
+        For sparse matrices and for dtypes that hold no real numbers.
+    ValueError
+        If `X` is not two-dimensional, is empty, or holds integers beyond 2**53.
+    """
+    if not (type(X) is np.ndarray and X.dtype in NATIVE and X.ndim == 2):
+        X = _to_native(X, name)
+    if X.shape[0] == 0 or X.shape[1] == 0:
+        raise ValueError(
+            f"{name} must have at least one row and one feature, got an array of shape {X.shape}"
+        )
+    flags = X.flags
+    if not (flags.c_contiguous and flags.aligned):
+        X = np.array(X, order="C")
+    return X
+
+
+def _to_native(X, name):
+    if hasattr(X, "tocsr") or type(X).__module__.startswith("scipy.sparse"):
+        raise TypeError(f"{name} must be a dense array, got a sparse {type(X).__name__}; use toarray()")
+    try:
+        X = np.asarray(X)
+    except ValueError as error:  # ragged sequences
+        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise ValueError(f"{name} must have no masked values")
+    if X.dtype.kind not in "biuf" or X.dtype.itemsize > 8:
+        raise TypeError(f"{name} must hold real numbers of up to 64 bits, got dtype {X.dtype}")
+    if X.ndim != 2:
+        raise ValueError(
+            f"{name} must be a 2-D array of shape (n_samples, n_features), got {X.ndim}-D with "
+            f"shape {X.shape}; a single sample is X.reshape(1, -1), a single feature "
+            "X.reshape(-1, 1)"
+        )
+    if X.dtype.kind == "b":
+        return X.view(np.uint8)
+    if X.dtype.type in WIDENED_TO_FLOAT32:
+        return X.astype(FLOAT32, order="C")
+    if X.dtype.kind in "iu" and X.dtype.itemsize == 8 and X.size:
+        low, high = int(X.min()), int(X.max())
+        if low < -EXACT_IN_FLOAT64 or high > EXACT_IN_FLOAT64:
+            raise ValueError(
+                f"{name} must hold integers of at most 2**53 in magnitude, which float64 represents "
+                f"exactly, got values from {low} to {high}"
+            )
+    if X.dtype.kind == "f" or X.dtype == UINT8:
+        return X.astype(X.dtype.newbyteorder("="), order="C", copy=False)
+    return X.astype(FLOAT64, order="C")
+
+
+def check_pair(X, Y, x_name="X", y_name="Y"):
+    """Return both as `check_rows` does, of one dtype and with the same number of features."""
+    X = check_rows(X, x_name)
+    Y = X if Y is X else check_rows(Y, y_name)
+    if X.shape[1] != Y.shape[1]:
+        raise ValueError(
+            f"{x_name} and {y_name} must have the same number of features, got {X.shape[1]} and "
+            f"{Y.shape[1]}"
+        )
+    return to_common_dtype(X, Y)
+
+
+def to_common_dtype(X, Y):
+    """Return X and Y in the narrowest of the kernels' dtypes that holds both exactly."""
+    if X.dtype is Y.dtype or X.dtype == Y.dtype:
+        return X, Y
+    common = FLOAT64 if FLOAT64 in (X.dtype, Y.dtype) else FLOAT32
+    return X.astype(common, copy=False), Y.astype(common, copy=False)
+
+
+def require_finite(X, name):
+    """Raise a ValueError that says where `X` has a NaN or an infinity, if anywhere."""
+    if X.dtype == UINT8:
+        return
+    rows = max(1, (1 << 20) // X.shape[1])  # a mask of the whole array could be large
+    for start in range(0, X.shape[0], rows):
+        finite = np.isfinite(X[start : start + rows])
+        if not finite.all():
+            row, column = np.unravel_index(finite.argmin(), finite.shape)
+            value = X[start + row, column]
+            what = "NaN" if np.isnan(value) else "infinity"
+            raise ValueError(
+                f"{name} must hold finite numbers, got {what} at row {start + row}, column {column}"
+            )
+
+
+def check_out(out, shape, dtype):
+    """Check that results of this shape and dtype can be written to `out` as it is."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
+    if out.dtype != dtype or out.shape != shape:
+        raise ValueError(
+            f"out must have shape {shape} and dtype {np.dtype(dtype)}, got {out.shape} and {out.dtype}"
+        )
+    if not (out.flags.carray):
+        raise ValueError("out must be C-contiguous, aligned and writeable, got one that is not")
