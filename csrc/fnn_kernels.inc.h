@@ -214,7 +214,7 @@ FNN_DEFINE_PANEL_SUMS(magnitudes_f64, double, (v < 0 ? -v : v))
 #define FNN_PARTS (FNN_PARTIAL_SUMS / FNN_LANES(f64v, double))
 
 /* Rows come in any order when `index` is given; the next ones are asked for early. */
-#define FNN_PREFETCH_AHEAD 3
+#define FNN_PREFETCH_AHEAD 4
 #define FNN_PREFETCH_LINES 8
 
 FNN_INLINE const char *row_at(const void *rows, ptrdiff_t row_bytes, const int64_t *index,
@@ -240,43 +240,66 @@ FNN_INLINE double sum_of_parts(const f64v parts[FNN_PARTS]) {
     return ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
 }
 
-#define FNN_DEFINE_ROW_DISTANCES(name, element, WIDEN, TERM)                                    \
-    FNN_INLINE f64v name##_terms(const element *x, const element *y, int part) {                \
-        const ptrdiff_t at = part * FNN_LANES(f64v, double);                                    \
-        return TERM(WIDEN(x + at) - WIDEN(y + at));                                             \
-    }                                                                                           \
-    FNN_INLINE double name##_leaf(const element *x, const element *y, ptrdiff_t n) {            \
-        double sum = 0.0, tail[FNN_PARTIAL_SUMS];                                               \
-        const ptrdiff_t whole = n - n % FNN_PARTIAL_SUMS;                                       \
-        if (whole > 0) {                                                                        \
-            f64v parts[FNN_PARTS];                                                              \
-            FNN_UNROLL for (int p = 0; p < FNN_PARTS; ++p) parts[p] = name##_terms(x, y, p);    \
-            for (ptrdiff_t k = FNN_PARTIAL_SUMS; k < whole; k += FNN_PARTIAL_SUMS)              \
-                FNN_UNROLL for (int p = 0; p < FNN_PARTS; ++p)                                  \
-                    parts[p] += name##_terms(x + k, y + k, p);                                  \
-            sum = sum_of_parts(parts);                                                          \
-        }                                                                                       \
-        if (whole < n) {                                                                        \
-            element x_tail[FNN_PARTIAL_SUMS] = {0}, y_tail[FNN_PARTIAL_SUMS] = {0};             \
-            memcpy(x_tail, x + whole, (size_t)(n - whole) * sizeof(element));                   \
-            memcpy(y_tail, y + whole, (size_t)(n - whole) * sizeof(element));                   \
+/* ROWS rows at once share the query's loads and hide the latency of the additions; each row's
+ * terms are added in the same order whatever ROWS is. */
+#define FNN_DEFINE_ROW_SUMS(name, ROWS, element, WIDEN, TERM)                                   \
+    static void name##_leaf(const element *x, const element *const y[ROWS], ptrdiff_t n,        \
+                            double sums[ROWS]) {                                                \
+        const ptrdiff_t whole = n - n % FNN_PARTIAL_SUMS, lanes = FNN_LANES(f64v, double);      \
+        f64v parts[ROWS][FNN_PARTS];                                                            \
+        FNN_UNROLL for (int r = 0; r < (ROWS); ++r)                                             \
+            FNN_UNROLL for (int p = 0; p < FNN_PARTS; ++p) parts[r][p] = f64_splat(0.0);        \
+        for (ptrdiff_t k = 0; k < whole; k += FNN_PARTIAL_SUMS)                                 \
+            FNN_UNROLL for (int p = 0; p < FNN_PARTS; ++p) {                                    \
+                const f64v query = WIDEN(x + k + p * lanes);                                    \
+                FNN_UNROLL for (int r = 0; r < (ROWS); ++r)                                     \
+                    parts[r][p] += TERM(query - WIDEN(y[r] + k + p * lanes));                   \
+            }                                                                                   \
+        FNN_UNROLL for (int r = 0; r < (ROWS); ++r) sums[r] = sum_of_parts(parts[r]);           \
+        if (whole == n) return;                                                                 \
+        element x_tail[FNN_PARTIAL_SUMS] = {0}, y_tail[FNN_PARTIAL_SUMS] = {0};                 \
+        double terms[FNN_PARTIAL_SUMS];                                                         \
+        memcpy(x_tail, x + whole, (size_t)(n - whole) * sizeof(element));                       \
+        for (int r = 0; r < (ROWS); ++r) {                                                      \
+            memcpy(y_tail, y[r] + whole, (size_t)(n - whole) * sizeof(element));                \
             FNN_UNROLL for (int p = 0; p < FNN_PARTS; ++p)                                      \
-                f64_store(tail + p * FNN_LANES(f64v, double), name##_terms(x_tail, y_tail, p)); \
-            for (ptrdiff_t i = 0; i < n - whole; ++i) sum += tail[i];                           \
+                f64_store(terms + p * lanes,                                                    \
+                          TERM(WIDEN(x_tail + p * lanes) - WIDEN(y_tail + p * lanes)));         \
+            for (ptrdiff_t i = 0; i < n - whole; ++i) sums[r] += terms[i];                      \
         }                                                                                       \
-        return sum;                                                                             \
     }                                                                                           \
-    static double name##_sum(const element *x, const element *y, ptrdiff_t n) {                 \
-        if (n <= FNN_LEAF) return name##_leaf(x, y, n);                                         \
+    static void name(const element *x, const element *const y[ROWS], ptrdiff_t n,               \
+                     double sums[ROWS]) {                                                       \
+        if (n <= FNN_LEAF) {                                                                    \
+            name##_leaf(x, y, n, sums);                                                         \
+            return;                                                                             \
+        }                                                                                       \
         const ptrdiff_t half = n / 2 - n / 2 % FNN_PARTIAL_SUMS;                                \
-        return name##_sum(x, y, half) + name##_sum(x + half, y + half, n - half);               \
-    }                                                                                           \
+        const element *rest[ROWS];                                                              \
+        double rest_sums[ROWS];                                                                 \
+        for (int r = 0; r < (ROWS); ++r) rest[r] = y[r] + half;                                 \
+        name(x, y, half, sums);                                                                 \
+        name(x + half, rest, n - half, rest_sums);                                              \
+        for (int r = 0; r < (ROWS); ++r) sums[r] += rest_sums[r];                               \
+    }
+
+#define FNN_DEFINE_ROW_DISTANCES(name, element, WIDEN, TERM)                                    \
+    FNN_DEFINE_ROW_SUMS(name##_of_four, 4, element, WIDEN, TERM)                                \
+    FNN_DEFINE_ROW_SUMS(name##_of_one, 1, element, WIDEN, TERM)                                 \
     static void name(const void *query, const void *rows, ptrdiff_t stride,                     \
                      const int64_t *index, ptrdiff_t n, ptrdiff_t n_features,                   \
                      double *distances) {                                                       \
-        for (ptrdiff_t i = 0; i < n; ++i) {                                                     \
-            const char *row = row_at(rows, stride * (ptrdiff_t)sizeof(element), index, i, n);   \
-            distances[i] = name##_sum(query, (const element *)row, n_features);                 \
+        const ptrdiff_t row_bytes = stride * (ptrdiff_t)sizeof(element);                        \
+        const element *y[4];                                                                    \
+        ptrdiff_t i = 0;                                                                        \
+        for (; i + 4 <= n; i += 4) {                                                            \
+            for (int r = 0; r < 4; ++r)                                                         \
+                y[r] = (const element *)row_at(rows, row_bytes, index, i + r, n);               \
+            name##_of_four(query, y, n_features, distances + i);                                \
+        }                                                                                       \
+        for (; i < n; ++i) {                                                                    \
+            y[0] = (const element *)row_at(rows, row_bytes, index, i, n);                       \
+            name##_of_one(query, y, n_features, distances + i);                                 \
         }                                                                                       \
     }
 FNN_DEFINE_ROW_DISTANCES(square_differences_f32, float, widen_f32, square)

@@ -79,9 +79,13 @@ FNN_DEFINE_MEMORY(i64, i64v, int64_t)
 FNN_DEFINE_MEMORY(f32half, f32half, float)
 #undef FNN_DEFINE_MEMORY
 
-/* Widening is exact. */
+/* Widening is exact. GCC 12 takes __builtin_convertvector apart into pairs, so x86 is spelled out. */
 FNN_INLINE f64v f64_from_f32half(f32half v) {
-#if defined(FNN_VECTOR_BYTES)
+#if defined(FNN_ISA_AVX512)
+    return _mm512_cvtps_pd((__m256)v);
+#elif defined(FNN_ISA_AVX2)
+    return _mm256_cvtps_pd((__m128)v);
+#elif defined(FNN_VECTOR_BYTES)
     return __builtin_convertvector(v, f64v);
 #else
     return (double)v;

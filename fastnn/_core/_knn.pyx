@@ -42,6 +42,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange, threadid
 from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, nextafterf, sqrt
+from libc.stdlib cimport free, malloc
 from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint32_t
 
 import numpy as np
@@ -56,7 +57,7 @@ from ._dispatch cimport (
     fnn_scan_arguments,
 )
 from ._selection cimport Candidate, select_first, sort_candidates
-from ._tiles cimport FLOAT32, FLOAT64, UINT8, Expansion, Panels, ValueType, choose_expansion, new_panels
+from ._tiles cimport FLOAT32, FLOAT64, UINT8, Expansion, Panels, ValueType, choose_expansion, new_panels, value_type_of
 from ._tiles import packing_frame
 
 cnp.import_array()
@@ -124,6 +125,7 @@ cdef class NeighborSearch:
     cdef bint root
     cdef double rate, underflow, scale
     cdef object keep_alive
+    cdef void *memory
     # [n_splits][n_queries] each; capacity candidates a slot
     cdef Candidate *candidates
     cdef Py_ssize_t *counts
@@ -138,14 +140,24 @@ cdef class NeighborSearch:
     cdef double *scratch_distances
     cdef readonly int out_of_range
 
-    def __init__(self, X, Y, k, metric, mode, center, scale, n_threads):
-        cdef ValueType value_type = (
-            UINT8 if X.dtype == np.uint8 else FLOAT32 if X.dtype == np.float32 else FLOAT64
-        )
+    def __init__(
+        self,
+        cnp.ndarray X,
+        cnp.ndarray Y,
+        Py_ssize_t k,
+        str metric,
+        Mode mode,
+        object center,
+        double scale,
+        int n_threads,
+    ):
         self.mode = mode
-        self.expansion = choose_expansion(active_kernels(), value_type, metric != "l1", True)
+        self.expansion = choose_expansion(
+            active_kernels(), value_type_of(X), metric != "l1", True
+        )
         self.root = metric == "l2"
-        self.n_queries, self.n_features = X.shape
+        self.n_queries = X.shape[0]
+        self.n_features = X.shape[1]
         self.n_samples = Y.shape[0]
         self.k = k
         self.n_threads = n_threads
@@ -156,12 +168,12 @@ cdef class NeighborSearch:
         if mode == BY_ROWS:
             # Rows reach the caches in order, a part to each thread.
             self.n_splits = n_threads
-            self.chunk_rows = max(1, ROW_SLICE_BYTES // (self.n_features * X.itemsize))
+            self.chunk_rows = max(1, ROW_SLICE_BYTES // (self.n_features * self.expansion.value_bytes))
             held = None
         else:
             held = self.prepare_tiles(center)
         self.allocate()
-        self.keep_alive = (self.keep_alive, X, Y, held)
+        self.keep_alive = (X, Y, held)
         if mode == BY_BOUNDS:
             self.rate = error_rate(self.expansion.squared, self.n_features)
             self.underflow = (self.n_features + 8) * 2.0 ** -110
@@ -191,22 +203,29 @@ cdef class NeighborSearch:
         self.block_magnitudes = <double *>cnp.PyArray_DATA(block_magnitudes)
         return initial, block_magnitudes
 
-    cdef void allocate(self):
-        slots = self.n_splits * self.n_queries
-        candidates = np.empty(slots * self.capacity * sizeof(Candidate), dtype=np.uint8)
-        counts = np.zeros(slots, dtype=np.intp)
-        bounds = np.full(slots, -np.inf)
-        per_thread = self.n_threads * self.n_splits * self.capacity
-        scratch = np.empty(per_thread * sizeof(Candidate), dtype=np.uint8)
-        scratch_indices = np.empty(per_thread, dtype=np.int64)
-        scratch_distances = np.empty(per_thread)
-        self.candidates = <Candidate *>cnp.PyArray_DATA(candidates)
-        self.counts = <Py_ssize_t *>cnp.PyArray_DATA(counts)
-        self.bounds = <double *>cnp.PyArray_DATA(bounds)
-        self.scratch = <Candidate *>cnp.PyArray_DATA(scratch)
-        self.scratch_indices = <int64_t *>cnp.PyArray_DATA(scratch_indices)
-        self.scratch_distances = <double *>cnp.PyArray_DATA(scratch_distances)
-        self.keep_alive = (candidates, counts, bounds, scratch, scratch_indices, scratch_distances)
+    cdef int allocate(self) except -1:
+        """Take all of the search's working memory in one piece."""
+        cdef Py_ssize_t slots = self.n_splits * self.n_queries
+        cdef Py_ssize_t per_thread = self.n_threads * self.n_splits * self.capacity, i
+        self.memory = malloc(
+            (slots * self.capacity + per_thread) * sizeof(Candidate)
+            + slots * (sizeof(Py_ssize_t) + sizeof(double))
+            + per_thread * (sizeof(int64_t) + sizeof(double))
+        )
+        if self.memory == NULL:
+            raise MemoryError()
+        self.candidates = <Candidate *>self.memory
+        self.scratch = self.candidates + slots * self.capacity
+        self.counts = <Py_ssize_t *>(self.scratch + per_thread)
+        self.bounds = <double *>(self.counts + slots)
+        self.scratch_indices = <int64_t *>(self.bounds + slots)
+        self.scratch_distances = <double *>(self.scratch_indices + per_thread)
+        for i in range(slots):
+            self.counts[i] = 0
+            self.bounds[i] = -INFINITY
+
+    def __dealloc__(self):
+        free(self.memory)
 
     # ---- errors and candidates ------------------------------------------------------------
 
@@ -279,7 +298,7 @@ cdef class NeighborSearch:
 
     # ---- scanning -------------------------------------------------------------------------
 
-    def scan(self, Py_ssize_t start, Py_ssize_t stop):
+    cdef void scan(self, Py_ssize_t start, Py_ssize_t stop):
         """Compare all queries with rows start to stop of Y; start is a multiple of chunk_rows."""
         with nogil:
             if self.mode == BY_ROWS:
@@ -487,7 +506,7 @@ cdef class NeighborSearch:
 
     # ---- results --------------------------------------------------------------------------
 
-    def finish(self, double[:, ::1] distances, int64_t[:, ::1] indices):
+    cdef void finish(self, double *distances, int64_t *indices):
         """Write each query's k neighbors, ascending by (distance, index)."""
         cdef Py_ssize_t query
         with nogil:
@@ -498,7 +517,9 @@ cdef class NeighborSearch:
                 chunksize=16,
                 use_threads_if=self.n_threads > 1 and self.n_queries > 16,
             ):
-                self.finish_query(query, &distances[query, 0], &indices[query, 0], threadid())
+                self.finish_query(
+                    query, distances + query * self.k, indices + query * self.k, threadid()
+                )
 
     cdef void finish_query(
         self, Py_ssize_t query, double *distances, int64_t *indices, int thread
@@ -535,7 +556,15 @@ cdef Py_ssize_t candidate_capacity(Py_ssize_t k, Py_ssize_t n_samples):
     return min(2 * k + 48, max(n_samples, k) + 1)
 
 
-def find_neighbors(X, Y, Py_ssize_t k, str metric, int n_threads, by_rows=False, advance=None):
+def find_neighbors(
+    cnp.ndarray X,
+    cnp.ndarray Y,
+    Py_ssize_t k,
+    str metric,
+    int n_threads,
+    bint by_rows=False,
+    object advance=None,
+):
     """Return (distances, indices) of the k nearest rows of Y to each row of X, or None.
 
     Parameters
@@ -561,7 +590,8 @@ def find_neighbors(X, Y, Py_ssize_t k, str metric, int n_threads, by_rows=False,
     cdef Py_ssize_t first, per_slice, start
     cdef double work = <double>n_queries * n_samples * n_features
     cdef NeighborSearch search
-    cdef Mode mode = BY_TILES if X.dtype == np.uint8 else BY_BOUNDS
+    cdef Mode mode = BY_TILES if value_type_of(X) == UINT8 else BY_BOUNDS
+    cdef Py_ssize_t stop, capacity
     if work < MIN_PARALLEL_WORK:
         n_threads = 1
     if by_rows or n_queries <= MAX_ROW_QUERIES:
@@ -577,23 +607,31 @@ def find_neighbors(X, Y, Py_ssize_t k, str metric, int n_threads, by_rows=False,
             return None
         center, scale = frame
 
-    distances = np.empty((n_queries, k))
-    indices = np.empty((n_queries, k), dtype=np.int64)
+    cdef cnp.npy_intp[2] shape = [n_queries, k]
+    distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
+    indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
     capacity = candidate_capacity(k, n_samples) * sizeof(Candidate)
     per_slice = max(1, min(
         MAX_SLICE_QUERIES, SLICE_PANEL_BYTES // (8 * n_features), SLICE_CANDIDATE_BYTES // capacity
     ))
     per_slice = max(per_slice, min(n_queries, 2 * FNN_MAX_TILE_ROWS * n_threads))
-    for first in range(0, n_queries, per_slice):
-        part = slice(first, min(first + per_slice, n_queries))
-        search = NeighborSearch(X[part], Y, k, metric, mode, center, scale, n_threads)
-        for start in range(0, n_samples, search.chunk_rows):
+    first = 0
+    while first < n_queries:
+        part = X if per_slice >= n_queries else X[first:first + per_slice]
+        search = NeighborSearch(part, Y, k, metric, mode, center, scale, n_threads)
+        start = 0
+        while start < n_samples:
             stop = min(start + search.chunk_rows, n_samples)
             search.scan(start, stop)
             if search.out_of_range and not by_rows:
                 return None
             PyErr_CheckSignals()
             if advance is not None:
-                advance((part.stop - first) * (stop - start) / (<double>n_queries * n_samples))
-        search.finish(distances[part], indices[part])
+                advance(<double>search.n_queries * (stop - start) / n_queries / n_samples)
+            start = stop
+        search.finish(
+            <double *>cnp.PyArray_DATA(distances) + first * k,
+            <int64_t *>cnp.PyArray_DATA(indices) + first * k,
+        )
+        first += per_slice
     return distances, indices

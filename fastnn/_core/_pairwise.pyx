@@ -27,7 +27,7 @@ import numpy as np
 cimport numpy as cnp
 
 from ._dispatch cimport FNN_MAX_TILE_COLS, FNN_MAX_TILE_ROWS, FNN_SUM_DEPTH, FNN_SUMS_PER_TOTAL, active_kernels
-from ._tiles cimport FLOAT32, FLOAT64, UINT8, Expansion, Panels, ValueType, choose_expansion, new_panels
+from ._tiles cimport Expansion, Panels, choose_expansion, new_panels, value_type_of
 
 cnp.import_array()
 
@@ -238,11 +238,9 @@ def fill_distances(
     again : float or None
         Evaluate entries up to S * again in float64; None takes the limit that the error demands.
     """
-    cdef ValueType value_type = (
-        UINT8 if X.dtype == np.uint8 else FLOAT32 if X.dtype == np.float32 else FLOAT64
+    cdef Expansion expansion = choose_expansion(
+        active_kernels(), value_type_of(X), metric != "l1", float32_tiles
     )
-    cdef bint squared = metric != "l1"
-    cdef Expansion expansion = choose_expansion(active_kernels(), value_type, squared, float32_tiles)
     cdef Py_ssize_t n_x = X.shape[0], n_y = Y.shape[0], d = X.shape[1]
     cdef Py_ssize_t row_bytes = d * expansion.value_bytes
     cdef Py_ssize_t packed_row = (d + expansion.tile.step) // expansion.tile.step

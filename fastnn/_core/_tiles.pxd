@@ -17,7 +17,7 @@ A plain product (scores, gradients) is the first family without its terms: pack 
 the tile's product, and apply another epilogue to the tile.
 """
 
-from libc.stdint cimport int64_t
+cimport numpy as cnp
 
 from ._dispatch cimport fnn_kernels, fnn_pack, fnn_panel_sums, fnn_row_distances, fnn_tile
 
@@ -26,6 +26,9 @@ cdef enum ValueType:
     FLOAT32
     FLOAT64
     UINT8
+
+
+cdef ValueType value_type_of(cnp.ndarray array) noexcept
 
 
 cdef struct Expansion:

@@ -13,6 +13,12 @@ from ._dispatch cimport fnn_kernels
 cnp.import_array()
 
 
+cdef ValueType value_type_of(cnp.ndarray array) noexcept:
+    """The kernels' type for an array that has passed the border."""
+    cdef int number = cnp.PyArray_TYPE(array)
+    return UINT8 if number == cnp.NPY_UINT8 else FLOAT32 if number == cnp.NPY_FLOAT32 else FLOAT64
+
+
 cdef Expansion choose_expansion(
     const fnn_kernels *kernels, ValueType value_type, bint squared, bint float32_tiles
 ) noexcept nogil:
