@@ -90,12 +90,12 @@ def check_rows(X, name):
 def _to_native(X, name):
     if hasattr(X, "tocsr") or type(X).__module__.startswith("scipy.sparse"):
         raise TypeError(f"{name} must be a dense array, got a sparse {type(X).__name__}; use toarray()")
+    if np.ma.is_masked(X):
+        raise ValueError(f"{name} must have no masked values")
     try:
         X = np.asarray(X)
     except ValueError as error:  # ragged sequences
         raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
-    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
-        raise ValueError(f"{name} must have no masked values")
     if X.dtype.kind not in "biuf" or X.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold real numbers of up to 64 bits, got dtype {X.dtype}")
     if X.ndim != 2:

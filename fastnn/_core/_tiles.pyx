@@ -68,7 +68,10 @@ def packing_frame(Y):
     if not np.isfinite(spread):
         return None
     scale = 2.0 ** -float(np.frexp(spread)[1]) if spread > 0 else 1.0
-    return (center, scale) if 1.0 / MAX_SCALE < scale < MAX_SCALE else None
+    if not 1.0 / MAX_SCALE < scale < MAX_SCALE:
+        return None
+    # A short center keeps short values short: whole numbers give exact products.
+    return np.rint(center * (32.0 * scale)) / (32.0 * scale), scale
 
 
 cdef cnp.ndarray aligned_bytes(Py_ssize_t n_bytes):

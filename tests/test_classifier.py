@@ -1,0 +1,181 @@
+"""KNeighborsClassifier: scikit-learn's contract and scikit-learn's answers."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.neighbors
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import cross_val_score
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import fastnn
+from fastnn.neighbors import KNeighborsClassifier
+
+
+@parametrize_with_checks([KNeighborsClassifier()])
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:1000], y[:1000], X[1000:], y[1000:]
+
+
+@pytest.mark.parametrize("metric", ["l1", "l2"])
+@pytest.mark.parametrize("weights", ["uniform", "distance", lambda d: np.exp(-d)])
+@pytest.mark.parametrize("k", [1, 2, 5, 8])
+def test_equals_scikit_learn(digits, k, weights, metric):
+    X, y, X_test, y_test = digits
+    ours = KNeighborsClassifier(k, weights=weights, metric=metric).fit(X, y)
+    # Its tree evaluates distances in float64 difference form, as we do.
+    theirs = sklearn.neighbors.KNeighborsClassifier(
+        k, weights=weights, metric=metric, algorithm="kd_tree"
+    ).fit(X, y)
+    # Where the k-th distance is tied, scikit-learn keeps either neighbor; those rows are left out.
+    distances = np.sort(fastnn.pairwise_distances(X_test, X, metric), axis=1)
+    untied = distances[:, k - 1] < distances[:, k]
+    assert untied.mean() > 0.6
+    proba = theirs.predict_proba(X_test)
+    np.testing.assert_allclose(ours.predict_proba(X_test)[untied], proba[untied], rtol=1e-12)
+    clear = untied & (np.diff(np.sort(proba, axis=1)[:, -2:], axis=1)[:, 0] > 1e-9)
+    np.testing.assert_array_equal(ours.predict(X_test)[clear], theirs.predict(X_test)[clear])
+    assert ours.score(X_test, y_test) == np.mean(ours.predict(X_test) == y_test)
+
+
+def test_ties_go_to_the_smallest_class():
+    model = KNeighborsClassifier(4).fit([[1.0], [1.0], [1.0], [1.0]], ["d", "b", "b", "d"])
+    assert model.predict([[0.0]]) == ["b"]
+
+
+def test_a_neighbor_at_distance_zero_takes_all_the_weight():
+    model = KNeighborsClassifier(3, weights="distance").fit([[0.0], [0.1], [0.1]], [0, 1, 1])
+    np.testing.assert_array_equal(model.predict_proba([[0.0]]), [[1.0, 0.0]])
+    assert model.predict_proba([[0.05]])[0, 1] > 0.6
+
+
+def test_labels_of_any_type():
+    X = [[0.0], [1.0], [2.0]]
+    for y in (["x", "y", "x"], [True, False, True], [10, -3, 10], np.array([1.0, 2.0, 1.0])):
+        model = KNeighborsClassifier(1).fit(X, y)
+        np.testing.assert_array_equal(model.predict(X), y)
+        np.testing.assert_array_equal(model.classes_, np.unique(y))
+
+
+def test_many_classes_in_slices(rng, monkeypatch):
+    monkeypatch.setattr(fastnn.neighbors, "VOTES_PER_SLICE", 1000)
+    X = rng.standard_normal((300, 3))
+    y = np.arange(300) % 100
+    model = KNeighborsClassifier(1).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), y)
+    np.testing.assert_array_equal(model.predict_proba(X), np.eye(100)[y])
+
+
+def test_kneighbors(digits):
+    X, y, X_test, _ = digits
+    model = KNeighborsClassifier(4).fit(X, y)
+    distances, indices = model.kneighbors(X_test)
+    expected = fastnn.kneighbors(X_test, X, 4)
+    np.testing.assert_array_equal(indices, expected[1])
+    np.testing.assert_array_equal(distances, expected[0])
+    assert model.kneighbors(X_test[:2], 7)[0].shape == (2, 7)
+    np.testing.assert_array_equal(model.kneighbors(X_test, return_distance=False), indices)
+
+
+def test_uint8_pixels_stay_bytes(digits):
+    X, y, X_test, _ = digits
+    model = KNeighborsClassifier(3).fit(X.astype(np.uint8), y)
+    assert model._fit_X.dtype == np.uint8
+    expected = KNeighborsClassifier(3).fit(X, y).predict(X_test)
+    np.testing.assert_array_equal(model.predict(X_test.astype(np.uint8)), expected)
+    np.testing.assert_array_equal(model.predict(X_test), expected)
+
+
+def test_data_frames():
+    X = pd.DataFrame({"a": [0.0, 1.0, 2.0], "b": [0.0, 0.0, 1.0]})
+    model = KNeighborsClassifier(1).fit(X, pd.Series(["p", "q", "r"]))
+    assert list(model.feature_names_in_) == ["a", "b"]
+    assert list(model.predict(X)) == ["p", "q", "r"]
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict(X.to_numpy())
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(X.rename(columns={"a": "z"}))
+
+
+def test_clone_pickle_and_cross_validation(digits):
+    X, y, X_test, _ = digits
+    model = KNeighborsClassifier(3, weights="distance", metric="l1").fit(X, y)
+    assert clone(model).get_params() == model.get_params()
+    copy = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copy.predict(X_test), model.predict(X_test))
+    assert cross_val_score(KNeighborsClassifier(3), X, y, cv=3).min() > 0.9
+
+
+def test_pickle_loads_under_another_instruction_set(digits, tmp_path):
+    X, y, X_test, _ = digits
+    model = KNeighborsClassifier(3).fit(X, y)
+    (tmp_path / "model.pickle").write_bytes(pickle.dumps((model, X_test)))
+    code = (
+        "import pickle, sys, fastnn\n"
+        "fastnn.set_isa(fastnn.available_isas()[-1])\n"
+        f"model, X = pickle.load(open({str(tmp_path / 'model.pickle')!r}, 'rb'))\n"
+        "print(*model.predict(X))\n"
+    )
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert result.stdout.split() == [str(label) for label in model.predict(X_test)]
+
+
+def test_not_fitted():
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        KNeighborsClassifier().predict([[1.0]])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"n_neighbors": 0}, ValueError, "Expected n_neighbors > 0, got 0"),
+        ({"n_neighbors": 2.5}, TypeError, "n_neighbors must be an integer, got float"),
+        ({"weights": "heavy"}, ValueError, "weights must be 'uniform', 'distance' or a callable"),
+        ({"algorithm": "magic"}, ValueError, "algorithm must be one of .* got 'magic'"),
+        ({"metric": "nothing"}, ValueError, "metric must be one of"),
+        ({"n_jobs": 0}, ValueError, "n_jobs == 0"),
+    ],
+)
+def test_parameters_out_of_range(parameters, error, message):
+    with pytest.raises(error, match=message):
+        KNeighborsClassifier(**parameters).fit([[0.0], [1.0]], [0, 1])
+
+
+def test_bad_training_data():
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        KNeighborsClassifier().fit([[0.0], [1.0]], [0])
+    with pytest.raises(ValueError, match="Unknown label type"):
+        KNeighborsClassifier().fit([[0.0], [1.0]], [0.5, 1.5])
+    with pytest.raises(ValueError, match="NaN"):
+        KNeighborsClassifier().fit([[np.nan], [1.0]], [0, 1])
+
+
+def test_bad_queries(digits):
+    X, y, _, _ = digits
+    model = KNeighborsClassifier().fit(X, y)
+    with pytest.raises(ValueError, match="X has 3 features, but KNeighborsClassifier is expecting 64"):
+        model.predict(np.ones((2, 3)))
+    with pytest.raises(ValueError, match="1D array"):
+        model.predict(X[0])
+    with pytest.raises(ValueError, match="X must hold finite numbers, got NaN"):
+        model.predict(np.full((2, 64), np.nan))
+    with pytest.raises(ValueError, match="n_neighbors = 1001, n_samples_fit = 1000"):
+        model.kneighbors(X, 1001)
+
+
+def test_weights_of_the_wrong_shape():
+    model = KNeighborsClassifier(2, weights=lambda d: d[:, :1]).fit([[0.0], [1.0]], [0, 1])
+    with pytest.raises(ValueError, match=r"weights must return an array of shape \(1, 2\)"):
+        model.predict([[0.5]])

@@ -1,0 +1,208 @@
+"""fastnn.kneighbors against the oracle, and the invariants it promises."""
+
+import datasets_for_search as data
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import fastnn
+
+DTYPES = [np.float32, np.float64, np.uint8]
+METRICS = ["l1", "l2", "sqeuclidean"]
+# Around the widths of vectors, panels and words.
+DEPTHS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 97, 130]
+
+
+def assert_same(found, expected):
+    """Indices and distances are identical, to the last bit."""
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert found[0].dtype == np.float64
+    assert found[1].dtype == np.int64
+
+
+def generators(dtype):
+    return {np.float32: data.FOR_ALL_FLOATS, np.float64: data.FOR_FLOAT64}.get(dtype, data.FOR_UINT8)
+
+
+CASES = [(dtype, generator) for dtype in DTYPES for generator in generators(dtype)]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(
+    ("dtype", "generator"), CASES, ids=[f"{d.__name__}-{g.__name__}" for d, g in CASES]
+)
+def test_equals_the_oracle(isa, rng, dtype, generator, metric):
+    for d in (1, 5, 16, 33, 128):
+        both = data.make(generator, rng, 420, d, dtype)
+        X, Y = np.ascontiguousarray(both[::7]), both
+        for k in (1, 10, 100):
+            assert_same(fastnn.kneighbors(X, Y, k, metric), oracles.kneighbors(X, Y, k, metric))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("d", DEPTHS)
+def test_every_tail(isa, rng, d, dtype, metric):
+    for n_queries, n_samples in [(1, 1), (2, 3), (5, 16), (6, 17), (7, 31), (13, 33), (50, 100)]:
+        X = data.make(data.normal, rng, n_queries, d, dtype)
+        Y = data.make(data.normal, rng, n_samples, d, dtype)
+        for k in {1, min(3, n_samples), n_samples}:
+            assert_same(fastnn.kneighbors(X, Y, k, metric), oracles.kneighbors(X, Y, k, metric))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_offset_cloud_of_a_thousand_queries(isa, rng, dtype, metric):
+    """Centre 1e3, spread 0.1, d=128: where norm expansion has a recall of 0.003."""
+    Y = data.make(data.offset, rng, 3000, 128, dtype)
+    X = data.make(data.offset, rng, 1000, 128, dtype)
+    assert_same(fastnn.kneighbors(X, Y, 10, metric), oracles.kneighbors(X, Y, 10, metric))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_same_answer_for_any_number_of_threads(isa, rng, dtype, metric):
+    Y = data.make(data.duplicated, rng, 5000, 40, dtype)
+    for n_queries in (1, 3, 30, 500):
+        X = data.make(data.normal, rng, n_queries, 40, dtype)
+        one = fastnn.kneighbors(X, Y, 12, metric, n_jobs=1)
+        for n_jobs in (2, 3, 7, -1, None):
+            assert_same(fastnn.kneighbors(X, Y, 12, metric, n_jobs=n_jobs), one)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_same_answer_for_any_batch_size(rng, dtype, metric):
+    both = data.make(data.near_ties, rng, 900, 20, dtype)
+    X, Y = both[:60], both[60:]
+    whole = fastnn.kneighbors(X, Y, 9, metric)
+    for size in (1, 4, 5, 6, 17):
+        parts = [fastnn.kneighbors(X[i : i + size], Y, 9, metric) for i in range(0, 60, size)]
+        assert_same([np.concatenate(p) for p in zip(*parts, strict=True)], whole)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_many_chunks_and_slices(rng, dtype, metric):
+    """More rows than one packed chunk holds, more queries than one slice."""
+    Y = data.make(data.normal, rng, 70_000, 3, dtype)
+    X = data.make(data.normal, rng, 9_000, 3, dtype)
+    distances, indices = fastnn.kneighbors(X, Y, 4, metric)
+    some = rng.choice(9_000, 40, replace=False)
+    assert_same((distances[some], indices[some]), oracles.kneighbors(X[some], Y, 4, metric))
+
+
+def test_wide_rows(isa, rng):
+    """More features than a block of samples is long, and than int32 sums of bytes allow."""
+    Y = rng.integers(0, 256, (40, 45_000), dtype=np.uint8)
+    X = rng.integers(0, 256, (7, 45_000), dtype=np.uint8)
+    for metric in METRICS:
+        assert_same(fastnn.kneighbors(X, Y, 5, metric), oracles.kneighbors(X, Y, 5, metric))
+        assert_same(
+            fastnn.kneighbors(X.astype(np.float32), Y.astype(np.float32), 5, metric),
+            oracles.kneighbors(X, Y, 5, metric),
+        )
+
+
+def test_extreme_bytes(isa):
+    """All 0 against all 255, the largest sums that bytes can give."""
+    for d in (1, 8, 1000, 39_999, 40_001):
+        Y = np.zeros((20, d), np.uint8)
+        Y[::3] = 255
+        X = np.zeros((6, d), np.uint8)
+        X[::2] = 255
+        for metric in METRICS:
+            assert_same(fastnn.kneighbors(X, Y, 20, metric), oracles.kneighbors(X, Y, 20, metric))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_huge_values_among_many_queries(rng, dtype):
+    """Some rows too large for any tile: the search must fall back, not overflow."""
+    Y = data.make(data.normal, rng, 600, 9, dtype)
+    Y[::50] *= dtype(1e25)
+    X = data.make(data.normal, rng, 40, 9, dtype)
+    X[3] *= dtype(1e30)
+    for metric in METRICS:
+        assert_same(fastnn.kneighbors(X, Y, 30, metric), oracles.kneighbors(X, Y, 30, metric))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_identical_rows_are_at_distance_zero_and_ordered_by_index(rng, metric):
+    Y = np.repeat(rng.standard_normal((30, 11)), 5, axis=0)[rng.permutation(150)]
+    distances, indices = fastnn.kneighbors(Y, Y, 5, metric)
+    assert (distances == 0.0).all()
+    assert (np.diff(indices, axis=1) > 0).all()
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_finite_values(data):
+    """Hypothesis picks shapes and values, extremes and ties among them."""
+    dtype = data.draw(st.sampled_from(DTYPES))
+    d = data.draw(st.integers(1, 20))
+    n = data.draw(st.integers(1, 60))
+    n_queries = data.draw(st.integers(1, 12))
+    if dtype == np.uint8:
+        values = st.integers(0, 255)
+    else:
+        width = np.dtype(dtype).itemsize * 8
+        values = st.floats(allow_nan=False, allow_infinity=False, width=width)
+    X = data.draw(hnp.arrays(dtype, (n_queries, d), elements=values))
+    Y = data.draw(hnp.arrays(dtype, (n, d), elements=values))
+    k = data.draw(st.integers(1, n))
+    metric = data.draw(st.sampled_from(METRICS))
+    assert_same(fastnn.kneighbors(X, Y, k, metric), oracles.kneighbors(X, Y, k, metric))
+
+
+def test_permuting_samples_permutes_indices(rng):
+    X, Y = rng.standard_normal((20, 6)), rng.standard_normal((200, 6))
+    order = rng.permutation(200)
+    distances, indices = fastnn.kneighbors(X, Y, 7)
+    permuted_distances, permuted = fastnn.kneighbors(X, Y[order], 7)
+    np.testing.assert_array_equal(order[permuted], indices)
+    np.testing.assert_array_equal(permuted_distances, distances)
+
+
+def test_metric_aliases(rng):
+    X, Y = rng.standard_normal((5, 4)), rng.standard_normal((30, 4))
+    for canonical, alias in [("l1", "manhattan"), ("l1", "cityblock"), ("l2", "euclidean")]:
+        assert_same(fastnn.kneighbors(X, Y, 3, alias), fastnn.kneighbors(X, Y, 3, canonical))
+
+
+@pytest.mark.parametrize("n_queries", [1, 40])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_non_finite_values_are_refused_wherever_they_are(rng, dtype, value, n_queries):
+    X = rng.standard_normal((n_queries, 5)).astype(dtype)
+    Y = rng.standard_normal((300, 5)).astype(dtype)
+    what = "NaN" if np.isnan(value) else "infinity"
+    for row in (0, 299):
+        bad = Y.copy()
+        bad[row, 3] = value
+        with pytest.raises(ValueError, match=rf"Y must .* {what} at row {row}, column 3"):
+            fastnn.kneighbors(X, bad)
+    bad = X.copy()
+    bad[-1, 0] = value
+    with pytest.raises(ValueError, match=rf"X must .* {what} at row {n_queries - 1}, column 0"):
+        fastnn.kneighbors(bad, Y)
+
+
+def test_progress_bar(rng, capsys):
+    X, Y = rng.standard_normal((100, 5)), rng.standard_normal((1000, 5))
+    quiet = fastnn.kneighbors(X, Y, 3)
+    assert capsys.readouterr().err == ""
+    assert_same(fastnn.kneighbors(X, Y, 3, verbose=1), quiet)
+    assert "kneighbors: 100%" in capsys.readouterr().err
+
+
+def test_inputs_are_left_alone(rng):
+    X, Y = rng.standard_normal((9, 5)), rng.standard_normal((40, 5))
+    X.flags.writeable = Y.flags.writeable = False
+    before = X.copy(), Y.copy()
+    fastnn.kneighbors(X, Y, 3)
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(Y, before[1])

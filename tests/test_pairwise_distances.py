@@ -1,0 +1,160 @@
+"""fastnn.pairwise_distances against the oracle, entry by entry."""
+
+import datasets_for_search as data
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import fastnn
+from fastnn import metrics
+
+METRICS = ["l1", "l2", "sqeuclidean"]
+FLOATS = [np.float32, np.float64]
+TOLERANCE = {np.float32: 1e-6, np.float64: 1e-13}
+
+
+def assert_close(found, X, Y, metric):
+    """Every entry is within the promised relative error of the exact distance."""
+    dtype = X.dtype.type
+    wider = np.longdouble if dtype == np.float64 else np.float64
+    expected = oracles.distances(X, Y, metric, wider)
+    if dtype == np.uint8:
+        np.testing.assert_array_equal(found, expected)
+        return
+    assert found.dtype == dtype
+    error = np.abs(found - expected)
+    assert (error <= TOLERANCE[dtype] * expected).all(), (error / expected).max()
+
+
+@pytest.fixture(params=[True, False], ids=["float32-tiles", "float64-tiles"])
+def small_work(request, monkeypatch):
+    """float32 tiles even for small inputs, or never."""
+    monkeypatch.setattr(metrics, "MIN_FLOAT32_WORK", 0 if request.param else 1 << 62)
+
+
+GENERATORS = [data.normal, data.offset, data.duplicated, data.integers, data.outliers]
+GENERATORS += [data.two_clusters, data.near_ties]
+
+
+@pytest.mark.usefixtures("small_work")
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("generator", GENERATORS, ids=lambda g: g.__name__)
+@pytest.mark.parametrize("dtype", [*FLOATS, np.uint8])
+def test_relative_error_of_every_entry(isa, rng, dtype, generator, metric):
+    for d in (1, 2, 7, 16, 33, 200):
+        both = data.make(generator, rng, 70, d, dtype)
+        X, Y = both[:33], both[20:]
+        assert_close(fastnn.pairwise_distances(X, Y, metric), X, Y, metric)
+
+
+def constant_rows(rng, n, d):
+    return np.repeat(rng.standard_normal((n, 1)), d, axis=1)
+
+
+def one_sided(rng, n, d):
+    return np.abs(rng.standard_normal((n, 1))) * (1 + 0.01 * rng.random((n, d)))
+
+
+def trending(rng, n, d):
+    return np.outer(rng.standard_normal(n), np.linspace(0, 1, d))
+
+
+@pytest.mark.usefixtures("small_work")
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("d", [784, 3072, 20_000])
+@pytest.mark.parametrize("generator", [data.normal, constant_rows, one_sided, trending])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_rounding_that_agrees_in_sign_does_not_add_up(isa, rng, dtype, generator, d, metric):
+    both = generator(rng, 24, d).astype(dtype)
+    assert_close(fastnn.pairwise_distances(both[:12], both[12:], metric), both[:12], both[12:], metric)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(np.float32, 1e-30), (np.float32, 1e30), (np.float64, 1e-100), (np.float64, 1e100)]
+)
+def test_range(isa, rng, dtype, scale, metric):
+    if dtype == np.float32 and metric == "sqeuclidean":
+        pytest.skip("squares of 1e+-30 have no float32")
+    both = (scale * rng.standard_normal((60, 30))).astype(dtype)
+    assert_close(fastnn.pairwise_distances(both[:30], both[30:], metric), both[:30], both[30:], metric)
+
+
+def test_values_beyond_any_tile(rng):
+    X = 1e300 * rng.standard_normal((6, 4))
+    assert_close(fastnn.pairwise_distances(X, X[::-1].copy(), "l1"), X, X[::-1], "l1")
+    with np.errstate(over="ignore"):
+        assert np.isinf(fastnn.pairwise_distances(X, -X, "sqeuclidean")).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", [*FLOATS, np.uint8])
+@pytest.mark.parametrize("n", [1, 2, 5, 16, 33, 300])
+def test_symmetric_case(isa, rng, n, dtype, metric):
+    X = data.make(data.duplicated, rng, n, 19, dtype)
+    result = fastnn.pairwise_distances(X, metric=metric)
+    np.testing.assert_array_equal(result, result.T)
+    assert (np.diag(result) == 0.0).all()
+    assert_close(result, X, X, metric)
+
+
+def test_symmetric_case_over_several_chunks(rng):
+    X = rng.standard_normal((900, 700))
+    result = fastnn.pairwise_distances(X)
+    np.testing.assert_array_equal(result, result.T)
+    assert_close(result[:50], X[:50], X, "l2")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", [*FLOATS, np.uint8])
+def test_same_answer_for_any_number_of_threads(rng, dtype, metric):
+    X, Y = (data.make(data.normal, rng, n, 50, dtype) for n in (300, 500))
+    one = fastnn.pairwise_distances(X, Y, metric, n_jobs=1)
+    for n_jobs in (2, 3, 5, None):
+        np.testing.assert_array_equal(fastnn.pairwise_distances(X, Y, metric, n_jobs=n_jobs), one)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    X=hnp.arrays(np.float64, (5, 6), elements=st.floats(-1e100, 1e100)),
+    Y=hnp.arrays(np.float64, (7, 6), elements=st.floats(-1e100, 1e100)),
+    metric=st.sampled_from(METRICS),
+)
+def test_any_values(X, Y, metric):
+    smallest = np.finfo(float).tiny  # below, the exact distance itself has few digits
+    expected = oracles.distances(X, Y, metric, np.longdouble)
+    found = fastnn.pairwise_distances(X, Y, metric)
+    assert (np.abs(found - expected) <= 1e-13 * expected + np.sqrt(smallest)).all()
+
+
+def test_out(rng):
+    X, Y = rng.standard_normal((4, 3)), rng.standard_normal((6, 3))
+    out = np.empty((4, 6))
+    assert fastnn.pairwise_distances(X, Y, out=out) is out
+    np.testing.assert_array_equal(out, fastnn.pairwise_distances(X, Y))
+
+
+def test_out_is_checked(rng):
+    X = rng.standard_normal((4, 4))
+    with pytest.raises(TypeError, match="out must be an ndarray, got list"):
+        fastnn.pairwise_distances(X, out=[[0.0] * 4] * 4)
+    with pytest.raises(ValueError, match=r"out must have shape \(4, 4\) and dtype float64"):
+        fastnn.pairwise_distances(X, out=np.empty((4, 5)))
+    with pytest.raises(ValueError, match="dtype float64, got .* float32"):
+        fastnn.pairwise_distances(X, out=np.empty((4, 4), np.float32))
+    with pytest.raises(ValueError, match="C-contiguous, aligned and writeable"):
+        fastnn.pairwise_distances(X, out=np.empty((4, 4), order="F"))
+    with pytest.raises(ValueError, match="must not overlap"):
+        fastnn.pairwise_distances(X, out=X)
+
+
+@pytest.mark.parametrize("name", ["X", "Y"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_non_finite_values_are_refused(rng, name, value):
+    arrays = {"X": rng.standard_normal((4, 3)), "Y": rng.standard_normal((5, 3))}
+    arrays[name][2, 1] = value
+    with pytest.raises(ValueError, match=f"{name} must hold finite numbers, got .* at row 2, column 1"):
+        fastnn.pairwise_distances(**arrays)

@@ -1,0 +1,163 @@
+"""The thread policy, and its company: forks, threads, interrupts, limits from outside."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+import fastnn
+from fastnn._core import _threads
+
+needs_openmp = pytest.mark.skipif(
+    not _threads.openmp_version(), reason="built without OpenMP: there are no threads to count"
+)
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+
+
+def use_every_kernel():
+    """Run every kernel in parallel where there are threads; return all results."""
+    rng = np.random.default_rng(0)
+    results = []
+    for dtype in (np.float32, np.float64, np.uint8):
+        X, Y = ((50 * rng.random((n, 60))).astype(dtype) for n in (200, 3000))
+        for metric in ("l1", "l2", "sqeuclidean"):
+            results += [fastnn.kneighbors(X, Y, 3, metric, n_jobs=2)[1]]
+            results += [fastnn.kneighbors(X[:1], np.tile(Y, (5, 1)), 3, metric, n_jobs=2)[1]]
+            results += [fastnn.pairwise_distances(X, Y, metric, n_jobs=2)]
+    labels = rng.integers(0, 9, 3000)
+    model = fastnn.neighbors.KNeighborsClassifier(30, n_jobs=2).fit(Y, labels)
+    results += [model.predict_proba(np.tile(X, (20, 1)))]
+    return results
+
+
+def all_equal(results, others):
+    return all(np.array_equal(a, b) for a, b in zip(results, others, strict=True))
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_os_fork_after_use():
+    expected = use_every_kernel()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if all_equal(use_every_kernel(), expected) else 1)
+    deadline = time.monotonic() + 120
+    while (status := os.waitpid(pid, os.WNOHANG))[0] == 0:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            pytest.fail("the forked child hangs")
+        time.sleep(0.05)
+    assert os.waitstatus_to_exitcode(status[1]) == 0
+
+
+def child_reports(queue, expected):
+    queue.put((all_equal(use_every_kernel(), expected), _threads.describe_threads()))
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_multiprocessing_fork_after_use():
+    expected = use_every_kernel()
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=child_reports, args=(queue, expected))
+    child.start()
+    equal, (n_threads, reason) = queue.get(timeout=120)
+    child.join(timeout=30)
+    assert child.exitcode == 0
+    assert equal
+    assert n_threads == 1
+    assert "fork" in reason or "without OpenMP" in reason
+
+
+def test_concurrent_calls_from_many_threads():
+    expected = use_every_kernel()
+    outcomes = []
+
+    def work():
+        outcomes.append(all_equal(use_every_kernel(), expected))
+
+    threads = [threading.Thread(target=work) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == [True] * 5
+
+
+def test_other_python_threads_run_meanwhile(rng):
+    """The kernels release the GIL."""
+    X, Y = rng.standard_normal((1500, 300)), rng.standard_normal((20_000, 300))
+    ticks = []
+    search = threading.Thread(target=fastnn.kneighbors, args=(X, Y), kwargs={"n_jobs": 1})
+    search.start()
+    while search.is_alive():
+        ticks.append(None)
+        time.sleep(0.001)
+    assert len(ticks) > 5
+
+
+@needs_openmp
+def test_limits_from_outside():
+    cores = _threads.available_cores()
+    assert _threads.effective_n_threads(None) <= cores
+    with threadpool_limits(1, user_api="openmp"):
+        assert _threads.effective_n_threads(None) == 1
+        assert cores == 1 or "limited to 1" in _threads.describe_threads()[1]
+    code = (
+        "from fastnn._core import _threads; "
+        "print(_threads.effective_n_threads(), *_threads.describe_threads())"
+    )
+    for value in ("1", "3"):
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "OMP_NUM_THREADS": value},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert result.stdout.split() == [value, value, f"OMP_NUM_THREADS={value}"]
+
+
+@needs_openmp
+def test_n_jobs_counts_as_in_scikit_learn():
+    cores = _threads.available_cores()
+    assert _threads.effective_n_threads(3) == min(3, 16 * cores)
+    assert _threads.effective_n_threads(-1) == cores
+    assert _threads.effective_n_threads(-1000) == 1
+    assert _threads.effective_n_threads(10**9) == 16 * cores
+
+
+def test_more_threads_than_rows():
+    X = np.ones((1, 3))
+    assert fastnn.kneighbors(X, X, 1, n_jobs=500)[1] == 0
+    assert fastnn.pairwise_distances(X, n_jobs=500) == 0.0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent the POSIX way")
+def test_interrupt_takes_effect_within_a_second():
+    code = """
+import numpy as np, fastnn
+X = np.random.default_rng(0).random((100_000, 256), dtype=np.float32)
+fastnn.kneighbors(X[:50], X[:50], 3)
+print("started", flush=True)
+fastnn.kneighbors(X, X, 10)
+print("finished", flush=True)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "started\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in error
+    assert "finished" not in out
