@@ -6,11 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-
-import numpy
 
 DEBUG = os.environ.get("FASTNN_DEBUG") == "1"
 WANT_OPENMP = os.environ.get("FASTNN_OPENMP", "1") != "0"
@@ -57,7 +56,9 @@ libraries = [
 if X86_64:
     libraries += [
         kernel_library("isa_avx2.c", ["-mavx2", "-mfma"]),
-        kernel_library("isa_avx512.c", ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"]),
+        kernel_library(
+            "isa_avx512.c", ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"]
+        ),
     ]
 
 

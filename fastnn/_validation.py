@@ -89,7 +89,9 @@ def check_rows(X, name):
 
 def _to_native(X, name):
     if hasattr(X, "tocsr") or type(X).__module__.startswith("scipy.sparse"):
-        raise TypeError(f"{name} must be a dense array, got a sparse {type(X).__name__}; use toarray()")
+        raise TypeError(
+            f"{name} must be a dense array, got a sparse {type(X).__name__}; use toarray()"
+        )
     if np.ma.is_masked(X):
         raise ValueError(f"{name} must have no masked values")
     try:
@@ -112,8 +114,8 @@ def _to_native(X, name):
         low, high = int(X.min()), int(X.max())
         if low < -EXACT_IN_FLOAT64 or high > EXACT_IN_FLOAT64:
             raise ValueError(
-                f"{name} must hold integers of at most 2**53 in magnitude, which float64 represents "
-                f"exactly, got values from {low} to {high}"
+                f"{name} must hold integers of at most 2**53 in magnitude, which float64 "
+                f"represents exactly, got values from {low} to {high}"
             )
     if X.dtype.kind == "f" or X.dtype == UINT8:
         return X.astype(X.dtype.newbyteorder("="), order="C", copy=False)
@@ -162,7 +164,8 @@ def check_out(out, shape, dtype):
         raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
     if out.dtype != dtype or out.shape != shape:
         raise ValueError(
-            f"out must have shape {shape} and dtype {np.dtype(dtype)}, got {out.shape} and {out.dtype}"
+            f"out must have shape {shape} and dtype {np.dtype(dtype)}, "
+            f"got {out.shape} and {out.dtype}"
         )
-    if not (out.flags.carray):
+    if not out.flags.carray:
         raise ValueError("out must be C-contiguous, aligned and writeable, got one that is not")

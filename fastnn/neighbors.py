@@ -3,7 +3,11 @@
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from . import _validation
 from ._core._knn import find_neighbors
@@ -208,7 +212,7 @@ class KNeighborsClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"algorithm must be one of {list(ALGORITHMS)}, got {self.algorithm!r}")
 
     def _check_queries(self, X):
-        """Return X and the training samples in one dtype; arrays that are right take a short way."""
+        """Return X and the training samples in one dtype; arrays that are right come quickly."""
         check_is_fitted(self, "_fit_X")
         plain = type(X) is np.ndarray and X.dtype in _validation.NATIVE and X.ndim == 2
         if not plain or X.shape[1] != self.n_features_in_ or hasattr(self, "feature_names_in_"):

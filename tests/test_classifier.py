@@ -128,7 +128,9 @@ def test_pickle_loads_under_another_instruction_set(digits, tmp_path):
         f"model, X = pickle.load(open({str(tmp_path / 'model.pickle')!r}, 'rb'))\n"
         "print(*model.predict(X))\n"
     )
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
+    )
     assert result.stdout.split() == [str(label) for label in model.predict(X_test)]
 
 
@@ -165,7 +167,9 @@ def test_bad_training_data():
 def test_bad_queries(digits):
     X, y, _, _ = digits
     model = KNeighborsClassifier().fit(X, y)
-    with pytest.raises(ValueError, match="X has 3 features, but KNeighborsClassifier is expecting 64"):
+    with pytest.raises(
+        ValueError, match="X has 3 features, but KNeighborsClassifier is expecting 64"
+    ):
         model.predict(np.ones((2, 3)))
     with pytest.raises(ValueError, match="1D array"):
         model.predict(X[0])

@@ -1,14 +1,14 @@
 """fastnn.kneighbors against the oracle, and the invariants it promises."""
 
-import datasets_for_search as data
 import numpy as np
-import oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import datasets_for_search as data
 import fastnn
+import oracles
 
 DTYPES = [np.float32, np.float64, np.uint8]
 METRICS = ["l1", "l2", "sqeuclidean"]
@@ -25,7 +25,9 @@ def assert_same(found, expected):
 
 
 def generators(dtype):
-    return {np.float32: data.FOR_ALL_FLOATS, np.float64: data.FOR_FLOAT64}.get(dtype, data.FOR_UINT8)
+    return {np.float32: data.FOR_ALL_FLOATS, np.float64: data.FOR_FLOAT64}.get(
+        dtype, data.FOR_UINT8
+    )
 
 
 CASES = [(dtype, generator) for dtype in DTYPES for generator in generators(dtype)]

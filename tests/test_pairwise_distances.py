@@ -1,14 +1,14 @@
 """fastnn.pairwise_distances against the oracle, entry by entry."""
 
-import datasets_for_search as data
 import numpy as np
-import oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import datasets_for_search as data
 import fastnn
+import oracles
 from fastnn import metrics
 
 METRICS = ["l1", "l2", "sqeuclidean"]
@@ -69,18 +69,23 @@ def trending(rng, n, d):
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_rounding_that_agrees_in_sign_does_not_add_up(isa, rng, dtype, generator, d, metric):
     both = generator(rng, 24, d).astype(dtype)
-    assert_close(fastnn.pairwise_distances(both[:12], both[12:], metric), both[:12], both[12:], metric)
+    assert_close(
+        fastnn.pairwise_distances(both[:12], both[12:], metric), both[:12], both[12:], metric
+    )
 
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(
-    ("dtype", "scale"), [(np.float32, 1e-30), (np.float32, 1e30), (np.float64, 1e-100), (np.float64, 1e100)]
+    ("dtype", "scale"),
+    [(np.float32, 1e-30), (np.float32, 1e30), (np.float64, 1e-100), (np.float64, 1e100)],
 )
 def test_range(isa, rng, dtype, scale, metric):
     if dtype == np.float32 and metric == "sqeuclidean":
         pytest.skip("squares of 1e+-30 have no float32")
     both = (scale * rng.standard_normal((60, 30))).astype(dtype)
-    assert_close(fastnn.pairwise_distances(both[:30], both[30:], metric), both[:30], both[30:], metric)
+    assert_close(
+        fastnn.pairwise_distances(both[:30], both[30:], metric), both[:30], both[30:], metric
+    )
 
 
 def test_values_beyond_any_tile(rng):
@@ -143,7 +148,7 @@ def test_out_is_checked(rng):
         fastnn.pairwise_distances(X, out=[[0.0] * 4] * 4)
     with pytest.raises(ValueError, match=r"out must have shape \(4, 4\) and dtype float64"):
         fastnn.pairwise_distances(X, out=np.empty((4, 5)))
-    with pytest.raises(ValueError, match="dtype float64, got .* float32"):
+    with pytest.raises(ValueError, match=r"dtype float64, got .* float32"):
         fastnn.pairwise_distances(X, out=np.empty((4, 4), np.float32))
     with pytest.raises(ValueError, match="C-contiguous, aligned and writeable"):
         fastnn.pairwise_distances(X, out=np.empty((4, 4), order="F"))
@@ -156,5 +161,7 @@ def test_out_is_checked(rng):
 def test_non_finite_values_are_refused(rng, name, value):
     arrays = {"X": rng.standard_normal((4, 3)), "Y": rng.standard_normal((5, 3))}
     arrays[name][2, 1] = value
-    with pytest.raises(ValueError, match=f"{name} must hold finite numbers, got .* at row 2, column 1"):
+    with pytest.raises(
+        ValueError, match=f"{name} must hold finite numbers, got .* at row 2, column 1"
+    ):
         fastnn.pairwise_distances(**arrays)

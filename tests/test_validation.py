@@ -21,7 +21,20 @@ def assert_equal(results, expected):
 @BOTH
 @pytest.mark.parametrize(
     "dtype",
-    ["bool", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64", "float16", ">f4", ">f8", ">i4"],
+    [
+        "bool",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float16",
+        ">f4",
+        ">f8",
+        ">i4",
+    ],
 )
 def test_other_dtypes_are_widened_exactly(rng, function, dtype):
     X, Y = (rng.integers(0, 2, (n, 5)).astype(dtype) for n in (6, 30))
@@ -82,7 +95,11 @@ def test_memory_layouts(rng, function, dtype, tmp_path):
         (np.ones((3, 4), object), TypeError, "must hold real numbers .* got dtype object"),
         (np.ones((3, 4), "M8[s]"), TypeError, "must hold real numbers .* got dtype datetime64"),
         (np.ones((3, 4), np.longdouble), TypeError, "must hold real numbers of up to 64 bits"),
-        (scipy.sparse.csr_matrix((3, 4)), TypeError, "must be a dense array, got a sparse csr_matrix"),
+        (
+            scipy.sparse.csr_matrix((3, 4)),
+            TypeError,
+            "must be a dense array, got a sparse csr_matrix",
+        ),
         (scipy.sparse.coo_array((3, 4)), TypeError, "must be a dense array"),
         (np.ones(4), ValueError, r"must be a 2-D array .*, got 1-D with shape \(4,\)"),
         (3.0, ValueError, "got 0-D"),

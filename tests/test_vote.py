@@ -1,11 +1,11 @@
 """The vote against its oracle."""
 
 import numpy as np
-import oracles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import oracles
 from fastnn._core._vote import sum_votes
 
 

@@ -1,0 +1,343 @@
+"""The figures that we quote: fastnn against its peers, as ratios from one run.
+
+    python bench/ratios.py [--rows PATTERN] [--turns N] [--json]
+
+For each row the contestants take turns in one process, all with the same number of threads. Before
+anything is timed, fastnn's result is compared with a float64 oracle. What counts is the median of
+the turns. Peers get their best settings, and indexes built beforehand: their fit is not counted,
+while fastnn's calls include all they do. "of limit" is the fraction reached of a limit measured in
+the same turns: NumPy's matrix product of the same shape (multiply-adds for L2, at the same rate
+additions for L1), or reading the samples once.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+import fastnn
+from fastnn.neighbors import KNeighborsClassifier
+
+N_THREADS = min(2, len(os.sched_getaffinity(0)))
+PEERS = ("scikit-learn", "sklearnex", "faiss", "torch", "usearch", "numpy")
+CHECKED_QUERIES = 10
+
+
+@dataclass
+class Row:
+    """One line of the table: who does what, and what the ratio should be at least."""
+
+    name: str
+    target: float
+    contestants: dict = field(default_factory=dict)
+    # Contestants that are limits, not peers.
+    limit: str = ""
+    check: object = None
+    # Calls per turn, for calls too short to time alone.
+    calls: int = 1
+
+
+def oracle(X, Y, k, metric):
+    """The k first rows of Y by (distance, index), in float64 difference form."""
+    indices = np.empty((len(X), k), np.int64)
+    Y = Y.astype(np.float64)
+    for i, x in enumerate(X.astype(np.float64)):
+        difference = x - Y
+        terms = np.abs(difference) if metric == "l1" else difference**2
+        indices[i] = np.argsort(terms.sum(axis=1), kind="stable")[:k]
+    return indices
+
+
+def sklearn_search(module, X, Y, k, metric):
+    long_name = {"l1": "manhattan", "l2": "euclidean"}[metric]
+    model = module.NearestNeighbors(
+        n_neighbors=k, algorithm="brute", metric=long_name, n_jobs=N_THREADS
+    ).fit(Y)
+    return lambda: model.kneighbors(X)
+
+
+def faiss_search(faiss, X, Y, k, metric):
+    faiss.omp_set_num_threads(N_THREADS)
+    index = faiss.IndexFlat(Y.shape[1], {"l1": faiss.METRIC_L1, "l2": faiss.METRIC_L2}[metric])
+    index.add(Y)
+    return lambda: index.search(X, k)
+
+
+def torch_search(torch, X, Y, k, metric):
+    torch.set_num_threads(N_THREADS)
+    queries, samples = torch.from_numpy(X), torch.from_numpy(Y)
+    step = max(1, (1 << 26) // len(Y))  # 256 MB of distances at a time
+
+    def search():
+        for start in range(0, len(X), step):
+            part = queries[start : start + step]
+            torch.cdist(part, samples, p=1.0 if metric == "l1" else 2.0).topk(k, largest=False)
+
+    return search
+
+
+def usearch_search(usearch, X, Y, k, metric):
+    return lambda: usearch.search(Y, X, k, metric="l2sq", exact=True, threads=N_THREADS)
+
+
+def peers_for(X, Y, k, metric):
+    """Return {name: call} of the installed peers that can do this work."""
+    found = {}
+    if X.dtype == np.uint8:  # none of them takes bytes
+        X, Y = X.astype(np.float32), Y.astype(np.float32)
+    import sklearn.neighbors
+
+    found["scikit-learn"] = sklearn_search(sklearn.neighbors, X, Y, k, metric)
+    for name, module, search in [
+        ("sklearnex", "sklearnex.neighbors", sklearn_search),
+        ("faiss", "faiss", faiss_search),
+        ("torch", "torch", torch_search),
+        ("usearch", "usearch.index", usearch_search),
+    ]:
+        if name == "usearch" and metric == "l1":
+            continue  # it has no L1
+        if name != "sklearnex" and X.dtype == np.float64:
+            continue  # float32 only, or an answer to another question
+        try:
+            imported = __import__(module, fromlist=["_"])
+        except ImportError:
+            continue
+        found[name] = search(imported, X, Y, k, metric)
+    return found
+
+
+def matrix_product(X, Y):
+    """The same multiply-adds as one product, in pieces whose result stays small."""
+    dtype = np.float64 if X.dtype == np.float64 else np.float32
+    X = X.astype(dtype)
+    columns = np.ascontiguousarray(Y[: min(len(Y), 4096)].T.astype(dtype))
+    out = np.empty((len(X), columns.shape[1]), dtype)
+    whole, rest = divmod(len(Y), columns.shape[1])
+
+    def multiply():
+        for _ in range(whole):
+            np.matmul(X, columns, out=out)
+        if rest:
+            np.matmul(X, columns[:, :rest])
+
+    return multiply
+
+
+def read_once(Y):
+    """Read the samples once with all threads: BLAS's dot product of the array with itself."""
+    flat = Y.ravel()
+    return lambda: np.dot(flat, flat)
+
+
+def make(rng, n, d, dtype):
+    if dtype == np.uint8:
+        return rng.integers(0, 256, (n, d), dtype=np.uint8)
+    return rng.standard_normal((n, d)).astype(dtype)
+
+
+def search_row(name, target, n, d, n_queries, k, metric, dtype, one_query=False, calls=1):
+    rng = np.random.default_rng(0)
+    Y, X = make(rng, n, d, dtype), make(rng, n_queries, d, dtype)
+
+    def search():
+        return fastnn.kneighbors(X, Y, k, metric, n_jobs=N_THREADS)
+
+    def check():
+        expected = oracle(X[:CHECKED_QUERIES], Y, k, metric)
+        np.testing.assert_array_equal(search()[1][:CHECKED_QUERIES], expected)
+
+    limit = "read" if one_query else "product"
+    contestants = {"fastnn": search, limit: read_once(Y) if one_query else matrix_product(X, Y)}
+    contestants |= peers_for(X, Y, k, metric)
+    if calls > 1:
+        del contestants[limit]
+        limit = ""
+    return Row(name, target, contestants, limit, check, calls)
+
+
+def predict_row():
+    import sklearn.neighbors
+
+    rng = np.random.default_rng(0)
+    X, y, query = (
+        make(rng, 1000, 64, np.float32),
+        rng.integers(0, 10, 1000),
+        make(rng, 1, 64, np.float32),
+    )
+    ours = KNeighborsClassifier(n_jobs=N_THREADS).fit(X, y)
+    contestants = {"fastnn": lambda: ours.predict(query)}
+    for name, module in [("scikit-learn", sklearn.neighbors)]:
+        model = module.KNeighborsClassifier(n_jobs=N_THREADS).fit(X, y)
+        contestants[name] = lambda model=model: model.predict(query)
+
+    def check():
+        assert ours.predict(query) == model.predict(query)
+
+    return Row("predict, 1 query on 1,000 x 64", 5.0, contestants, "", check, 200)
+
+
+def numpy_pairwise(X, Y, metric):
+    """NumPy by the book: broadcasting for L1, a matrix product for L2."""
+    if metric == "l1":
+        # One query at a time: broadcasting both at once would take 12 GB.
+        return np.array([np.abs(x - Y).sum(axis=1) for x in X])
+    squares = (X * X).sum(axis=1)[:, None] + (Y * Y).sum(axis=1) - 2.0 * (X @ Y.T)
+    return np.sqrt(np.maximum(squares, 0.0))
+
+
+def pairwise_row(metric, target):
+    rng = np.random.default_rng(0)
+    X, Y = make(rng, 2000, 784, np.float32), make(rng, 2000, 784, np.float32)
+
+    def check():
+        ours = fastnn.pairwise_distances(X, Y, metric, n_jobs=N_THREADS)
+        exact = numpy_pairwise(X[:50].astype(np.float64), Y.astype(np.float64), metric)
+        np.testing.assert_allclose(ours[:50], exact, rtol=1e-6)
+
+    contestants = {
+        "fastnn": lambda: fastnn.pairwise_distances(X, Y, metric, n_jobs=N_THREADS),
+        "numpy": lambda: numpy_pairwise(X, Y, metric),
+        "product": matrix_product(X, Y),
+    }
+    return Row(f"pairwise {metric} f32, 2,000 x 2,000 x 784", target, contestants, "product", check)
+
+
+ROWS = {
+    "l2": lambda: search_row(
+        "L2 f32, 100,000 x 128, 2,000 queries", 1.25, 100_000, 128, 2000, 10, "l2", np.float32
+    ),
+    "l2-k100": lambda: search_row(
+        "the same, k=100", 1.25, 100_000, 128, 2000, 100, "l2", np.float32
+    ),
+    "l2-784": lambda: search_row(
+        "L2 f32, 60,000 x 784, 1,000 queries", 1.0, 60_000, 784, 1000, 10, "l2", np.float32
+    ),
+    "l2-16": lambda: search_row(
+        "L2 f32, 100,000 x 16, 2,000 queries", 1.4, 100_000, 16, 2000, 10, "l2", np.float32
+    ),
+    "l2-f64": lambda: search_row(
+        "L2 f64, 100,000 x 128, 1,000 queries", 2.0, 100_000, 128, 1000, 10, "l2", np.float64
+    ),
+    "l1": lambda: search_row(
+        "L1 f32, 100,000 x 128, 500 queries", 1.6, 100_000, 128, 500, 10, "l1", np.float32
+    ),
+    "l1-uint8": lambda: search_row(
+        "L1 uint8, 50,000 x 3,072, 200 queries", 5.0, 50_000, 3072, 200, 10, "l1", np.uint8
+    ),
+    "l2-uint8": lambda: search_row(
+        "L2 uint8, 50,000 x 3,072, 200 queries", 1.15, 50_000, 3072, 200, 10, "l2", np.uint8
+    ),
+    "one-query": lambda: search_row(
+        "L2 f32, 100,000 x 128, 1 query", 2.0, 100_000, 128, 1, 10, "l2", np.float32, True
+    ),
+    "call": lambda: search_row(
+        "kneighbors, 1 query on 1,000 x 64", 0.5, 1000, 64, 1, 5, "l2", np.float32, True, 200
+    ),
+    "predict": predict_row,
+    "pairwise-l1": lambda: pairwise_row("l1", 20.0),
+    "pairwise-l2": lambda: pairwise_row("l2", 1.5),
+}
+
+
+def measure(row, turns):
+    """Return {contestant: [seconds per call of each turn]}."""
+    row.check()
+    times = {name: [] for name in row.contestants}
+    for call in row.contestants.values():
+        call()  # caches, pools and lazy imports are warm
+    for _ in range(turns):
+        for name, call in row.contestants.items():
+            start = time.perf_counter()
+            for _ in range(row.calls):
+                call()
+            times[name].append((time.perf_counter() - start) / row.calls)
+    return times
+
+
+def summarize(row, times):
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    peers = {name: medians[name] for name in medians if name in PEERS}
+    best = min(peers, key=peers.get)
+    return {
+        "row": row.name,
+        "fastnn_ms": 1e3 * medians["fastnn"],
+        "best_peer": best,
+        "peer_ms": 1e3 * peers[best],
+        "ratio": peers[best] / medians["fastnn"],
+        "target": row.target,
+        "limit": row.limit,
+        "of_limit": medians[row.limit] / medians["fastnn"] if row.limit else None,
+        "all_ms": {name: 1e3 * value for name, value in medians.items()},
+    }
+
+
+MEMORY_PROGRAM = """
+import re, sys
+import numpy as np, fastnn
+def status(field):
+    return int(re.search(field + r":\\s*(\\d+) kB", open("/proc/self/status").read())[1])
+rng = np.random.default_rng(0)
+Y = rng.standard_normal((200_000, 128), dtype=np.float32)
+X = rng.standard_normal((10_000, 128), dtype=np.float32)
+fastnn.kneighbors(X[:100], Y[:1000], 10, n_jobs=%d)
+open("/proc/self/clear_refs", "w").write("5")  # start the high-water mark anew
+before = status("VmRSS")
+results = fastnn.kneighbors(X, Y, 10, n_jobs=%d)
+print((status("VmHWM") - before) * 1024 - sum(r.nbytes for r in results))
+"""
+
+
+def peak_memory():
+    """MiB that 10,000 queries on 200,000 x 128 take beyond inputs and outputs (Linux)."""
+    program = MEMORY_PROGRAM % (N_THREADS, N_THREADS)
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(result.stdout) / 2**20
+
+
+def as_markdown(results):
+    lines = [
+        "| work | fastnn | best peer | ratio | at least | of limit |",
+        "|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        limit = f"{r['of_limit']:.2f} ({r['limit']})" if r["of_limit"] else ""
+        lines.append(
+            f"| {r['row']} | {r['fastnn_ms']:.4g} ms | {r['peer_ms']:.4g} ms ({r['best_peer']}) "
+            f"| {r['ratio']:.2f} | {r['target']:g} | {limit} |"
+        )
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", default="", help="regular expression on the rows' keys")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    results = []
+    with threadpool_limits(N_THREADS):
+        for key, build in ROWS.items():
+            if re.search(arguments.rows, key):
+                row = build()
+                results.append(summarize(row, measure(row, arguments.turns)))
+                print(as_markdown(results[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+    if arguments.json:
+        print(json.dumps(results, indent=1))
+    elif results:
+        print(f"{N_THREADS} threads, {fastnn.get_isa()}, median of {arguments.turns} turns\n")
+        print(as_markdown(results))
+    if re.search(arguments.rows, "memory"):
+        print(f"\nPeak memory beyond inputs and outputs: {peak_memory():.1f} MiB (at most 64)")
+
+
+if __name__ == "__main__":
+    main()
