@@ -117,65 +117,121 @@ FNN_DEFINE_SCAN(sad_u8, i64, i64v, int64_t, FNN_ROWS)
 
 /* ---- packing ---------------------------------------------------------------------------- */
 
-/* Features are converted a strip at a time into a buffer that stays in L1, so that the
- * arithmetic runs along the rows and only plain words are scattered. */
+/* Features are converted a strip at a time into a buffer that stays in L1, so that the arithmetic
+ * runs along the rows; then the strip's words are interleaved into the panel. */
 #define FNN_STRIP 64
 
-#define FNN_DEFINE_PACK(name, source, target)                                                  \
-    static void name(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t width,    \
-                     ptrdiff_t n_features, const double *center, double scale, void *panel) {  \
-        target *out = panel;                                                                   \
-        target strip[FNN_MAX_TILE_COLS][FNN_STRIP];                                            \
-        memset(strip, 0, sizeof strip);                                                        \
-        for (ptrdiff_t start = 0; start < n_features; start += FNN_STRIP) {                    \
-            const ptrdiff_t left = n_features - start, n = left < FNN_STRIP ? left : FNN_STRIP; \
-            for (ptrdiff_t r = 0; r < n_rows; ++r) {                                           \
-                const source *row = (const source *)rows + r * stride + start;                 \
-                for (ptrdiff_t k = 0; k < n; ++k)                                              \
-                    strip[r][k] = (target)(((double)row[k] - center[start + k]) * scale);      \
-            }                                                                                  \
-            for (ptrdiff_t k = 0; k < n; ++k)                                                  \
-                for (ptrdiff_t r = 0; r < width; ++r) *out++ = strip[r][k];                    \
-        }                                                                                      \
+/* out[k][r] = strip[r][k] for k < n and r < width; rows of the strip are FNN_STRIP words apart.
+ * Four by four, or two by two for the wider words, in registers. */
+#define FNN_DEFINE_INTERLEAVE(name, word, SIDE, TRANSPOSE)                                      \
+    FNN_INLINE void name(const word *strip, ptrdiff_t width, ptrdiff_t n, word *out) {          \
+        ptrdiff_t k = 0;                                                                        \
+        if (width % (SIDE) == 0)                                                                \
+            for (; k + (SIDE) <= n; k += (SIDE))                                                \
+                for (ptrdiff_t r = 0; r < width; r += (SIDE))                                   \
+                    TRANSPOSE(strip + r * FNN_STRIP + k, out + k * width + r, width);           \
+        for (; k < n; ++k)                                                                      \
+            for (ptrdiff_t r = 0; r < width; ++r) out[k * width + r] = strip[r * FNN_STRIP + k]; \
     }
-FNN_DEFINE_PACK(pack_f32_as_f32, float, float)
-FNN_DEFINE_PACK(pack_f32_as_f64, float, double)
-FNN_DEFINE_PACK(pack_f64_as_f32, double, float)
-FNN_DEFINE_PACK(pack_f64_as_f64, double, double)
+
+/* Words of a strip and a panel, whatever they hold. */
+typedef int32_t FNN_MAY_ALIAS word32;
+typedef int64_t FNN_MAY_ALIAS word64;
+
+#if defined(FNN_SHUFFLE)
+typedef int32_t words4 __attribute__((vector_size(16)));
+typedef int64_t words2 __attribute__((vector_size(16)));
+
+FNN_INLINE void transpose_words32(const word32 *in, word32 *out, ptrdiff_t width) {
+    words4 row[4], half[4];
+    for (int r = 0; r < 4; ++r) memcpy(&row[r], in + r * FNN_STRIP, sizeof row[r]);
+    half[0] = FNN_SHUFFLE(row[0], row[1], 0, 4, 1, 5);
+    half[1] = FNN_SHUFFLE(row[2], row[3], 0, 4, 1, 5);
+    half[2] = FNN_SHUFFLE(row[0], row[1], 2, 6, 3, 7);
+    half[3] = FNN_SHUFFLE(row[2], row[3], 2, 6, 3, 7);
+    row[0] = FNN_SHUFFLE(half[0], half[1], 0, 1, 4, 5);
+    row[1] = FNN_SHUFFLE(half[0], half[1], 2, 3, 6, 7);
+    row[2] = FNN_SHUFFLE(half[2], half[3], 0, 1, 4, 5);
+    row[3] = FNN_SHUFFLE(half[2], half[3], 2, 3, 6, 7);
+    for (int k = 0; k < 4; ++k) memcpy(out + k * width, &row[k], sizeof row[k]);
+}
+FNN_INLINE void transpose_words64(const word64 *in, word64 *out, ptrdiff_t width) {
+    words2 row[2], column;
+    for (int r = 0; r < 2; ++r) memcpy(&row[r], in + r * FNN_STRIP, sizeof row[r]);
+    column = FNN_SHUFFLE(row[0], row[1], 0, 2);
+    memcpy(out, &column, sizeof column);
+    column = FNN_SHUFFLE(row[0], row[1], 1, 3);
+    memcpy(out + width, &column, sizeof column);
+}
+FNN_DEFINE_INTERLEAVE(interleave_words32, word32, 4, transpose_words32)
+FNN_DEFINE_INTERLEAVE(interleave_words64, word64, 2, transpose_words64)
+#else
+#define FNN_COPY_WORD(in, out, width) (*(out) = *(in))
+FNN_DEFINE_INTERLEAVE(interleave_words32, word32, 1, FNN_COPY_WORD)
+FNN_DEFINE_INTERLEAVE(interleave_words64, word64, 1, FNN_COPY_WORD)
+#endif
+
+/* A strip of FNN_STRIP words for every row of the panel; rows beyond the data are zeros. */
+#define FNN_DECLARE_STRIP(element, word)                                             \
+    element strip[FNN_MAX_TILE_COLS][FNN_STRIP * sizeof(word) / sizeof(element)];    \
+    memset(strip[n_rows], 0, (size_t)(width - n_rows) * sizeof strip[0])
+
+/* value - center is rounded once to `target`: in float where both are floats (the callers' centers
+ * are), else in double. */
+#define FNN_DEFINE_PACK(name, source, target, arithmetic, word, INTERLEAVE)                   \
+    static void name(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t width,   \
+                     ptrdiff_t n_features, const double *center, double scale, void *panel) { \
+        word *out = panel;                                                                    \
+        const arithmetic factor = (arithmetic)scale;                                          \
+        arithmetic shift[FNN_STRIP];                                                          \
+        FNN_DECLARE_STRIP(target, word);                                                      \
+        for (ptrdiff_t start = 0; start < n_features; start += FNN_STRIP) {                   \
+            const ptrdiff_t left = n_features - start, n = left < FNN_STRIP ? left : FNN_STRIP; \
+            for (ptrdiff_t k = 0; k < n; ++k) shift[k] = (arithmetic)center[start + k];       \
+            for (ptrdiff_t r = 0; r < n_rows; ++r) {                                          \
+                const source *row = (const source *)rows + r * stride + start;                \
+                for (ptrdiff_t k = 0; k < n; ++k)                                             \
+                    strip[r][k] = (target)((row[k] - shift[k]) * factor);                     \
+            }                                                                                 \
+            INTERLEAVE((const word *)strip, width, n, out + start * width);                   \
+        }                                                                                     \
+    }
+FNN_DEFINE_PACK(pack_f32_as_f32, float, float, float, word32, interleave_words32)
+FNN_DEFINE_PACK(pack_f32_as_f64, float, double, double, word64, interleave_words64)
+FNN_DEFINE_PACK(pack_f64_as_f32, double, float, double, word32, interleave_words32)
+FNN_DEFINE_PACK(pack_f64_as_f64, double, double, double, word64, interleave_words64)
 
 /* Centers and scales are whole numbers here: (value - 128) * 1 or * 2 fits an int16, so products
- * and their sums are exact. A last odd feature is paired with zero. */
+ * and their sums are exact. Words are pairs of features; a last odd one is paired with zero. */
 static void pack_u8_as_s16(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t width,
                            ptrdiff_t n_features, const double *center, double scale, void *panel) {
-    const int offset = (int)center[0], factor = (int)scale;
-    const ptrdiff_t depth = (n_features + 1) / 2;
-    int16_t *out = panel;
-    memset(out, 0, (size_t)(depth * width) * 2 * sizeof *out);
-    for (ptrdiff_t r = 0; r < n_rows; ++r) {
-        const uint8_t *row = (const uint8_t *)rows + r * stride;
-        for (ptrdiff_t k = 0; k < n_features / 2; ++k) {
-            int16_t pair[2] = {(int16_t)((row[2 * k] - offset) * factor),
-                               (int16_t)((row[2 * k + 1] - offset) * factor)};
-            memcpy(out + 2 * (k * width + r), pair, sizeof pair);
+    const int16_t offset = (int16_t)center[0], factor = (int16_t)scale;
+    word32 *out = panel;
+    FNN_DECLARE_STRIP(int16_t, word32);
+    for (ptrdiff_t start = 0; start < n_features; start += 2 * FNN_STRIP) {
+        const ptrdiff_t left = n_features - start, n = left < 2 * FNN_STRIP ? left : 2 * FNN_STRIP;
+        for (ptrdiff_t r = 0; r < n_rows; ++r) {
+            const uint8_t *row = (const uint8_t *)rows + r * stride + start;
+            for (ptrdiff_t k = 0; k < n; ++k) strip[r][k] = (int16_t)((row[k] - offset) * factor);
+            if (n % 2) strip[r][n] = 0;
         }
-        if (n_features % 2)
-            out[2 * ((depth - 1) * width + r)] = (int16_t)((row[n_features - 1] - offset) * factor);
+        interleave_words32((const word32 *)strip, width, (n + 1) / 2, out + start / 2 * width);
     }
 }
 
 static void pack_u8_as_u8(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t width,
                           ptrdiff_t n_features, const double *center, double scale, void *panel) {
-    const ptrdiff_t depth = (n_features + 7) / 8;
-    uint8_t *out = panel;
+    word64 *out = panel;
+    FNN_DECLARE_STRIP(uint8_t, word64);
     (void)center;
     (void)scale;
-    memset(out, 0, (size_t)(depth * width) * 8);
-    for (ptrdiff_t r = 0; r < n_rows; ++r) {
-        const uint8_t *row = (const uint8_t *)rows + r * stride;
-        for (ptrdiff_t k = 0; k < n_features / 8; ++k)
-            memcpy(out + 8 * (k * width + r), row + 8 * k, 8);
-        memcpy(out + 8 * (n_features / 8 * width + r), row + n_features / 8 * 8,
-               (size_t)(n_features % 8));
+    for (ptrdiff_t start = 0; start < n_features; start += 8 * FNN_STRIP) {
+        const ptrdiff_t left = n_features - start, n = left < 8 * FNN_STRIP ? left : 8 * FNN_STRIP;
+        for (ptrdiff_t r = 0; r < n_rows; ++r) {
+            memcpy(strip[r], (const uint8_t *)rows + r * stride + start, (size_t)n);
+            memset(strip[r] + n, 0, (size_t)((8 - n % 8) % 8));
+        }
+        interleave_words64((const word64 *)strip, width, (n + 7) / 8, out + start / 8 * width);
     }
 }
 

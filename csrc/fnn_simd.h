@@ -24,10 +24,12 @@
 #define FNN_INLINE static inline __attribute__((always_inline))
 #define FNN_UNROLL _Pragma("GCC unroll 16")
 #define FNN_PREFETCH(address) __builtin_prefetch(address)
+#define FNN_MAY_ALIAS __attribute__((may_alias))
 #else
 #define FNN_INLINE static inline
 #define FNN_UNROLL
 #define FNN_PREFETCH(address) ((void)(address))
+#define FNN_MAY_ALIAS
 #endif
 
 #if defined(FNN_ISA_AVX512)
@@ -36,6 +38,11 @@
 #define FNN_VECTOR_BYTES 32
 #elif defined(__GNUC__)
 #define FNN_VECTOR_BYTES 16
+#endif
+
+/* FNN_SHUFFLE(a, b, positions...): lanes of a, then of b, in the order of the positions. */
+#if defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 12)
+#define FNN_SHUFFLE(...) __builtin_shufflevector(__VA_ARGS__)
 #endif
 
 #if defined(FNN_VECTOR_BYTES)

@@ -53,6 +53,10 @@ def wide_range(rng, n, d):
     return np.exp(20 * rng.standard_normal((n, d)))
 
 
+def float32_denormal(rng, n, d):
+    return 1e-42 * rng.standard_normal((n, d))
+
+
 def denormal(rng, n, d):
     """float64 only: the squares underflow."""
     return 1e-160 * rng.standard_normal((n, d))
@@ -75,6 +79,7 @@ FOR_ALL_FLOATS = [
     near_ties,
     outliers,
     wide_range,
+    float32_denormal,
 ]
 FOR_FLOAT64 = [*FOR_ALL_FLOATS, denormal, overflowing]
 FOR_UINT8 = [normal, duplicated, constant, integers]

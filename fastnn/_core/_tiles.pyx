@@ -70,8 +70,11 @@ def packing_frame(Y):
     scale = 2.0 ** -float(np.frexp(spread)[1]) if spread > 0 else 1.0
     if not 1.0 / MAX_SCALE < scale < MAX_SCALE:
         return None
-    # A short center keeps short values short: whole numbers give exact products.
-    return np.rint(center * (32.0 * scale)) / (32.0 * scale), scale
+    # A short center keeps short values short: whole numbers give exact products. That it is a
+    # float32 lets float32 rows be shifted in float32, rounding once.
+    with np.errstate(over="ignore"):
+        center = (np.rint(center * (32.0 * scale)) / (32.0 * scale)).astype(np.float32)
+    return np.where(np.isfinite(center), center, 0.0).astype(np.float64), scale
 
 
 cdef cnp.ndarray aligned_bytes(Py_ssize_t n_bytes):
