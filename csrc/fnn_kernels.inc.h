@@ -22,7 +22,7 @@
 #define FNN_DEFINE_TILE(name, prefix, vector, lane, ROWS, STEP)                                  \
     FNN_INLINE void name##_accumulate(vector sums[ROWS][2], ptrdiff_t depth, const lane *q,      \
                                       const lane *s) {                                           \
-        for (ptrdiff_t k = 0; k < depth; ++k) {                                                  \
+        FNN_UNROLL_STEPS for (ptrdiff_t k = 0; k < depth; ++k) {                                 \
             const vector s0 = prefix##_load(s), s1 = prefix##_load(s + FNN_LANES(vector, lane)); \
             FNN_UNROLL for (int r = 0; r < (ROWS); ++r) {                                        \
                 const vector word = prefix##_splat(q[r]);                                        \

@@ -23,11 +23,13 @@
 #if defined(__GNUC__)
 #define FNN_INLINE static inline __attribute__((always_inline))
 #define FNN_UNROLL _Pragma("GCC unroll 16")
+#define FNN_UNROLL_STEPS _Pragma("GCC unroll 4")
 #define FNN_PREFETCH(address) __builtin_prefetch(address)
 #define FNN_MAY_ALIAS __attribute__((may_alias))
 #else
 #define FNN_INLINE static inline
 #define FNN_UNROLL
+#define FNN_UNROLL_STEPS
 #define FNN_PREFETCH(address) ((void)(address))
 #define FNN_MAY_ALIAS
 #endif
