@@ -39,15 +39,15 @@
 #define FNN_SUMS_PER_TOTAL 8
 
 typedef struct {
-    ptrdiff_t depth;         /* steps */
-    ptrdiff_t first_panel;   /* where to start */
-    ptrdiff_t n_panels;      /* where to stop */
-    const void *queries;     /* [depth][rows] words */
-    const void *samples;     /* [n_panels][depth][cols] words */
-    const void *initial;     /* [n_panels][cols] lanes: the accumulators' start, for all rows */
-    const void *thresholds;  /* [rows] lanes */
-    void *tile;              /* out: [rows][cols] lanes of the tile that was hit */
-    uint32_t *hits;          /* out: [rows] bit masks over the columns */
+    ptrdiff_t depth;        /* steps */
+    ptrdiff_t first_panel;  /* where to start */
+    ptrdiff_t n_panels;     /* where to stop */
+    const void *queries;    /* [depth][rows] words */
+    const void *samples;    /* [n_panels][depth][cols] words */
+    const void *initial;    /* [n_panels][cols] lanes: the accumulators' start, for all rows */
+    const void *thresholds; /* [rows] lanes */
+    void *tile;             /* out: [rows][cols] lanes of the tile that was hit */
+    uint32_t *hits;         /* out: [rows] bit masks over the columns */
 } fnn_scan_arguments;
 
 /* Go through the sample panels; stop at the first tile in which a lane exceeds its row's
@@ -55,7 +55,8 @@ typedef struct {
 typedef ptrdiff_t (*fnn_scan)(const fnn_scan_arguments *arguments);
 
 /* tile[rows][cols] = the sum over all steps, in float64 whatever the lanes' type. */
-typedef void (*fnn_product)(ptrdiff_t depth, const void *queries, const void *samples, double *tile);
+typedef void (*fnn_product)(ptrdiff_t depth, const void *queries, const void *samples,
+                            double *tile);
 
 typedef struct {
     ptrdiff_t rows, cols; /* queries and samples of one tile */

@@ -16,7 +16,7 @@
 #define FNN_STEP_DOT_F64(sum, q, s) f64_multiply_add(q, s, sum)
 #define FNN_STEP_MAX_F64(sum, q, s) f64_minus(sum, f64_max(q, s))
 #define FNN_STEP_DOT_U8(sum, q, s) ((sum) + i32_pair_dot(q, s))
-#define FNN_STEP_SAD_U8(sum, q, s) ((sum)-i64_byte_sad(q, s))
+#define FNN_STEP_SAD_U8(sum, q, s) ((sum) - i64_byte_sad(q, s))
 
 /* prefix: the vector operations; lane: the C type of a lane and of a packed word. */
 #define FNN_DEFINE_TILE(name, prefix, vector, lane, ROWS, STEP)                                  \
@@ -24,7 +24,8 @@
                                       const lane *s) {                                           \
         FNN_UNROLL_STEPS for (ptrdiff_t k = 0; k < depth; ++k) {                                 \
             const vector s0 = prefix##_load(s), s1 = prefix##_load(s + FNN_LANES(vector, lane)); \
-            FNN_UNROLL for (int r = 0; r < (ROWS); ++r) {                                        \
+            FNN_UNROLL                                                                           \
+            for (int r = 0; r < (ROWS); ++r) {                                                   \
                 const vector word = prefix##_splat(q[r]);                                        \
                 sums[r][0] = STEP(sums[r][0], word, s0);                                         \
                 sums[r][1] = STEP(sums[r][1], word, s1);                                         \
@@ -38,22 +39,24 @@
                                double *tile) {                                                   \
         const ptrdiff_t lanes = FNN_LANES(vector, lane);                                         \
         const lane *q = queries, *s = samples;                                                   \
-        lane totals[(ROWS)*2 * FNN_LANES(vector, lane)];                                         \
+        lane totals[(ROWS) * 2 * FNN_LANES(vector, lane)];                                       \
         memset(tile, 0, (size_t)(2 * lanes * (ROWS)) * sizeof *tile);                            \
         for (int part = 0; depth > 0; ++part) {                                                  \
             const ptrdiff_t n = depth < FNN_SUM_DEPTH ? depth : FNN_SUM_DEPTH;                   \
             const int first = part % FNN_SUMS_PER_TOTAL == 0;                                    \
             vector sums[ROWS][2];                                                                \
-            FNN_UNROLL for (int r = 0; r < (ROWS); ++r) sums[r][0] = sums[r][1] =                \
-                prefix##_splat(0);                                                               \
+            FNN_UNROLL                                                                           \
+            for (int r = 0; r < (ROWS); ++r) sums[r][0] = sums[r][1] = prefix##_splat(0);        \
             name##_accumulate(sums, n, q, s);                                                    \
             if (!first) {                                                                        \
-                FNN_UNROLL for (int r = 0; r < (ROWS); ++r) {                                    \
+                FNN_UNROLL                                                                       \
+                for (int r = 0; r < (ROWS); ++r) {                                               \
                     sums[r][0] += prefix##_load(totals + 2 * lanes * r);                         \
                     sums[r][1] += prefix##_load(totals + 2 * lanes * r + lanes);                 \
                 }                                                                                \
             }                                                                                    \
-            FNN_UNROLL for (int r = 0; r < (ROWS); ++r) {                                        \
+            FNN_UNROLL                                                                           \
+            for (int r = 0; r < (ROWS); ++r) {                                                   \
                 prefix##_store(totals + 2 * lanes * r, sums[r][0]);                              \
                 prefix##_store(totals + 2 * lanes * r + lanes, sums[r][1]);                      \
             }                                                                                    \
@@ -66,42 +69,45 @@
     }
 
 /* The scan keeps the sums in one level: its callers allow for depth * 2^-24 (see _knn.pyx). */
-#define FNN_DEFINE_SCAN(name, prefix, vector, lane, ROWS)                                       \
-    static ptrdiff_t name##_scan(const fnn_scan_arguments *a) {                                 \
-        const ptrdiff_t depth = a->depth, cols = 2 * FNN_LANES(vector, lane);                   \
-        const lane *queries = a->queries, *thresholds = a->thresholds;                          \
-        for (ptrdiff_t panel = a->first_panel; panel < a->n_panels; ++panel) {                  \
-            const lane *initial = (const lane *)a->initial + panel * cols;                      \
-            const vector i0 = prefix##_load(initial),                                           \
-                         i1 = prefix##_load(initial + FNN_LANES(vector, lane));                 \
-            vector sums[ROWS][2];                                                               \
-            FNN_UNROLL for (int r = 0; r < (ROWS); ++r) {                                       \
-                sums[r][0] = i0;                                                                \
-                sums[r][1] = i1;                                                                \
-            }                                                                                   \
-            name##_accumulate(sums, depth, queries,                                             \
-                              (const lane *)a->samples + panel * depth * cols);                 \
-            vector threshold = prefix##_splat(thresholds[0]);                                   \
-            prefix##mask any = prefix##_greater(sums[0][0], threshold);                         \
-            any |= prefix##_greater(sums[0][1], threshold);                                     \
-            FNN_UNROLL for (int r = 1; r < (ROWS); ++r) {                                       \
-                threshold = prefix##_splat(thresholds[r]);                                      \
-                any |= prefix##_greater(sums[r][0], threshold);                                 \
-                any |= prefix##_greater(sums[r][1], threshold);                                 \
-            }                                                                                   \
-            if (prefix##_bits(any) == 0) continue;                                              \
-            FNN_UNROLL for (int r = 0; r < (ROWS); ++r) {                                       \
-                lane *row = (lane *)a->tile + r * cols;                                         \
-                threshold = prefix##_splat(thresholds[r]);                                      \
-                a->hits[r] = prefix##_bits(prefix##_greater(sums[r][0], threshold)) |           \
-                             prefix##_bits(prefix##_greater(sums[r][1], threshold))             \
-                                 << FNN_LANES(vector, lane);                                    \
-                prefix##_store(row, sums[r][0]);                                                \
-                prefix##_store(row + FNN_LANES(vector, lane), sums[r][1]);                      \
-            }                                                                                   \
-            return panel;                                                                       \
-        }                                                                                       \
-        return a->n_panels;                                                                     \
+#define FNN_DEFINE_SCAN(name, prefix, vector, lane, ROWS)                             \
+    static ptrdiff_t name##_scan(const fnn_scan_arguments *a) {                       \
+        const ptrdiff_t depth = a->depth, cols = 2 * FNN_LANES(vector, lane);         \
+        const lane *queries = a->queries, *thresholds = a->thresholds;                \
+        for (ptrdiff_t panel = a->first_panel; panel < a->n_panels; ++panel) {        \
+            const lane *initial = (const lane *)a->initial + panel * cols;            \
+            const vector i0 = prefix##_load(initial),                                 \
+                         i1 = prefix##_load(initial + FNN_LANES(vector, lane));       \
+            vector sums[ROWS][2];                                                     \
+            FNN_UNROLL                                                                \
+            for (int r = 0; r < (ROWS); ++r) {                                        \
+                sums[r][0] = i0;                                                      \
+                sums[r][1] = i1;                                                      \
+            }                                                                         \
+            name##_accumulate(sums, depth, queries,                                   \
+                              (const lane *)a->samples + panel * depth * cols);       \
+            vector threshold = prefix##_splat(thresholds[0]);                         \
+            prefix##mask any = prefix##_greater(sums[0][0], threshold);               \
+            any |= prefix##_greater(sums[0][1], threshold);                           \
+            FNN_UNROLL                                                                \
+            for (int r = 1; r < (ROWS); ++r) {                                        \
+                threshold = prefix##_splat(thresholds[r]);                            \
+                any |= prefix##_greater(sums[r][0], threshold);                       \
+                any |= prefix##_greater(sums[r][1], threshold);                       \
+            }                                                                         \
+            if (prefix##_bits(any) == 0) continue;                                    \
+            FNN_UNROLL                                                                \
+            for (int r = 0; r < (ROWS); ++r) {                                        \
+                lane *row = (lane *)a->tile + r * cols;                               \
+                threshold = prefix##_splat(thresholds[r]);                            \
+                a->hits[r] = prefix##_bits(prefix##_greater(sums[r][0], threshold)) | \
+                             prefix##_bits(prefix##_greater(sums[r][1], threshold))   \
+                                 << FNN_LANES(vector, lane);                          \
+                prefix##_store(row, sums[r][0]);                                      \
+                prefix##_store(row + FNN_LANES(vector, lane), sums[r][1]);            \
+            }                                                                         \
+            return panel;                                                             \
+        }                                                                             \
+        return a->n_panels;                                                           \
     }
 
 FNN_DEFINE_TILE(dot_f32, f32, f32v, float, FNN_ROWS, FNN_STEP_DOT_F32)
@@ -123,14 +129,14 @@ FNN_DEFINE_SCAN(sad_u8, i64, i64v, int64_t, FNN_ROWS)
 
 /* out[k][r] = strip[r][k] for k < n and r < width; rows of the strip are FNN_STRIP words apart.
  * Four by four, or two by two for the wider words, in registers. */
-#define FNN_DEFINE_INTERLEAVE(name, word, SIDE, TRANSPOSE)                                      \
-    FNN_INLINE void name(const word *strip, ptrdiff_t width, ptrdiff_t n, word *out) {          \
-        ptrdiff_t k = 0;                                                                        \
-        if (width % (SIDE) == 0)                                                                \
-            for (; k + (SIDE) <= n; k += (SIDE))                                                \
-                for (ptrdiff_t r = 0; r < width; r += (SIDE))                                   \
-                    TRANSPOSE(strip + r * FNN_STRIP + k, out + k * width + r, width);           \
-        for (; k < n; ++k)                                                                      \
+#define FNN_DEFINE_INTERLEAVE(name, word, SIDE, TRANSPOSE)                                       \
+    FNN_INLINE void name(const word *strip, ptrdiff_t width, ptrdiff_t n, word *out) {           \
+        ptrdiff_t k = 0;                                                                         \
+        if (width % (SIDE) == 0)                                                                 \
+            for (; k + (SIDE) <= n; k += (SIDE))                                                 \
+                for (ptrdiff_t r = 0; r < width; r += (SIDE))                                    \
+                    TRANSPOSE(strip + r * FNN_STRIP + k, out + k * width + r, width);            \
+        for (; k < n; ++k)                                                                       \
             for (ptrdiff_t r = 0; r < width; ++r) out[k * width + r] = strip[r * FNN_STRIP + k]; \
     }
 
@@ -172,29 +178,29 @@ FNN_DEFINE_INTERLEAVE(interleave_words64, word64, 1, FNN_COPY_WORD)
 #endif
 
 /* A strip of FNN_STRIP words for every row of the panel; rows beyond the data are zeros. */
-#define FNN_DECLARE_STRIP(element, word)                                             \
-    element strip[FNN_MAX_TILE_COLS][FNN_STRIP * sizeof(word) / sizeof(element)];    \
+#define FNN_DECLARE_STRIP(element, word)                                          \
+    element strip[FNN_MAX_TILE_COLS][FNN_STRIP * sizeof(word) / sizeof(element)]; \
     memset(strip[n_rows], 0, (size_t)(width - n_rows) * sizeof strip[0])
 
 /* value - center is rounded once to `target`: in float where both are floats (the callers' centers
  * are), else in double. */
-#define FNN_DEFINE_PACK(name, source, target, arithmetic, word, INTERLEAVE)                   \
-    static void name(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t width,   \
-                     ptrdiff_t n_features, const double *center, double scale, void *panel) { \
-        word *out = panel;                                                                    \
-        const arithmetic factor = (arithmetic)scale;                                          \
-        arithmetic shift[FNN_STRIP];                                                          \
-        FNN_DECLARE_STRIP(target, word);                                                      \
-        for (ptrdiff_t start = 0; start < n_features; start += FNN_STRIP) {                   \
+#define FNN_DEFINE_PACK(name, source, target, arithmetic, word, INTERLEAVE)                     \
+    static void name(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t width,     \
+                     ptrdiff_t n_features, const double *center, double scale, void *panel) {   \
+        word *out = panel;                                                                      \
+        const arithmetic factor = (arithmetic)scale;                                            \
+        arithmetic shift[FNN_STRIP];                                                            \
+        FNN_DECLARE_STRIP(target, word);                                                        \
+        for (ptrdiff_t start = 0; start < n_features; start += FNN_STRIP) {                     \
             const ptrdiff_t left = n_features - start, n = left < FNN_STRIP ? left : FNN_STRIP; \
-            for (ptrdiff_t k = 0; k < n; ++k) shift[k] = (arithmetic)center[start + k];       \
-            for (ptrdiff_t r = 0; r < n_rows; ++r) {                                          \
-                const source *row = (const source *)rows + r * stride + start;                \
-                for (ptrdiff_t k = 0; k < n; ++k)                                             \
-                    strip[r][k] = (target)((row[k] - shift[k]) * factor);                     \
-            }                                                                                 \
-            INTERLEAVE((const word *)strip, width, n, out + start * width);                   \
-        }                                                                                     \
+            for (ptrdiff_t k = 0; k < n; ++k) shift[k] = (arithmetic)center[start + k];         \
+            for (ptrdiff_t r = 0; r < n_rows; ++r) {                                            \
+                const source *row = (const source *)rows + r * stride + start;                  \
+                for (ptrdiff_t k = 0; k < n; ++k)                                               \
+                    strip[r][k] = (target)((row[k] - shift[k]) * factor);                       \
+            }                                                                                   \
+            INTERLEAVE((const word *)strip, width, n, out + start * width);                     \
+        }                                                                                       \
     }
 FNN_DEFINE_PACK(pack_f32_as_f32, float, float, float, word32, interleave_words32)
 FNN_DEFINE_PACK(pack_f32_as_f64, float, double, double, word64, interleave_words64)
@@ -236,22 +242,21 @@ static void pack_u8_as_u8(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, 
 }
 
 /* In two levels, so that the error hardly grows with the depth. */
-#define FNN_DEFINE_PANEL_SUMS(name, element, TERM)                                        \
-    static void name(const void *panel, ptrdiff_t width, ptrdiff_t depth, double *sums) { \
-        const element *values = panel;                                                    \
-        double part[FNN_MAX_TILE_COLS];                                                   \
-        for (ptrdiff_t r = 0; r < width; ++r) sums[r] = 0.0;                              \
-        for (ptrdiff_t start = 0; start < depth; start += FNN_SUM_DEPTH) {                \
-            const ptrdiff_t left = depth - start,                                         \
-                            n = left < FNN_SUM_DEPTH ? left : FNN_SUM_DEPTH;              \
-            for (ptrdiff_t r = 0; r < width; ++r) part[r] = 0.0;                          \
-            for (ptrdiff_t k = 0; k < n; ++k, values += width)                            \
-                for (ptrdiff_t r = 0; r < width; ++r) {                                   \
-                    const double v = (double)values[r];                                   \
-                    part[r] += TERM;                                                      \
-                }                                                                         \
-            for (ptrdiff_t r = 0; r < width; ++r) sums[r] += part[r];                     \
-        }                                                                                 \
+#define FNN_DEFINE_PANEL_SUMS(name, element, TERM)                                                 \
+    static void name(const void *panel, ptrdiff_t width, ptrdiff_t depth, double *sums) {          \
+        const element *values = panel;                                                             \
+        double part[FNN_MAX_TILE_COLS];                                                            \
+        for (ptrdiff_t r = 0; r < width; ++r) sums[r] = 0.0;                                       \
+        for (ptrdiff_t start = 0; start < depth; start += FNN_SUM_DEPTH) {                         \
+            const ptrdiff_t left = depth - start, n = left < FNN_SUM_DEPTH ? left : FNN_SUM_DEPTH; \
+            for (ptrdiff_t r = 0; r < width; ++r) part[r] = 0.0;                                   \
+            for (ptrdiff_t k = 0; k < n; ++k, values += width)                                     \
+                for (ptrdiff_t r = 0; r < width; ++r) {                                            \
+                    const double v = (double)values[r];                                            \
+                    part[r] += TERM;                                                               \
+                }                                                                                  \
+            for (ptrdiff_t r = 0; r < width; ++r) sums[r] += part[r];                              \
+        }                                                                                          \
     }
 FNN_DEFINE_PANEL_SUMS(squares_f32, float, v *v)
 FNN_DEFINE_PANEL_SUMS(values_f32, float, v)
@@ -291,72 +296,75 @@ FNN_INLINE f64v magnitude(f64v difference) { return f64_max(difference, -differe
 
 FNN_INLINE double sum_of_parts(const f64v parts[FNN_PARTS]) {
     double r[FNN_PARTIAL_SUMS];
-    FNN_UNROLL for (int p = 0; p < FNN_PARTS; ++p)
-        f64_store(r + p * FNN_LANES(f64v, double), parts[p]);
+    FNN_UNROLL
+    for (int p = 0; p < FNN_PARTS; ++p) f64_store(r + p * FNN_LANES(f64v, double), parts[p]);
     return ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
 }
 
 /* ROWS rows at once share the query's loads and hide the latency of the additions; each row's
  * terms are added in the same order whatever ROWS is. */
-#define FNN_DEFINE_ROW_SUMS(name, ROWS, element, WIDEN, TERM)                                   \
-    static void name##_leaf(const element *x, const element *const y[ROWS], ptrdiff_t n,        \
-                            double sums[ROWS]) {                                                \
-        const ptrdiff_t whole = n - n % FNN_PARTIAL_SUMS, lanes = FNN_LANES(f64v, double);      \
-        f64v parts[ROWS][FNN_PARTS];                                                            \
-        FNN_UNROLL for (int r = 0; r < (ROWS); ++r)                                             \
-            FNN_UNROLL for (int p = 0; p < FNN_PARTS; ++p) parts[r][p] = f64_splat(0.0);        \
-        for (ptrdiff_t k = 0; k < whole; k += FNN_PARTIAL_SUMS)                                 \
-            FNN_UNROLL for (int p = 0; p < FNN_PARTS; ++p) {                                    \
-                const f64v query = WIDEN(x + k + p * lanes);                                    \
-                FNN_UNROLL for (int r = 0; r < (ROWS); ++r)                                     \
-                    parts[r][p] += TERM(query - WIDEN(y[r] + k + p * lanes));                   \
-            }                                                                                   \
-        FNN_UNROLL for (int r = 0; r < (ROWS); ++r) sums[r] = sum_of_parts(parts[r]);           \
-        if (whole == n) return;                                                                 \
-        element x_tail[FNN_PARTIAL_SUMS] = {0}, y_tail[FNN_PARTIAL_SUMS] = {0};                 \
-        double terms[FNN_PARTIAL_SUMS];                                                         \
-        memcpy(x_tail, x + whole, (size_t)(n - whole) * sizeof(element));                       \
-        for (int r = 0; r < (ROWS); ++r) {                                                      \
-            memcpy(y_tail, y[r] + whole, (size_t)(n - whole) * sizeof(element));                \
-            FNN_UNROLL for (int p = 0; p < FNN_PARTS; ++p)                                      \
-                f64_store(terms + p * lanes,                                                    \
-                          TERM(WIDEN(x_tail + p * lanes) - WIDEN(y_tail + p * lanes)));         \
-            for (ptrdiff_t i = 0; i < n - whole; ++i) sums[r] += terms[i];                      \
-        }                                                                                       \
-    }                                                                                           \
-    static void name(const element *x, const element *const y[ROWS], ptrdiff_t n,               \
-                     double sums[ROWS]) {                                                       \
-        if (n <= FNN_LEAF) {                                                                    \
-            name##_leaf(x, y, n, sums);                                                         \
-            return;                                                                             \
-        }                                                                                       \
-        const ptrdiff_t half = n / 2 - n / 2 % FNN_PARTIAL_SUMS;                                \
-        const element *rest[ROWS];                                                              \
-        double rest_sums[ROWS];                                                                 \
-        for (int r = 0; r < (ROWS); ++r) rest[r] = y[r] + half;                                 \
-        name(x, y, half, sums);                                                                 \
-        name(x + half, rest, n - half, rest_sums);                                              \
-        for (int r = 0; r < (ROWS); ++r) sums[r] += rest_sums[r];                               \
+#define FNN_DEFINE_ROW_SUMS(name, ROWS, element, WIDEN, TERM)                              \
+    static void name##_leaf(const element *x, const element *const y[ROWS], ptrdiff_t n,   \
+                            double sums[ROWS]) {                                           \
+        const ptrdiff_t whole = n - n % FNN_PARTIAL_SUMS, lanes = FNN_LANES(f64v, double); \
+        f64v parts[ROWS][FNN_PARTS];                                                       \
+        FNN_UNROLL                                                                         \
+        for (int r = 0; r < (ROWS); ++r) FNN_UNROLL                                        \
+        for (int p = 0; p < FNN_PARTS; ++p) parts[r][p] = f64_splat(0.0);                  \
+        for (ptrdiff_t k = 0; k < whole; k += FNN_PARTIAL_SUMS) FNN_UNROLL                 \
+        for (int p = 0; p < FNN_PARTS; ++p) {                                              \
+            const f64v query = WIDEN(x + k + p * lanes);                                   \
+            FNN_UNROLL                                                                     \
+            for (int r = 0; r < (ROWS); ++r)                                               \
+                parts[r][p] += TERM(query - WIDEN(y[r] + k + p * lanes));                  \
+        }                                                                                  \
+        FNN_UNROLL                                                                         \
+        for (int r = 0; r < (ROWS); ++r) sums[r] = sum_of_parts(parts[r]);                 \
+        if (whole == n) return;                                                            \
+        element x_tail[FNN_PARTIAL_SUMS] = {0}, y_tail[FNN_PARTIAL_SUMS] = {0};            \
+        double terms[FNN_PARTIAL_SUMS];                                                    \
+        memcpy(x_tail, x + whole, (size_t)(n - whole) * sizeof(element));                  \
+        for (int r = 0; r < (ROWS); ++r) {                                                 \
+            memcpy(y_tail, y[r] + whole, (size_t)(n - whole) * sizeof(element));           \
+            FNN_UNROLL                                                                     \
+            for (int p = 0; p < FNN_PARTS; ++p)                                            \
+                f64_store(terms + p * lanes,                                               \
+                          TERM(WIDEN(x_tail + p * lanes) - WIDEN(y_tail + p * lanes)));    \
+            for (ptrdiff_t i = 0; i < n - whole; ++i) sums[r] += terms[i];                 \
+        }                                                                                  \
+    }                                                                                      \
+    static void name(const element *x, const element *const y[ROWS], ptrdiff_t n,          \
+                     double sums[ROWS]) {                                                  \
+        if (n <= FNN_LEAF) {                                                               \
+            name##_leaf(x, y, n, sums);                                                    \
+            return;                                                                        \
+        }                                                                                  \
+        const ptrdiff_t half = n / 2 - n / 2 % FNN_PARTIAL_SUMS;                           \
+        const element *rest[ROWS];                                                         \
+        double rest_sums[ROWS];                                                            \
+        for (int r = 0; r < (ROWS); ++r) rest[r] = y[r] + half;                            \
+        name(x, y, half, sums);                                                            \
+        name(x + half, rest, n - half, rest_sums);                                         \
+        for (int r = 0; r < (ROWS); ++r) sums[r] += rest_sums[r];                          \
     }
 
-#define FNN_DEFINE_ROW_DISTANCES(name, element, WIDEN, TERM)                                    \
-    FNN_DEFINE_ROW_SUMS(name##_of_four, 4, element, WIDEN, TERM)                                \
-    FNN_DEFINE_ROW_SUMS(name##_of_one, 1, element, WIDEN, TERM)                                 \
-    static void name(const void *query, const void *rows, ptrdiff_t stride,                     \
-                     const int64_t *index, ptrdiff_t n, ptrdiff_t n_features,                   \
-                     double *distances) {                                                       \
-        const ptrdiff_t row_bytes = stride * (ptrdiff_t)sizeof(element);                        \
-        const element *y[4];                                                                    \
-        ptrdiff_t i = 0;                                                                        \
-        for (; i + 4 <= n; i += 4) {                                                            \
-            for (int r = 0; r < 4; ++r)                                                         \
-                y[r] = (const element *)row_at(rows, row_bytes, index, i + r, n);               \
-            name##_of_four(query, y, n_features, distances + i);                                \
-        }                                                                                       \
-        for (; i < n; ++i) {                                                                    \
-            y[0] = (const element *)row_at(rows, row_bytes, index, i, n);                       \
-            name##_of_one(query, y, n_features, distances + i);                                 \
-        }                                                                                       \
+#define FNN_DEFINE_ROW_DISTANCES(name, element, WIDEN, TERM)                                      \
+    FNN_DEFINE_ROW_SUMS(name##_of_four, 4, element, WIDEN, TERM)                                  \
+    FNN_DEFINE_ROW_SUMS(name##_of_one, 1, element, WIDEN, TERM)                                   \
+    static void name(const void *query, const void *rows, ptrdiff_t stride, const int64_t *index, \
+                     ptrdiff_t n, ptrdiff_t n_features, double *distances) {                      \
+        const ptrdiff_t row_bytes = stride * (ptrdiff_t)sizeof(element);                          \
+        const element *y[4];                                                                      \
+        ptrdiff_t i = 0;                                                                          \
+        for (; i + 4 <= n; i += 4) {                                                              \
+            for (int r = 0; r < 4; ++r)                                                           \
+                y[r] = (const element *)row_at(rows, row_bytes, index, i + r, n);                 \
+            name##_of_four(query, y, n_features, distances + i);                                  \
+        }                                                                                         \
+        for (; i < n; ++i) {                                                                      \
+            y[0] = (const element *)row_at(rows, row_bytes, index, i, n);                         \
+            name##_of_one(query, y, n_features, distances + i);                                   \
+        }                                                                                         \
     }
 FNN_DEFINE_ROW_DISTANCES(square_differences_f32, float, widen_f32, square)
 FNN_DEFINE_ROW_DISTANCES(square_differences_f64, double, widen_f64, square)
@@ -365,25 +373,24 @@ FNN_DEFINE_ROW_DISTANCES(absolute_differences_f64, double, widen_f64, magnitude)
 
 /* Whole numbers: exact in any order, so the compiler may choose it. 255^2 * 16384 < 2^31. */
 #define FNN_BYTES_PER_SUM 16384
-#define FNN_DEFINE_BYTE_DISTANCES(name, TERM)                                                \
-    static void name(const void *query, const void *rows, ptrdiff_t stride,                  \
-                     const int64_t *index, ptrdiff_t n, ptrdiff_t n_features,                \
-                     double *distances) {                                                    \
-        for (ptrdiff_t i = 0; i < n; ++i) {                                                  \
-            const uint8_t *x = query, *y = (const uint8_t *)row_at(rows, stride, index, i, n); \
-            int64_t total = 0;                                                               \
-            for (ptrdiff_t start = 0; start < n_features; start += FNN_BYTES_PER_SUM) {      \
-                const ptrdiff_t left = n_features - start,                                   \
-                                stop = left < FNN_BYTES_PER_SUM ? left : FNN_BYTES_PER_SUM;  \
-                int32_t sum = 0;                                                             \
-                for (ptrdiff_t k = start; k < start + stop; ++k) {                           \
-                    const int difference = x[k] - y[k];                                      \
-                    sum += TERM;                                                             \
-                }                                                                            \
-                total += sum;                                                                \
-            }                                                                                \
-            distances[i] = (double)total;                                                    \
-        }                                                                                    \
+#define FNN_DEFINE_BYTE_DISTANCES(name, TERM)                                                     \
+    static void name(const void *query, const void *rows, ptrdiff_t stride, const int64_t *index, \
+                     ptrdiff_t n, ptrdiff_t n_features, double *distances) {                      \
+        for (ptrdiff_t i = 0; i < n; ++i) {                                                       \
+            const uint8_t *x = query, *y = (const uint8_t *)row_at(rows, stride, index, i, n);    \
+            int64_t total = 0;                                                                    \
+            for (ptrdiff_t start = 0; start < n_features; start += FNN_BYTES_PER_SUM) {           \
+                const ptrdiff_t left = n_features - start,                                        \
+                                stop = left < FNN_BYTES_PER_SUM ? left : FNN_BYTES_PER_SUM;       \
+                int32_t sum = 0;                                                                  \
+                for (ptrdiff_t k = start; k < start + stop; ++k) {                                \
+                    const int difference = x[k] - y[k];                                           \
+                    sum += TERM;                                                                  \
+                }                                                                                 \
+                total += sum;                                                                     \
+            }                                                                                     \
+            distances[i] = (double)total;                                                         \
+        }                                                                                         \
     }
 FNN_DEFINE_BYTE_DISTANCES(square_differences_u8, difference *difference)
 FNN_DEFINE_BYTE_DISTANCES(absolute_differences_u8, (difference < 0 ? -difference : difference))

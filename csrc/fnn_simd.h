@@ -71,15 +71,13 @@ typedef float f32half;
 #define FNN_SPLAT(vector, value) (value)
 #endif
 
-#define FNN_DEFINE_MEMORY(prefix, vector, element)              \
-    FNN_INLINE vector prefix##_load(const element *source) {    \
-        vector v;                                               \
-        memcpy(&v, source, sizeof v);                           \
-        return v;                                               \
-    }                                                           \
-    FNN_INLINE void prefix##_store(element *target, vector v) { \
-        memcpy(target, &v, sizeof v);                           \
-    }                                                           \
+#define FNN_DEFINE_MEMORY(prefix, vector, element)                                              \
+    FNN_INLINE vector prefix##_load(const element *source) {                                    \
+        vector v;                                                                               \
+        memcpy(&v, source, sizeof v);                                                           \
+        return v;                                                                               \
+    }                                                                                           \
+    FNN_INLINE void prefix##_store(element *target, vector v) { memcpy(target, &v, sizeof v); } \
     FNN_INLINE vector prefix##_splat(element value) { return FNN_SPLAT(vector, value); }
 FNN_DEFINE_MEMORY(f32, f32v, float)
 FNN_DEFINE_MEMORY(f64, f64v, double)
@@ -88,7 +86,8 @@ FNN_DEFINE_MEMORY(i64, i64v, int64_t)
 FNN_DEFINE_MEMORY(f32half, f32half, float)
 #undef FNN_DEFINE_MEMORY
 
-/* Widening is exact. GCC 12 takes __builtin_convertvector apart into pairs, so x86 is spelled out. */
+/* Widening is exact. GCC 12 takes __builtin_convertvector apart into pairs, so x86 is spelled out.
+ */
 FNN_INLINE f64v f64_from_f32half(f32half v) {
 #if defined(FNN_ISA_AVX512)
     return _mm512_cvtps_pd((__m256)v);
@@ -133,9 +132,7 @@ FNN_INLINE f32v f32_multiply_add(f32v a, f32v b, f32v c) { return _mm256_fmadd_p
 FNN_INLINE f64v f64_multiply_add(f64v a, f64v b, f64v c) { return _mm256_fmadd_pd(a, b, c); }
 /* c - a on the multiply pipes: max and add share their two pipes on Zen, so a plain subtraction
  * would halve the rate of the max family (25 against 48 lanes a nanosecond, measured). */
-FNN_INLINE f32v f32_minus(f32v c, f32v a) {
-    return _mm256_fnmadd_ps(a, _mm256_set1_ps(1.0f), c);
-}
+FNN_INLINE f32v f32_minus(f32v c, f32v a) { return _mm256_fnmadd_ps(a, _mm256_set1_ps(1.0f), c); }
 FNN_INLINE f64v f64_minus(f64v c, f64v a) { return _mm256_fnmadd_pd(a, _mm256_set1_pd(1.0), c); }
 FNN_INLINE f32v f32_max(f32v a, f32v b) { return _mm256_max_ps(a, b); }
 FNN_INLINE f64v f64_max(f64v a, f64v b) { return _mm256_max_pd(a, b); }
@@ -181,12 +178,8 @@ FNN_INLINE i32v i32_pair_dot(i32v a, i32v b) {
 }
 FNN_INLINE i64v i64_byte_sad(i64v a, i64v b) { return (i64v)_mm_sad_epu8((__m128i)a, (__m128i)b); }
 #elif defined(FNN_NEON)
-FNN_INLINE f32v f32_max(f32v a, f32v b) {
-    return (f32v)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
-}
-FNN_INLINE f64v f64_max(f64v a, f64v b) {
-    return (f64v)vmaxq_f64((float64x2_t)a, (float64x2_t)b);
-}
+FNN_INLINE f32v f32_max(f32v a, f32v b) { return (f32v)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
+FNN_INLINE f64v f64_max(f64v a, f64v b) { return (f64v)vmaxq_f64((float64x2_t)a, (float64x2_t)b); }
 FNN_INLINE i32v i32_pair_dot(i32v a, i32v b) {
     const int16x8_t x = (int16x8_t)a, y = (int16x8_t)b;
     return (i32v)vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y));
@@ -224,7 +217,8 @@ FNN_INLINE i64v i64_byte_sad(i64v a, i64v b) {
     int64_t sums[sizeof(i64v) / 8] = {0};
     memcpy(x, &a, sizeof x);
     memcpy(y, &b, sizeof y);
-    for (size_t i = 0; i < sizeof(i64v); ++i) sums[i / 8] += x[i] > y[i] ? x[i] - y[i] : y[i] - x[i];
+    for (size_t i = 0; i < sizeof(i64v); ++i)
+        sums[i / 8] += x[i] > y[i] ? x[i] - y[i] : y[i] - x[i];
     return i64_load(sums);
 }
 #endif

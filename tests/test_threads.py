@@ -161,3 +161,8 @@ print("finished", flush=True)
     out, error = process.communicate(timeout=60)
     assert "KeyboardInterrupt" in error
     assert "finished" not in out
+
+
+def test_loading_leaves_the_environment_alone():
+    code = "import os; before = dict(os.environ); import fastnn; assert dict(os.environ) == before"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,394 @@
+"""CIFAR-10's files: what is read, and that nothing else gets through."""
+
+import os
+import pickle
+import re
+import struct
+
+import numpy as np
+import pytest
+
+from fastnn import datasets
+from fastnn.datasets import load_cifar10
+
+NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+BATCHES = [f"data_batch_{number}" for number in range(1, 6)]
+SIZES = dict(zip([*BATCHES, "test_batch"], [4, 3, 2, 5, 1, 6], strict=True))
+
+
+def make_batch(n, seed):
+    rng = np.random.default_rng(seed)
+    return {
+        b"batch_label": b"a batch",
+        b"labels": rng.integers(0, 10, n).tolist(),
+        b"data": rng.integers(0, 256, (n, 3072), dtype=np.uint8),
+        b"filenames": [b"%d.png" % number for number in range(n)],
+    }
+
+
+def write(path, content, protocol=2):
+    path.write_bytes(pickle.dumps(content, protocol=protocol))
+
+
+def pickle_as_python_2(batch):
+    """Write the bytes that Python 2 writes: the official files are of this kind."""
+
+    def text(value):
+        return b"U" + bytes([len(value)]) + value
+
+    data = batch[b"data"]
+    return b"".join(
+        [
+            b"\x80\x02}q\x01(" + text(b"batch_label") + b"q\x02" + text(batch[b"batch_label"]),
+            text(b"labels") + b"q\x04]q\x05(",
+            b"".join(b"K" + bytes([label]) for label in batch[b"labels"]) + b"e",
+            text(b"data") + b"q\x06cnumpy.core.multiarray\n_reconstruct\nq\x07",
+            b"cnumpy\nndarray\nq\x08K\x00\x85" + text(b"b") + b"\x87Rq\x09(K\x01",
+            b"K" + bytes([len(data)]) + b"M\x00\x0c\x86cnumpy\ndtype\nq\x0a" + text(b"u1"),
+            b"K\x00K\x01\x87Rq\x0b(K\x03" + text(b"|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff",
+            b"K\x00tb\x89T" + struct.pack("<i", data.size) + data.tobytes() + b"tb",
+            text(b"filenames") + b"]q\x0c(",
+            b"".join(text(name) for name in batch[b"filenames"]) + b"eu.",
+        ]
+    )
+
+
+@pytest.fixture
+def batches():
+    return {name: make_batch(n, seed) for seed, (name, n) in enumerate(SIZES.items())}
+
+
+@pytest.fixture
+def folder(tmp_path, batches):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name, batch in batches.items():
+        write(folder / name, batch)
+    write(folder / "batches.meta", {b"label_names": [name.encode() for name in NAMES]})
+    return folder
+
+
+def check_content(cifar, batches):
+    training = [batches[name] for name in BATCHES]
+    np.testing.assert_array_equal(cifar.X_train, np.concatenate([b[b"data"] for b in training]))
+    np.testing.assert_array_equal(cifar.y_train, np.concatenate([b[b"labels"] for b in training]))
+    np.testing.assert_array_equal(cifar.X_test, batches["test_batch"][b"data"])
+    np.testing.assert_array_equal(cifar.y_test, batches["test_batch"][b"labels"])
+    assert cifar.target_names.tolist() == NAMES
+    for X, y in ((cifar.X_train, cifar.y_train), (cifar.X_test, cifar.y_test)):
+        assert X.dtype == np.uint8
+        assert y.dtype == np.int64
+        assert X.flags.c_contiguous
+        assert X.flags.owndata
+        assert X.flags.writeable
+
+
+# ---- what is read -------------------------------------------------------------------------------
+
+
+def test_batches_are_read_in_their_order(folder, batches):
+    check_content(load_cifar10(folder), batches)
+
+
+def test_the_folder_around_and_a_string_do_as_well(folder, batches):
+    check_content(load_cifar10(str(folder.parent)), batches)
+
+
+def test_files_of_python_2(folder, batches):
+    for name, batch in batches.items():
+        (folder / name).write_bytes(pickle_as_python_2(batch))
+    check_content(load_cifar10(folder), batches)
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
+def test_files_of_other_protocols(folder, batches, protocol):
+    for name, batch in batches.items():
+        write(folder / name, batch, protocol)
+    check_content(load_cifar10(folder), batches)
+
+
+def test_numpy_strings_as_file_names(folder, batches):
+    batches["data_batch_1"][b"filenames"] = list(np.array([b"a.png", b"b.png"]))
+    write(folder / "data_batch_1", batches["data_batch_1"])
+    check_content(load_cifar10(folder), batches)
+
+
+@pytest.mark.parametrize("dtype", ["<i8", ">i4", "u1", "<u2"])
+def test_labels_as_an_array(folder, batches, dtype):
+    labels = batches["data_batch_2"][b"labels"]
+    write(
+        folder / "data_batch_2",
+        {**batches["data_batch_2"], b"labels": np.array(labels, dtype=dtype)},
+    )
+    check_content(load_cifar10(folder), batches)
+
+
+def test_images_in_column_order(folder, batches):
+    data = np.asfortranarray(batches["data_batch_4"][b"data"])
+    write(folder / "data_batch_4", {**batches["data_batch_4"], b"data": data})
+    check_content(load_cifar10(folder), batches)
+
+
+# ---- what is missing ----------------------------------------------------------------------------
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist$"):
+        load_cifar10(tmp_path / "nowhere")
+
+
+def test_file_in_place_of_a_folder(tmp_path):
+    path = tmp_path / "cifar-10-python.tar.gz"
+    path.touch()
+    with pytest.raises(NotADirectoryError, match=r"tar\.gz is not a folder"):
+        load_cifar10(path)
+
+
+@pytest.mark.parametrize("name", [*SIZES, "batches.meta"])
+def test_missing_file(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"cifar-10-batches-py lacks {name}$"):
+        load_cifar10(folder)
+
+
+def test_all_missing_files_are_named(folder):
+    (folder / "data_batch_3").unlink()
+    (folder / "test_batch").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks data_batch_3, test_batch$"):
+        load_cifar10(folder)
+
+
+# ---- what is wrong ------------------------------------------------------------------------------
+
+
+def check_refused(folder, name, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        load_cifar10(folder)
+    assert str(caught.value).startswith(str(folder / name) + ": ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({b"data": [[0] * 3072] * 4}, "data must be an array, got list"),
+        ({b"data": np.zeros((4, 3072), np.int16)}, "data must be of dtype uint8, got int16"),
+        ({b"data": np.zeros((4, 3072), np.int8)}, "data must be of dtype uint8, got int8"),
+        ({b"data": np.zeros((4, 3072))}, "dtype is not one of integers"),
+        ({b"data": np.zeros((4, 3072), object)}, "dtype is not one of integers"),
+        ({b"data": np.zeros(4, "u1,u1")}, "dtype is not one of integers"),
+        ({b"data": np.zeros((4, 3071), np.uint8)}, r"\(n_images, 3072\), got \(4, 3071\)"),
+        ({b"data": np.zeros(12288, np.uint8)}, r"\(n_images, 3072\), got \(12288,\)"),
+        ({b"data": np.zeros((4, 3, 1024), np.uint8)}, "tuple of one or two"),
+        ({b"labels": [1, 2, 3]}, "got 3 labels for 4 images"),
+        ({b"labels": []}, "got 0 labels for 4 images"),
+        ({b"labels": [0, 1, 10, 2]}, "from 0 to 9, got 10 for image 2"),
+        ({b"labels": [0, -1, 3, 2]}, "from 0 to 9, got -1 for image 1"),
+        ({b"labels": [0, 1 << 70, 3, 2]}, "from 0 to 9, got one beyond 64 bits"),
+        ({b"labels": [0, 10**5000, 3, 2]}, "from 0 to 9, got one beyond 64 bits"),
+        ({b"labels": [0, 1.0, 3, 2]}, "labels must be integers, got float"),
+        ({b"labels": [0, True, None, 2]}, "labels must be integers, got NoneType, bool"),
+        ({b"labels": (0, 1, 2, 3)}, "labels must be a list or an array, got tuple"),
+        ({b"labels": np.array([0, 1, 2, 11])}, "from 0 to 9, got 11 for image 3"),
+        ({b"labels": np.zeros((4, 1), int)}, "labels must be one-dimensional, got 2"),
+        ({b"labels": np.zeros(4)}, "dtype is not one of integers"),
+    ],
+)
+def test_wrong_batch(folder, batches, changes, message):
+    write(folder / "data_batch_1", {**batches["data_batch_1"], **changes})
+    check_refused(folder, "data_batch_1", message)
+
+
+@pytest.mark.parametrize("key", [b"data", b"labels"])
+def test_missing_entry(folder, batches, key):
+    del batches["test_batch"][key]
+    write(folder / "test_batch", batches["test_batch"])
+    check_refused(folder, "test_batch", f"lacks the entry '{key.decode()}'")
+
+
+@pytest.mark.parametrize("name", ["data_batch_5", "batches.meta"])
+def test_something_else_than_a_dict(folder, name):
+    write(folder / name, [1, 2])
+    check_refused(folder, name, "must hold a dict, got list")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "lacks the entry 'label_names'"),
+        ({b"label_names": [b"a"] * 9}, "a list of 10 names, got 9 of them"),
+        ({b"label_names": b"abcdefghij"}, "a list of 10 names, got bytes"),
+        ({b"label_names": [b"a"] * 9 + [1]}, "must be bytes, got int"),
+        ({b"label_names": [b"\xff"] * 10}, "must be UTF-8"),
+    ],
+)
+def test_wrong_class_names(folder, content, message):
+    write(folder / "batches.meta", content)
+    check_refused(folder, "batches.meta", message)
+
+
+# ---- what is damaged or hostile -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 2, 100, 5000, -1])
+def test_truncated_file(folder, n_bytes):
+    path = folder / "data_batch_3"
+    path.write_bytes(path.read_bytes()[:n_bytes])
+    check_refused(folder, "data_batch_3", "not a file of CIFAR-10, or damaged")
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a pickle", b"\x1f\x8b\x08\x00", b"\x80\x02.", b"\x80\xff."]
+)
+def test_something_else_than_a_pickle(folder, content):
+    (folder / "test_batch").write_bytes(content)
+    check_refused(folder, "test_batch", "not a file of CIFAR-10, or damaged")
+
+
+@pytest.mark.parametrize("write_batch", [pickle_as_python_2, lambda b: pickle.dumps(b, protocol=2)])
+def test_damaged_bytes_never_raise_anything_but_value_error(tmp_path, write_batch):
+    batch = make_batch(2, 0)
+    batch[b"data"] = np.full((2, 3072), 65, np.uint8)
+    content = write_batch(batch)
+    pixels = content.index(b"A" * 6000)
+    positions = [*range(pixels + 2), *range(pixels + 6140, len(content))]
+    rng = np.random.default_rng(0)
+    path = tmp_path / "batch"
+    n_refused = 0
+    for position in positions:
+        damaged = bytearray(content)
+        damaged[position] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        try:
+            images, labels = datasets._read_batch(path)
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: ")  # noqa: PT017 - not every byte matters
+            n_refused += 1
+        else:
+            assert images.shape == (len(labels), 3072)
+            assert set(labels.tolist()) <= set(range(10))
+    assert n_refused > len(positions) // 3
+
+
+class Call:
+    """Pickles as a call of a function."""
+
+    def __init__(self, function, *args):
+        self.reduced = (function, args)
+
+    def __reduce__(self):
+        return self.reduced
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_no_command_is_executed(folder, batches, tmp_path, protocol):
+    marker = tmp_path / "executed"
+    write(
+        folder / "data_batch_2",
+        {**batches["data_batch_2"], b"filenames": Call(os.system, f"echo > {marker}")},
+        protocol,
+    )
+    check_refused(folder, "data_batch_2", rf"refused global '{os.name}\.system'")
+    assert not marker.exists()
+    pickle.loads((folder / "data_batch_2").read_bytes())
+    assert marker.exists()  # so the file was dangerous indeed
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "name"),
+    [
+        (eval, ("1",), "builtins.eval"),
+        (getattr, (1, "real"), "builtins.getattr"),
+        (np.frombuffer, (b"1",), "numpy"),
+        (np.save, ("file", 1), "numpy.save"),
+        (pickle.loads, (b"N.",), "pickle.loads"),
+    ],
+)
+def test_other_globals_are_refused(folder, function, args, name):
+    write(folder / "batches.meta", Call(function, *args), protocol=4)
+    check_refused(folder, "batches.meta", rf"refused global '_?{re.escape(name)}")
+
+
+RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+UINT8 = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R"
+OBJECT = b"cnumpy\ndtype\nU\x02O8K\x00K\x01\x87R"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        # an array that claims 2**62 bytes, and one that claims them 2**31 times
+        (
+            RECONSTRUCT + b"(K\x01\x8a\x08" + bytes(7) + b"\x40\x85" + UINT8 + b"\x89U\x01atb.",
+            "needs",
+        ),
+        (
+            RECONSTRUCT
+            + b"(K\x01J\xff\xff\xff\x7f\x8a\x08"
+            + bytes(7)
+            + b"\x40\x86"
+            + UINT8
+            + b"\x89U\x01atb.",
+            "needs",
+        ),
+        (RECONSTRUCT + b"(K\x01J\xff\xff\xff\xff\x85" + UINT8 + b"\x89U\x01atb.", "positive"),
+        (RECONSTRUCT + b"(K\x01K\x00M\x00\x0c\x86" + UINT8 + b"\x89U\x00tb.", "positive"),
+        (RECONSTRUCT + b"(K\x01]" + UINT8 + b"\x89U\x01atb.", "shape of an array must be a tuple"),
+        (RECONSTRUCT + b"(K\x01K\x01\x85U\x02u1\x89U\x01atb.", "must have a dtype"),
+        (
+            RECONSTRUCT + b"(K\x01K\x01\x85" + UINT8 + b"\x89Ntb.",
+            "content of an array must be bytes",
+        ),
+        (RECONSTRUCT + b"(K\x01K\x01\x85" + OBJECT + b"\x89]tb.", "one of integers"),
+        (RECONSTRUCT + b"(K\x01K\x01\x85" + OBJECT + b"\x89U\x08aaaaaaaatb.", "one of integers"),
+        (RECONSTRUCT + b"Nb.", "damaged"),
+        (RECONSTRUCT + b"Ntb.", "damaged"),
+        # a subclass, and arrays made past _reconstruct
+        (b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\ndtype\nK\x00\x85U\x01b\x87R.", "subclass"),
+        (b"cnumpy\nndarray\n\x8a\x05" + bytes(4) + b"\x40\x85R.", "refused a call of ndarray"),
+        (b"cnumpy\nndarray\n)\x81.", "damaged"),
+        # dtypes with odd arguments
+        (b"cnumpy\ndtype\n]\x85R.", "damaged"),
+        (RECONSTRUCT + b"(K\x01K\x01\x85cnumpy\ndtype\n]NN\x87R\x89U\x01atb.", "one of integers"),
+        (
+            RECONSTRUCT + b"(K\x01K\x01\x85" + UINT8 + b"(K\x03U\x01?tb\x89U\x01atb.",
+            "one of integers",
+        ),
+        # globals cannot be changed, nor used in other ways
+        (b"c_codecs\nencode\n}U\x08functionK\x01sb.", "refused to change the state"),
+        (b"cnumpy\nndarray\nN}U\x08functionK\x01s\x86b.", "refused to change the state"),
+        (b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00zip\x86R.", "other than latin1"),
+        (b"c_codecs\nencode\nU\x01aX\x06\x00\x00\x00latin1\x86R.", "other than latin1"),
+        (b"cnumpy.core.multiarray\nscalar\n" + UINT8 + b"K\x01\x86R.", "a scalar must have"),
+        (b"cnumpy.core.multiarray\nscalar\nNU\x01a\x86R.", "a scalar must have"),
+        (b"U\x01i\x85U\x01oQ.", "damaged"),
+        # few bytes that claim much memory
+        (b"Nr\xff\xff\xff\x7f.", "object number 2147483647"),
+        (b"Np4294967295\n.", "object number 4294967295"),
+        (b"B\xff\xff\xff\x7fa.", "damaged"),
+        (b"\x8e" + b"\xff" * 7 + b"\x00a.", "damaged"),
+        (b"\x96" + b"\xff" * 7 + b"\x00a.", "damaged"),
+    ],
+)
+def test_abuse_of_what_is_allowed(folder, content, message):
+    (folder / "data_batch_1").write_bytes(b"\x80\x02" + content)
+    check_refused(folder, "data_batch_1", message)
+
+
+@pytest.mark.parametrize("value", [RECONSTRUCT, b"cnumpy\nndarray\n", UINT8])
+@pytest.mark.parametrize("key", [b"data", b"labels"])
+def test_unfinished_objects_as_entries(folder, batches, key, value):
+    n = len(batches["data_batch_1"][b"labels"])
+    whole = pickle_as_python_2(batches["data_batch_1"])
+    entry = b"U" + bytes([len(key)]) + key + value
+    (folder / "data_batch_1").write_bytes(whole[: -len(b"u.")] + entry + b"u.")
+    check_refused(folder, "data_batch_1", rf"must be|got 0 labels for {n}")
+
+
+def test_globals_are_the_same_after_an_attack(folder, batches):
+    before = dict(datasets.ALLOWED_GLOBALS)
+    (folder / "data_batch_1").write_bytes(b"\x80\x02c_codecs\nencode\n}U\x08functionNsb.")
+    check_refused(folder, "data_batch_1", "refused")
+    write(folder / "data_batch_1", batches["data_batch_1"])
+    check_content(load_cifar10(folder), batches)
+    assert before == datasets.ALLOWED_GLOBALS
