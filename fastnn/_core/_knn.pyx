@@ -57,7 +57,7 @@ from ._dispatch cimport (
     fnn_scan_arguments,
 )
 from ._selection cimport Candidate, select_first, sort_candidates
-from ._tiles cimport FLOAT32, FLOAT64, UINT8, Expansion, Panels, ValueType, choose_expansion, new_panels, value_type_of
+from ._tiles cimport UINT8, Expansion, Panels, choose_expansion, new_panels, value_type_of
 from ._tiles import packing_frame
 
 cnp.import_array()
@@ -168,7 +168,8 @@ cdef class NeighborSearch:
         if mode == BY_ROWS:
             # Rows reach the caches in order, a part to each thread.
             self.n_splits = n_threads
-            self.chunk_rows = max(1, ROW_SLICE_BYTES // (self.n_features * self.expansion.value_bytes))
+            row_bytes = self.n_features * self.expansion.value_bytes
+            self.chunk_rows = max(1, ROW_SLICE_BYTES // row_bytes)
             held = None
         else:
             held = self.prepare_tiles(center)
@@ -328,7 +329,8 @@ cdef class NeighborSearch:
         ):
             self.scan_group(
                 start, n_blocks, task // n_groups,
-                (task % n_groups) * group, min((task % n_groups + 1) * group, self.queries.n_panels),
+                (task % n_groups) * group,
+                min((task % n_groups + 1) * group, self.queries.n_panels),
                 threadid(),
             )
 
@@ -439,13 +441,15 @@ cdef class NeighborSearch:
 
     cdef lane_t threshold(self, double bound, double error, lane_t *tile) noexcept nogil:
         """What a lane must exceed. For integers later indices lose ties, so that is the bound."""
+        cdef lane_t low, high
         if lane_t is float:
             # Lanes equal to bound - error must pass: strictly below it, whatever the rounding.
             return nextafterf(<float>(bound - error), -INFINITY)
         elif lane_t is int32_t:
-            return INT32_MIN if bound == -INFINITY else INT32_MAX if bound == INFINITY else <int32_t>bound
+            low, high = INT32_MIN, INT32_MAX
         else:
-            return INT64_LOW if bound == -INFINITY else -INT64_LOW if bound == INFINITY else <int64_t>bound
+            low, high = INT64_LOW, -INT64_LOW
+        return low if bound == -INFINITY else high if bound == INFINITY else <lane_t>bound
 
     cdef void scan_rows(self, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
         cdef Py_ssize_t group = MAX_ROW_QUERIES

@@ -26,7 +26,13 @@ import numpy as np
 
 cimport numpy as cnp
 
-from ._dispatch cimport FNN_MAX_TILE_COLS, FNN_MAX_TILE_ROWS, FNN_SUM_DEPTH, FNN_SUMS_PER_TOTAL, active_kernels
+from ._dispatch cimport (
+    FNN_MAX_TILE_COLS,
+    FNN_MAX_TILE_ROWS,
+    FNN_SUM_DEPTH,
+    FNN_SUMS_PER_TOTAL,
+    active_kernels,
+)
 from ._tiles cimport Expansion, Panels, choose_expansion, new_panels, value_type_of
 
 cnp.import_array()
@@ -244,7 +250,7 @@ def fill_distances(
     cdef Py_ssize_t n_x = X.shape[0], n_y = Y.shape[0], d = X.shape[1]
     cdef Py_ssize_t row_bytes = d * expansion.value_bytes
     cdef Py_ssize_t packed_row = (d + expansion.tile.step) // expansion.tile.step
-    cdef Py_ssize_t held, x, y, task, n_tasks, group, first
+    cdef Py_ssize_t held, x, y, task, n_tasks, group
     cdef Panels queries, samples
     cdef Target target
     packed_row *= expansion.tile.word_bytes

@@ -51,7 +51,7 @@ cdef Expansion choose_expansion(
     return e
 
 
-# Beyond, squares of typical values leave float64's range, and differences must be taken as they are.
+# Beyond, squares of typical values leave float64's range, and differences are taken as they are.
 MAX_SCALE = 2.0 ** 440
 
 

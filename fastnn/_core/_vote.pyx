@@ -63,4 +63,3 @@ def sum_votes(
             &sums_view[i, 0],
         )
     return sums
-
