@@ -39,20 +39,33 @@
 #define FNN_SUMS_PER_TOTAL 8
 
 typedef struct {
-    ptrdiff_t depth;        /* steps */
-    ptrdiff_t first_panel;  /* where to start */
-    ptrdiff_t n_panels;     /* where to stop */
-    const void *queries;    /* [depth][rows] words */
-    const void *samples;    /* [n_panels][depth][cols] words */
-    const void *initial;    /* [n_panels][cols] lanes: the accumulators' start, for all rows */
-    const void *thresholds; /* [rows] lanes */
-    void *tile;             /* out: [rows][cols] lanes of the tile that was hit */
-    uint32_t *hits;         /* out: [rows] bit masks over the columns */
+    ptrdiff_t depth;                /* steps */
+    ptrdiff_t first_panel;          /* where to start */
+    ptrdiff_t n_panels;             /* where to stop */
+    const void *queries;            /* [depth][rows] words */
+    const void *samples;            /* [n_panels][depth][cols] words ... */
+    ptrdiff_t sample_stride;        /* ... with so many words from panel to panel */
+    const void *initial;            /* where the accumulators start: [n_panels][rows][cols] lanes */
+    ptrdiff_t initial_panel_stride; /* lanes from panel to panel */
+    ptrdiff_t initial_row_stride;   /* lanes from row to row; 0: one row serves them all */
+    const void *thresholds;         /* [rows] lanes */
+    void *tile;                     /* out: [rows][cols] lanes of the tile that was hit */
+    uint32_t *hits;                 /* out: [rows] bit masks over the columns */
 } fnn_scan_arguments;
 
 /* Go through the sample panels; stop at the first tile in which a lane exceeds its row's
  * threshold, fill `tile` and `hits`, and return its number (n_panels when there is none). */
 typedef ptrdiff_t (*fnn_scan)(const fnn_scan_arguments *arguments);
+
+/* tile[rows][cols] = initial + the sum over the steps, in the lanes' own type: a part of the depth,
+ * for the next part or a scan to start from. `tile` and `initial` may be the same array. */
+typedef void (*fnn_partial)(ptrdiff_t depth, const void *queries, const void *samples,
+                            const void *initial, ptrdiff_t initial_row_stride, void *tile);
+
+/* tile[rows][cols] = initial + the sum over the steps, in the lanes' own type: a part of the depth,
+ * for the next part or a scan to start from. `tile` and `initial` may be the same array. */
+typedef void (*fnn_partial)(ptrdiff_t depth, const void *queries, const void *samples,
+                            const void *initial, ptrdiff_t initial_row_stride, void *tile);
 
 /* tile[rows][cols] = the sum over all steps, in float64 whatever the lanes' type. */
 typedef void (*fnn_product)(ptrdiff_t depth, const void *queries, const void *samples,
@@ -62,7 +75,8 @@ typedef struct {
     ptrdiff_t rows, cols; /* queries and samples of one tile */
     ptrdiff_t step;       /* features covered by a word */
     ptrdiff_t word_bytes;
-    fnn_scan scan; /* NULL where no caller searches with this family */
+    fnn_scan scan; /* scan and partial are NULL where no caller searches with this family */
+    fnn_partial partial;
     fnn_product product;
 } fnn_tile;
 

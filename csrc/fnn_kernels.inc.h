@@ -69,45 +69,61 @@
     }
 
 /* The scan keeps the sums in one level: its callers allow for depth * 2^-24 (see _knn.pyx). */
-#define FNN_DEFINE_SCAN(name, prefix, vector, lane, ROWS)                             \
-    static ptrdiff_t name##_scan(const fnn_scan_arguments *a) {                       \
-        const ptrdiff_t depth = a->depth, cols = 2 * FNN_LANES(vector, lane);         \
-        const lane *queries = a->queries, *thresholds = a->thresholds;                \
-        for (ptrdiff_t panel = a->first_panel; panel < a->n_panels; ++panel) {        \
-            const lane *initial = (const lane *)a->initial + panel * cols;            \
-            const vector i0 = prefix##_load(initial),                                 \
-                         i1 = prefix##_load(initial + FNN_LANES(vector, lane));       \
-            vector sums[ROWS][2];                                                     \
-            FNN_UNROLL                                                                \
-            for (int r = 0; r < (ROWS); ++r) {                                        \
-                sums[r][0] = i0;                                                      \
-                sums[r][1] = i1;                                                      \
-            }                                                                         \
-            name##_accumulate(sums, depth, queries,                                   \
-                              (const lane *)a->samples + panel * depth * cols);       \
-            vector threshold = prefix##_splat(thresholds[0]);                         \
-            prefix##mask any = prefix##_greater(sums[0][0], threshold);               \
-            any |= prefix##_greater(sums[0][1], threshold);                           \
-            FNN_UNROLL                                                                \
-            for (int r = 1; r < (ROWS); ++r) {                                        \
-                threshold = prefix##_splat(thresholds[r]);                            \
-                any |= prefix##_greater(sums[r][0], threshold);                       \
-                any |= prefix##_greater(sums[r][1], threshold);                       \
-            }                                                                         \
-            if (prefix##_bits(any) == 0) continue;                                    \
-            FNN_UNROLL                                                                \
-            for (int r = 0; r < (ROWS); ++r) {                                        \
-                lane *row = (lane *)a->tile + r * cols;                               \
-                threshold = prefix##_splat(thresholds[r]);                            \
-                a->hits[r] = prefix##_bits(prefix##_greater(sums[r][0], threshold)) | \
-                             prefix##_bits(prefix##_greater(sums[r][1], threshold))   \
-                                 << FNN_LANES(vector, lane);                          \
-                prefix##_store(row, sums[r][0]);                                      \
-                prefix##_store(row + FNN_LANES(vector, lane), sums[r][1]);            \
-            }                                                                         \
-            return panel;                                                             \
-        }                                                                             \
-        return a->n_panels;                                                           \
+#define FNN_DEFINE_SCAN(name, prefix, vector, lane, ROWS)                                       \
+    FNN_INLINE void name##_start(vector sums[ROWS][2], const lane *initial,                     \
+                                 ptrdiff_t row_stride) {                                        \
+        FNN_UNROLL                                                                              \
+        for (int r = 0; r < (ROWS); ++r) {                                                      \
+            sums[r][0] = prefix##_load(initial + r * row_stride);                               \
+            sums[r][1] = prefix##_load(initial + r * row_stride + FNN_LANES(vector, lane));     \
+        }                                                                                       \
+    }                                                                                           \
+                                                                                                \
+    static void name##_partial(ptrdiff_t depth, const void *queries, const void *samples,       \
+                               const void *initial, ptrdiff_t initial_row_stride, void *tile) { \
+        vector sums[ROWS][2];                                                                   \
+        name##_start(sums, initial, initial_row_stride);                                        \
+        name##_accumulate(sums, depth, queries, samples);                                       \
+        FNN_UNROLL                                                                              \
+        for (int r = 0; r < (ROWS); ++r) {                                                      \
+            lane *row = (lane *)tile + 2 * r * FNN_LANES(vector, lane);                         \
+            prefix##_store(row, sums[r][0]);                                                    \
+            prefix##_store(row + FNN_LANES(vector, lane), sums[r][1]);                          \
+        }                                                                                       \
+    }                                                                                           \
+                                                                                                \
+    static ptrdiff_t name##_scan(const fnn_scan_arguments *a) {                                 \
+        const ptrdiff_t depth = a->depth, cols = 2 * FNN_LANES(vector, lane);                   \
+        const lane *queries = a->queries, *thresholds = a->thresholds;                          \
+        for (ptrdiff_t panel = a->first_panel; panel < a->n_panels; ++panel) {                  \
+            vector sums[ROWS][2];                                                               \
+            name##_start(sums, (const lane *)a->initial + panel * a->initial_panel_stride,      \
+                         a->initial_row_stride);                                                \
+            name##_accumulate(sums, depth, queries,                                             \
+                              (const lane *)a->samples + panel * a->sample_stride);             \
+            vector threshold = prefix##_splat(thresholds[0]);                                   \
+            prefix##mask any = prefix##_greater(sums[0][0], threshold);                         \
+            any |= prefix##_greater(sums[0][1], threshold);                                     \
+            FNN_UNROLL                                                                          \
+            for (int r = 1; r < (ROWS); ++r) {                                                  \
+                threshold = prefix##_splat(thresholds[r]);                                      \
+                any |= prefix##_greater(sums[r][0], threshold);                                 \
+                any |= prefix##_greater(sums[r][1], threshold);                                 \
+            }                                                                                   \
+            if (prefix##_bits(any) == 0) continue;                                              \
+            FNN_UNROLL                                                                          \
+            for (int r = 0; r < (ROWS); ++r) {                                                  \
+                lane *row = (lane *)a->tile + r * cols;                                         \
+                threshold = prefix##_splat(thresholds[r]);                                      \
+                a->hits[r] = prefix##_bits(prefix##_greater(sums[r][0], threshold)) |           \
+                             prefix##_bits(prefix##_greater(sums[r][1], threshold))             \
+                                 << FNN_LANES(vector, lane);                                    \
+                prefix##_store(row, sums[r][0]);                                                \
+                prefix##_store(row + FNN_LANES(vector, lane), sums[r][1]);                      \
+            }                                                                                   \
+            return panel;                                                                       \
+        }                                                                                       \
+        return a->n_panels;                                                                     \
     }
 
 FNN_DEFINE_TILE(dot_f32, f32, f32v, float, FNN_ROWS, FNN_STEP_DOT_F32)
@@ -400,12 +416,16 @@ FNN_DEFINE_BYTE_DISTANCES(absolute_differences_u8, (difference < 0 ? -difference
 #define FNN_COLS(vector, lane) (2 * FNN_LANES(vector, lane))
 const fnn_kernels FNN_TABLE = {
     .name = FNN_NAME,
-    .dot_f32 = {FNN_ROWS, FNN_COLS(f32v, float), 1, 4, dot_f32_scan, dot_f32_product},
-    .max_f32 = {FNN_MAX_ROWS, FNN_COLS(f32v, float), 1, 4, max_f32_scan, max_f32_product},
-    .dot_f64 = {FNN_ROWS, FNN_COLS(f64v, double), 1, 8, NULL, dot_f64_product},
-    .max_f64 = {FNN_MAX_ROWS, FNN_COLS(f64v, double), 1, 8, NULL, max_f64_product},
-    .dot_u8 = {FNN_ROWS, FNN_COLS(i32v, int32_t), 2, 4, dot_u8_scan, dot_u8_product},
-    .sad_u8 = {FNN_ROWS, FNN_COLS(i64v, int64_t), 8, 8, sad_u8_scan, sad_u8_product},
+    .dot_f32 = {FNN_ROWS, FNN_COLS(f32v, float), 1, 4, dot_f32_scan, dot_f32_partial,
+                dot_f32_product},
+    .max_f32 = {FNN_MAX_ROWS, FNN_COLS(f32v, float), 1, 4, max_f32_scan, max_f32_partial,
+                max_f32_product},
+    .dot_f64 = {FNN_ROWS, FNN_COLS(f64v, double), 1, 8, NULL, NULL, dot_f64_product},
+    .max_f64 = {FNN_MAX_ROWS, FNN_COLS(f64v, double), 1, 8, NULL, NULL, max_f64_product},
+    .dot_u8 = {FNN_ROWS, FNN_COLS(i32v, int32_t), 2, 4, dot_u8_scan, dot_u8_partial,
+               dot_u8_product},
+    .sad_u8 = {FNN_ROWS, FNN_COLS(i64v, int64_t), 8, 8, sad_u8_scan, sad_u8_partial,
+               sad_u8_product},
     .pack_f32_as_f32 = pack_f32_as_f32,
     .pack_f32_as_f64 = pack_f32_as_f64,
     .pack_f64_as_f32 = pack_f64_as_f32,

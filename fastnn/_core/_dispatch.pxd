@@ -16,12 +16,18 @@ cdef extern from "fnn_kernels.h" nogil:
         Py_ssize_t n_panels
         const void *queries
         const void *samples
+        Py_ssize_t sample_stride
         const void *initial
+        Py_ssize_t initial_panel_stride
+        Py_ssize_t initial_row_stride
         const void *thresholds
         void *tile
         uint32_t *hits
 
     ctypedef Py_ssize_t (*fnn_scan)(const fnn_scan_arguments *) noexcept nogil
+    ctypedef void (*fnn_partial)(
+        Py_ssize_t, const void *, const void *, const void *, Py_ssize_t, void *
+    ) noexcept nogil
     ctypedef void (*fnn_product)(Py_ssize_t, const void *, const void *, double *) noexcept nogil
 
     ctypedef struct fnn_tile:
@@ -30,6 +36,7 @@ cdef extern from "fnn_kernels.h" nogil:
         Py_ssize_t step
         Py_ssize_t word_bytes
         fnn_scan scan
+        fnn_partial partial
         fnn_product product
 
     ctypedef void (*fnn_pack)(

@@ -4,6 +4,7 @@ The way of the data for one slice of queries:
 
     Y, a chunk of rows at a time  --pack in parallel-->  panels of samples (stay in L3)
       a block of those panels (stays in L2) x each panel of queries (stays in L1)
+      (rows that are long: part by part of the depth, with partial sums in a buffer)
         scan kernel: tile of sums in registers, compared with each query's threshold
           lanes above it --> the query's candidates (_selection.pxd)
     at the end: exact distances of the survivors, selection by (distance, index)
@@ -55,6 +56,7 @@ from ._dispatch cimport (
     active_kernels,
     fnn_lowest_bit,
     fnn_scan_arguments,
+    fnn_tile,
 )
 from ._selection cimport Candidate, select_first, sort_candidates
 from ._tiles cimport UINT8, Expansion, Panels, choose_expansion, new_panels, value_type_of
@@ -65,10 +67,13 @@ cnp.import_array()
 # ---- block sizes -------------------------------------------------------------------------------
 # Chosen by bench/ratios.py on a Zen 3 core (L1d 32 KiB, L2 512 KiB) and flat around these values.
 cdef enum:
-    # A chunk of packed samples, shared by the threads: fits in any last-level cache.
-    CHUNK_BYTES = 4 << 20
+    # A chunk of packed samples, shared by the threads: fits in most last-level caches.
+    CHUNK_BYTES = 8 << 20
     # A block of panels that one thread goes through for all its queries: under half of L2.
     BLOCK_BYTES = 192 << 10
+    # Rows longer than twice this are taken in parts of about this: a part of a panel of samples
+    # and one of a panel of queries stay in L1 together, and blocks keep several panels.
+    PART_BYTES = 1 << 10
     MAX_BLOCK_ROWS = 2048
     # Panels of queries that a task takes through a block, so that the block is read from L3 once.
     GROUP_PANELS = 8
@@ -120,6 +125,11 @@ cdef class NeighborSearch:
     cdef const char *X
     cdef const char *Y
     cdef Py_ssize_t n_queries, n_samples, n_features, k, capacity, n_splits, block_rows
+    # Steps of depth that are taken at a time; all of them unless rows are long.
+    cdef Py_ssize_t part_depth
+    # [n_threads][GROUP_PANELS][panels of a block] tiles of partial sums, where there are parts.
+    cdef char *partial_sums
+    cdef Py_ssize_t partial_bytes
     cdef readonly Py_ssize_t chunk_rows
     cdef int n_threads
     cdef bint root
@@ -184,7 +194,7 @@ cdef class NeighborSearch:
 
     cdef object prepare_tiles(self, object center):
         cdef Py_ssize_t cols = self.expansion.tile.cols
-        cdef Py_ssize_t row_bytes, n_panels
+        cdef Py_ssize_t row_bytes, part_bytes, n_panels, n_parts = 1, lane_bytes
         self.queries = new_panels(
             self.expansion, True, self.n_queries, self.n_features, center, self.scale
         )
@@ -192,17 +202,27 @@ cdef class NeighborSearch:
         n_panels = self.queries.n_panels
         self.n_splits = max(1, min(2 * self.n_threads // n_panels, 2 * self.n_threads))
         row_bytes = self.queries.depth * self.expansion.tile.word_bytes
-        self.block_rows = max(cols, min(MAX_BLOCK_ROWS, BLOCK_BYTES // row_bytes) // cols * cols)
+        if row_bytes > 2 * PART_BYTES:
+            n_parts = row_bytes // PART_BYTES
+        self.part_depth = (self.queries.depth + n_parts - 1) // n_parts
+        part_bytes = self.part_depth * self.expansion.tile.word_bytes
+        self.block_rows = max(cols, min(MAX_BLOCK_ROWS, BLOCK_BYTES // part_bytes) // cols * cols)
         self.chunk_rows = max(1, CHUNK_BYTES // row_bytes // self.block_rows) * self.block_rows
         capacity = min(self.chunk_rows, self.n_samples)
         self.samples = new_panels(
             self.expansion, False, capacity, self.n_features, center, self.scale
         )
+        lane_bytes = self.expansion.tile.word_bytes  # a lane is as wide as a word
+        self.partial_bytes = 0
+        if n_parts > 1:
+            self.partial_bytes = GROUP_PANELS * self.block_rows * self.queries.width * lane_bytes
+        partial_sums = np.empty(self.n_threads * self.partial_bytes, dtype=np.uint8)
+        self.partial_sums = <char *>cnp.PyArray_DATA(partial_sums)
         initial = np.empty((capacity + cols) * 8, dtype=np.uint8)
         block_magnitudes = np.zeros(self.n_samples // self.block_rows + 1)
         self.initial = <char *>cnp.PyArray_DATA(initial)
         self.block_magnitudes = <double *>cnp.PyArray_DATA(block_magnitudes)
-        return initial, block_magnitudes
+        return initial, block_magnitudes, partial_sums
 
     cdef int allocate(self) except -1:
         """Take all of the search's working memory in one piece."""
@@ -369,20 +389,68 @@ cdef class NeighborSearch:
     ) noexcept nogil:
         """One task: a group of query panels against one split of the chunk's blocks."""
         cdef Py_ssize_t per_block = self.block_rows // self.samples.width
-        cdef Py_ssize_t block, panel, first, last
+        cdef Py_ssize_t block, panel, first, last, done
         cdef double tile[FNN_MAX_TILE_ROWS * FNN_MAX_TILE_COLS]
+        cdef char *partial
         for block in range(
             split * n_blocks // self.n_splits, (split + 1) * n_blocks // self.n_splits
         ):
             first = block * per_block
             last = min(first + per_block, self.samples.n_panels)
+            done = self.add_parts(first_panel, last_panel, first, last, thread)
             for panel in range(first_panel, last_panel):
+                partial = self.partial_tiles(panel - first_panel, thread)
                 if self.mode == BY_BOUNDS:
-                    self.scan_panel(start, split, panel, first, last, <float *>tile, thread)
+                    self.scan_panel(
+                        start, split, panel, first, last, done, partial, <float *>tile, thread
+                    )
                 elif self.expansion.squared:
-                    self.scan_panel(start, split, panel, first, last, <int32_t *>tile, thread)
+                    self.scan_panel(
+                        start, split, panel, first, last, done, partial, <int32_t *>tile, thread
+                    )
                 else:
-                    self.scan_panel(start, split, panel, first, last, <int64_t *>tile, thread)
+                    self.scan_panel(
+                        start, split, panel, first, last, done, partial, <int64_t *>tile, thread
+                    )
+
+    cdef char *partial_tiles(self, Py_ssize_t panel_of_group, int thread) noexcept nogil:
+        """The partial sums of one panel of queries of the group with all panels of the block."""
+        return (
+            self.partial_sums
+            + thread * self.partial_bytes
+            + panel_of_group * (self.partial_bytes // GROUP_PANELS)
+        )
+
+    cdef Py_ssize_t add_parts(
+        self,
+        Py_ssize_t first_panel,
+        Py_ssize_t last_panel,
+        Py_ssize_t first,
+        Py_ssize_t last,
+        int thread,
+    ) noexcept nogil:
+        """Add up all but the last part of the depth; return how many steps that is."""
+        cdef fnn_tile *kernel = &self.expansion.tile
+        cdef Py_ssize_t word = kernel.word_bytes, tile_bytes = kernel.rows * kernel.cols * word
+        cdef Py_ssize_t done = 0, panel, sample
+        cdef char *target
+        while self.samples.depth - done > self.part_depth:
+            for sample in range(first, last):
+                for panel in range(first_panel, last_panel):
+                    target = self.partial_tiles(panel - first_panel, thread)
+                    target += (sample - first) * tile_bytes
+                    kernel.partial(
+                        self.part_depth,
+                        self.queries.data + panel * self.queries.panel_bytes
+                        + done * kernel.rows * word,
+                        self.samples.data + sample * self.samples.panel_bytes
+                        + done * kernel.cols * word,
+                        target if done > 0 else self.initial + sample * kernel.cols * word,
+                        kernel.cols if done > 0 else 0,
+                        target,
+                    )
+            done += self.part_depth
+        return done
 
     cdef void scan_panel(
         self,
@@ -391,9 +459,12 @@ cdef class NeighborSearch:
         Py_ssize_t panel,
         Py_ssize_t first,
         Py_ssize_t last,
+        Py_ssize_t done,
+        char *partial,
         lane_t *tile,
         int thread,
     ) noexcept nogil:
+        """One panel of queries against the panels first to last, from step `done` of the depth."""
         cdef fnn_scan_arguments arguments
         cdef lane_t thresholds[FNN_MAX_TILE_ROWS]
         cdef uint32_t hits[FNN_MAX_TILE_ROWS]
@@ -412,12 +483,22 @@ cdef class NeighborSearch:
             thresholds[r] = self.threshold(
                 self.bounds[slot + r] if r < n_rows else INFINITY, errors[r], tile
             )
-        arguments.depth = self.queries.depth
+        arguments.depth = self.queries.depth - done
         arguments.first_panel = first
         arguments.n_panels = last
-        arguments.queries = self.queries.data + panel * self.queries.panel_bytes
-        arguments.samples = self.samples.data
-        arguments.initial = self.initial
+        arguments.queries = (
+            <lane_t *>(self.queries.data + panel * self.queries.panel_bytes) + done * rows
+        )
+        arguments.samples = <lane_t *>self.samples.data + done * cols
+        arguments.sample_stride = self.samples.depth * cols
+        if done == 0:
+            arguments.initial = self.initial
+            arguments.initial_panel_stride = cols
+            arguments.initial_row_stride = 0
+        else:  # panels are counted from the start of the chunk, partial sums from `first`
+            arguments.initial = <lane_t *>partial - first * rows * cols
+            arguments.initial_panel_stride = rows * cols
+            arguments.initial_row_stride = cols
         arguments.thresholds = thresholds
         arguments.tile = tile
         arguments.hits = hits

@@ -1,0 +1,100 @@
+"""Pure NumPy contestants: what a careful user of NumPy writes in place of a compiled package.
+
+Distances of bytes are worked out in float32, which is faster than NumPy's integers.
+"""
+
+import numpy as np
+
+# Values of a temporary array, so that it stays in a core's L2 cache: 512 KiB in float32.
+L1_BLOCK_VALUES = 1 << 17
+# Values of a chunk of the matrix of distances: 32 MiB in float32.
+CHUNK_VALUES = 1 << 23
+
+
+def _as_float(X):
+    return X.astype(np.float32) if X.dtype == np.uint8 else X
+
+
+def _squared_norms(X):
+    return np.einsum("ij,ij->i", X, X)
+
+
+def _fill_squares(X, Y, y_norms, out):
+    """Write |x|^2 + |y|^2 - 2xy, with one matrix product and no temporary of that size."""
+    np.matmul(X, Y.T, out=out)
+    out *= -2.0
+    out += _squared_norms(X)[:, None]
+    out += y_norms
+    np.maximum(out, 0.0, out=out)
+
+
+def _fill_l1(X, Y, out):
+    """Write sums of |x - y|, by broadcasting a block of X with a block of Y."""
+    n_x, n_y, d = len(X), len(Y), X.shape[1]
+    y_rows = min(n_y, max(1, L1_BLOCK_VALUES // d))
+    x_rows = min(n_x, max(1, L1_BLOCK_VALUES // (d * y_rows)))
+    for i in range(0, n_x, x_rows):
+        for j in range(0, n_y, y_rows):
+            difference = X[i : i + x_rows, None] - Y[None, j : j + y_rows]
+            np.abs(difference, out=difference)
+            difference.sum(axis=2, out=out[i : i + x_rows, j : j + y_rows])
+
+
+def pairwise_distances(X, Y, metric):
+    """All distances between rows of X and rows of Y, shape (n_x, n_y)."""
+    X, Y = _as_float(X), _as_float(Y)
+    out = np.empty((len(X), len(Y)), X.dtype)
+    if metric == "l1":
+        _fill_l1(X, Y, out)
+        return out
+    _fill_squares(X, Y, _squared_norms(Y), out)
+    return np.sqrt(out, out=out) if metric == "l2" else out
+
+
+def kneighbors(X, Y, k, metric):
+    """Distances and indices of the k nearest rows of Y: a matrix of distances, argpartition, sort.
+
+    Queries are taken in chunks, so that the matrix fits in memory.
+    """
+    X, Y = _as_float(X), _as_float(Y)
+    y_norms = None if metric == "l1" else _squared_norms(Y)
+    distances, indices = np.empty((len(X), k), X.dtype), np.empty((len(X), k), np.int64)
+    rows = max(1, CHUNK_VALUES // len(Y))
+    chunk = np.empty((min(rows, len(X)), len(Y)), X.dtype)
+    for start in range(0, len(X), rows):
+        part = X[start : start + rows]
+        keys = chunk[: len(part)]
+        if metric == "l1":
+            _fill_l1(part, Y, keys)
+        else:
+            _fill_squares(part, Y, y_norms, keys)
+        nearest = np.argpartition(keys, k - 1, axis=1)[:, :k]
+        order = np.argsort(np.take_along_axis(keys, nearest, axis=1), axis=1)
+        nearest = np.take_along_axis(nearest, order, axis=1)
+        indices[start : start + rows] = nearest
+        distances[start : start + rows] = np.take_along_axis(keys, nearest, axis=1)
+    return (np.sqrt(distances, out=distances) if metric == "l2" else distances), indices
+
+
+def votes_by_bincount(neighbors, labels, n_classes, weights=None):
+    """Sums of votes per query and class, from one bincount over (query, class) pairs."""
+    n = len(neighbors)
+    cells = labels[neighbors] + n_classes * np.arange(n)[:, None]
+    flat_weights = None if weights is None else weights.ravel()
+    sums = np.bincount(cells.ravel(), flat_weights, minlength=n * n_classes)
+    return sums.reshape(n, n_classes)
+
+
+def votes_by_add_at(neighbors, labels, n_classes, weights=None):
+    """The same with an unbuffered np.add.at."""
+    sums = np.zeros((len(neighbors), n_classes))
+    queries = np.arange(len(neighbors))[:, None]
+    np.add.at(sums, (queries, labels[neighbors]), 1.0 if weights is None else weights)
+    return sums
+
+
+def predict(X, Y, labels, n_classes, k, weights):
+    """The class with the most votes among the k nearest, votes weighing 1 or 1/distance."""
+    distances, neighbors = kneighbors(X, Y, k, "l2")
+    inverse = None if weights == "uniform" else 1.0 / distances
+    return votes_by_bincount(neighbors, labels, n_classes, inverse).argmax(axis=1)
