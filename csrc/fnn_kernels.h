@@ -99,6 +99,21 @@ typedef struct {
     fnn_row_distances f32, f64, u8;
 } fnn_row_family;
 
+/* What turns one row of a tile of sums into distances: see fastnn/_core/_pairwise.pyx. */
+typedef struct {
+    double term, size; /* of the query */
+    double beta;
+    double again; /* distances up to again * (both sizes) are spoiled; negative: none is */
+    double smallest, largest; /* so are those of sizes outside this range */
+    double unscale;
+    int root;
+} fnn_expansion;
+
+/* distances[i] = (root of) term + terms[i] - beta * sums[i], times unscale; returns whether any is
+ * spoiled by cancellation or range. */
+typedef int (*fnn_expand)(const fnn_expansion *expansion, const double *sums, const double *terms,
+                          const double *sizes, ptrdiff_t n, double *distances);
+
 typedef struct {
     const char *name;
     fnn_tile dot_f32, max_f32, dot_f64, max_f64, dot_u8, sad_u8;
@@ -107,6 +122,7 @@ typedef struct {
     fnn_panel_sums squares_f32, values_f32, magnitudes_f32;
     fnn_panel_sums squares_f64, values_f64, magnitudes_f64;
     fnn_row_family square_differences, absolute_differences;
+    fnn_expand expand;
 } fnn_kernels;
 
 /* All tables that this build holds and this CPU can run, best first; returns how many. */

@@ -8,6 +8,8 @@
 #include "fnn_kernels.h"
 #include "fnn_simd.h"
 
+#include <math.h>
+
 /* ---- tiles ------------------------------------------------------------------------------ */
 
 /* One family: how a step changes an accumulator, for a query word already broadcast. */
@@ -411,6 +413,26 @@ FNN_DEFINE_ROW_DISTANCES(absolute_differences_f64, double, widen_f64, magnitude)
 FNN_DEFINE_BYTE_DISTANCES(square_differences_u8, difference *difference)
 FNN_DEFINE_BYTE_DISTANCES(absolute_differences_u8, (difference < 0 ? -difference : difference))
 
+/* ---- distances from sums ----------------------------------------------------------------- */
+
+static int expand(const fnn_expansion *e, const double *sums, const double *terms,
+                  const double *sizes, ptrdiff_t n, double *distances) {
+    const double term = e->term, beta = e->beta, size = e->size, again = e->again;
+    const double smallest = e->smallest, largest = e->largest, unscale = e->unscale;
+    int64_t spoiled = 0;
+    for (ptrdiff_t i = 0; i < n; ++i) distances[i] = term + terms[i] - beta * sums[i];
+    if (again >= 0.0)
+        for (ptrdiff_t i = 0; i < n; ++i) {
+            const double both = size + sizes[i];
+            spoiled |= !(distances[i] > both * again) | !(smallest < both) | !(both < largest);
+        }
+    if (e->root)
+        for (ptrdiff_t i = 0; i < n; ++i) distances[i] = sqrt(distances[i]) * unscale;
+    else
+        for (ptrdiff_t i = 0; i < n; ++i) distances[i] *= unscale;
+    return spoiled != 0;
+}
+
 /* ---- the table -------------------------------------------------------------------------- */
 
 #define FNN_COLS(vector, lane) (2 * FNN_LANES(vector, lane))
@@ -441,4 +463,5 @@ const fnn_kernels FNN_TABLE = {
     .square_differences = {square_differences_f32, square_differences_f64, square_differences_u8},
     .absolute_differences = {absolute_differences_f32, absolute_differences_f64,
                              absolute_differences_u8},
+    .expand = expand,
 };

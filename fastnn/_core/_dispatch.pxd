@@ -52,6 +52,20 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_row_distances f64
         fnn_row_distances u8
 
+    ctypedef struct fnn_expansion:
+        double term
+        double size
+        double beta
+        double again
+        double smallest
+        double largest
+        double unscale
+        int root
+
+    ctypedef int (*fnn_expand)(
+        const fnn_expansion *, const double *, const double *, const double *, Py_ssize_t, double *
+    ) noexcept nogil
+
     ctypedef struct fnn_kernels:
         const char *name
         fnn_tile dot_f32
@@ -74,6 +88,7 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_panel_sums magnitudes_f64
         fnn_row_family square_differences
         fnn_row_family absolute_differences
+        fnn_expand expand
 
     Py_ssize_t fnn_available(const fnn_kernels **tables, Py_ssize_t capacity)
     int fnn_lowest_bit(uint32_t bits)

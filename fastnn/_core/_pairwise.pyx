@@ -32,6 +32,10 @@ from ._dispatch cimport (
     FNN_SUM_DEPTH,
     FNN_SUMS_PER_TOTAL,
     active_kernels,
+    fnn_expand,
+    fnn_expansion,
+    fnn_kernels,
+    fnn_row_distances,
 )
 from ._tiles cimport Expansion, Panels, choose_expansion, new_panels, value_type_of
 
@@ -45,6 +49,9 @@ cdef enum:
     # A block of panels of Y stays in L2 while the group's panels pass.
     BLOCK_BYTES = 192 << 10
     MIN_PARALLEL_WORK = 1 << 18
+    # Up to so many rows of X, a pass over Y costs less than packing it.
+    MAX_ROW_QUERIES = 4
+    ROWS_PER_TASK = 256
     # Rows of each side on which float32 tiles are tried.
     SAMPLED_ROWS = 32
 
@@ -62,12 +69,14 @@ cdef struct Target:
     bint float32_out
     Py_ssize_t n_columns
     bint symmetric
-    bint root
-    # d <= size * again is evaluated again, in difference form.
-    double again
-    double unscale
+    fnn_expand expand
+    # All but what belongs to one query.
+    fnn_expansion expansion
+    fnn_row_distances exact_distances
     const char *X
     const char *Y
+    Py_ssize_t row_bytes
+    Py_ssize_t n_features
 
 
 cdef double cancellation_limit(Expansion expansion, Py_ssize_t n_features):
@@ -93,71 +102,65 @@ cdef void write_tile(
     const Target *target,
 ) noexcept nogil:
     """The epilogue: one tile of sums becomes distances, in the rows from first_x, first_y on."""
-    cdef Py_ssize_t rows = queries.width, cols = samples.width, r, c
+    cdef Py_ssize_t rows = queries.width, cols = samples.width, r
     cdef Py_ssize_t n_rows = min(rows, queries.n_rows - panel_x * rows)
     cdef Py_ssize_t n_cols = min(cols, samples.n_rows - panel_y * cols)
     cdef const double *terms = samples.terms + panel_y * cols
     # For L2 the terms are the squared norms: they are the sizes, too.
     cdef bint squared = queries.expansion.squared
     cdef const double *sizes = terms if squared else samples.magnitudes + panel_y * cols
-    cdef double term, size, both, beta = queries.expansion.beta
     cdef double distances[FNN_MAX_TILE_COLS]
-    cdef bint spoiled
+    cdef fnn_expansion expansion = target.expansion
+    expansion.beta = queries.expansion.beta
     for r in range(n_rows):
-        term = queries.terms[panel_x * rows + r]
-        size = term if squared else queries.magnitudes[panel_x * rows + r]
-        spoiled = False
-        for c in range(n_cols):
-            distances[c] = term + terms[c] - beta * tile[r * cols + c]
-        if target.again >= 0.0:
-            for c in range(n_cols):
-                both = size + sizes[c]
-                spoiled |= (not distances[c] > both * target.again) | (
-                    not SMALLEST_SAFE_SIZE < both) | (not both < LARGEST_SAFE_SIZE)
-        if target.root:
-            for c in range(n_cols):
-                distances[c] = sqrt(distances[c]) * target.unscale
-        else:
-            for c in range(n_cols):
-                distances[c] = distances[c] * target.unscale
-        if spoiled:
+        expansion.term = queries.terms[panel_x * rows + r]
+        expansion.size = (
+            expansion.term if squared else queries.magnitudes[panel_x * rows + r]
+        )
+        if target.expand(&expansion, &tile[r * cols], terms, sizes, n_cols, distances):
             evaluate_again(
-                &tile[r * cols], term, size, terms, sizes, n_cols, queries.expansion,
-                first_x + r, first_y, queries.n_features, target, distances,
+                &expansion, &tile[r * cols], terms, sizes, n_cols, first_x + r, first_y, target,
+                distances,
             )
         write_row(distances, first_x + r, first_y, n_cols, target)
 
 
 cdef void evaluate_again(
+    const fnn_expansion *expansion,
     const double *sums,
-    double term,
-    double size,
     const double *terms,
     const double *sizes,
     Py_ssize_t n_cols,
-    Expansion expansion,
     Py_ssize_t x,
     Py_ssize_t first_y,
-    Py_ssize_t n_features,
     const Target *target,
     double *distances,
 ) noexcept nogil:
     """Evaluate the entries of one row of a tile that cancellation or range could have spoiled."""
-    cdef Py_ssize_t row_bytes = n_features * expansion.value_bytes, c
+    cdef Py_ssize_t c
     cdef double both
     for c in range(n_cols):
-        both = size + sizes[c]
+        both = expansion.size + sizes[c]
         if (
-            not term + terms[c] - expansion.beta * sums[c] > both * target.again
-            or not SMALLEST_SAFE_SIZE < both
-            or not both < LARGEST_SAFE_SIZE
+            not expansion.term + terms[c] - expansion.beta * sums[c] > both * expansion.again
+            or not expansion.smallest < both
+            or not both < expansion.largest
         ):
-            expansion.exact_distances(
-                target.X + x * row_bytes, target.Y + (first_y + c) * row_bytes, n_features, NULL, 1,
-                n_features, &distances[c],
-            )
-            if target.root:
-                distances[c] = sqrt(distances[c])
+            evaluate_row(x, first_y + c, 1, target, &distances[c])
+
+
+cdef void evaluate_row(
+    Py_ssize_t x, Py_ssize_t first_y, Py_ssize_t n, const Target *target, double *distances
+) noexcept nogil:
+    """Distances from row x of X to n rows of Y, in float64 difference form."""
+    cdef Py_ssize_t c
+    target.exact_distances(
+        target.X + x * target.row_bytes, target.Y + first_y * target.row_bytes, target.n_features,
+        NULL, n, target.n_features, distances,
+    )
+    if target.expansion.root:
+        for c in range(n):
+            distances[c] = sqrt(distances[c])
 
 
 cdef void write_row(
@@ -212,6 +215,30 @@ cdef void fill_group(
         block += per_block
 
 
+cdef void fill_rows(
+    Py_ssize_t n_x, Py_ssize_t n_y, const Target *target, int n_threads
+) noexcept nogil:
+    """For very few rows of X: one pass over Y, without packing it."""
+    cdef Py_ssize_t n_tasks = (n_y + ROWS_PER_TASK - 1) // ROWS_PER_TASK, task
+    for task in prange(
+        n_tasks,
+        num_threads=max(1, min(n_threads, n_tasks)),
+        schedule="static",
+        use_threads_if=n_threads > 1,
+    ):
+        fill_rows_task(n_x, task * ROWS_PER_TASK, min((task + 1) * ROWS_PER_TASK, n_y), target)
+
+
+cdef void fill_rows_task(
+    Py_ssize_t n_x, Py_ssize_t start, Py_ssize_t stop, const Target *target
+) noexcept nogil:
+    cdef double distances[ROWS_PER_TASK]
+    cdef Py_ssize_t x
+    for x in range(n_x):
+        evaluate_row(x, start, stop - start, target, distances)
+        write_row(distances, x, start, stop - start, target)
+
+
 def fill_distances(
     X,
     Y,
@@ -244,8 +271,9 @@ def fill_distances(
     again : float or None
         Evaluate entries up to S * again in float64; None takes the limit that the error demands.
     """
+    cdef const fnn_kernels *kernels = active_kernels()
     cdef Expansion expansion = choose_expansion(
-        active_kernels(), value_type_of(X), metric != "l1", float32_tiles
+        kernels, value_type_of(X), metric != "l1", float32_tiles
     )
     cdef Py_ssize_t n_x = X.shape[0], n_y = Y.shape[0], d = X.shape[1]
     cdef Py_ssize_t row_bytes = d * expansion.value_bytes
@@ -261,13 +289,23 @@ def fill_distances(
     target.float32_out = out.dtype == np.float32
     target.n_columns = n_y
     target.symmetric = symmetric
-    target.root = metric == "l2"
-    target.again = cancellation_limit(expansion, d) if again is None else again
-    target.unscale = 1.0 / (scale * scale if metric == "sqeuclidean" else scale)
+    target.expand = kernels.expand
+    target.expansion.root = metric == "l2"
+    target.expansion.again = cancellation_limit(expansion, d) if again is None else again
+    target.expansion.smallest = SMALLEST_SAFE_SIZE
+    target.expansion.largest = LARGEST_SAFE_SIZE
+    target.expansion.unscale = 1.0 / (scale * scale if metric == "sqeuclidean" else scale)
+    target.exact_distances = expansion.exact_distances
     target.X = <const char *>cnp.PyArray_DATA(X)
     target.Y = <const char *>cnp.PyArray_DATA(Y)
+    target.row_bytes = row_bytes
+    target.n_features = d
     if <double>n_x * n_y * d < MIN_PARALLEL_WORK:
         n_threads = 1
+    if n_x <= MAX_ROW_QUERIES and again is None:
+        with nogil:
+            fill_rows(n_x, n_y, &target, n_threads)
+        return
     queries = new_panels(expansion, True, min(held, n_x), d, center, scale)
     samples = new_panels(expansion, False, min(held, n_y), d, center, scale)
     for x in range(0, n_x, held):

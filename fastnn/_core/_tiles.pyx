@@ -61,7 +61,7 @@ def packing_frame(Y):
     Any values give the right neighbors; these give small error bounds. They come from a sample of
     Y's rows, so that no pass over Y is spent on them. None when no tile can serve.
     """
-    sample = Y[:: max(1, Y.shape[0] // 256)].astype(np.float64)
+    sample = Y[:: max(1, Y.shape[0] // 64)].astype(np.float64)
     with np.errstate(all="ignore"):
         center = sample.mean(axis=0)
         spread = np.abs(sample - center).max()
