@@ -15,6 +15,8 @@ DEBUG = os.environ.get("FASTNN_DEBUG") == "1"
 WANT_OPENMP = os.environ.get("FASTNN_OPENMP", "1") != "0"
 WERROR = os.environ.get("FASTNN_WERROR") == "1"
 MSVC = sys.platform == "win32"
+# setuptools compares times, not flags: each way to build has a folder of its own.
+BUILD_FOLDER = f"build/{'debug' if DEBUG else 'release'}-{'openmp' if WANT_OPENMP else 'serial'}"
 X86_64 = platform.machine().lower() in ("x86_64", "amd64") and not MSVC
 
 HEADERS = sorted(str(p) for p in Path("csrc").glob("*.h"))
@@ -129,7 +131,8 @@ setup(
             "cdivision": True,
             "freethreading_compatible": False,
         },
-        build_dir="build/cython",
+        build_dir=f"{BUILD_FOLDER}/cython",
     ),
+    options={"build": {"build_base": BUILD_FOLDER}},
     cmdclass={"build_ext": BuildExt},
 )
