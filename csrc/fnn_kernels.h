@@ -32,9 +32,9 @@
 #define FNN_MAX_TILE_ROWS 12
 #define FNN_MAX_TILE_COLS 32
 
-/* Products are summed in three levels: FNN_SUM_DEPTH steps in registers, FNN_SUMS_PER_TOTAL of
- * these sums in the lanes' own type, their totals in float64. So rounding does not grow with the
- * depth, at 6 % of the rate of one long sum. */
+/* Products are summed in three levels: FNN_SUM_DEPTH steps in registers (twice as many where lanes
+ * have 32 bits), FNN_SUMS_PER_TOTAL of these sums in the lanes' own type, their totals in float64.
+ * So rounding does not grow with the depth, at a few percent of the rate of one long sum. */
 #define FNN_SUM_DEPTH 64
 #define FNN_SUMS_PER_TOTAL 8
 

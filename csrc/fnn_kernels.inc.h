@@ -40,11 +40,11 @@
     static void name##_product(ptrdiff_t depth, const void *queries, const void *samples,        \
                                double *tile) {                                                   \
         const ptrdiff_t lanes = FNN_LANES(vector, lane);                                         \
+        const ptrdiff_t sum_depth = FNN_SUM_DEPTH * 8 / (ptrdiff_t)sizeof(lane);                 \
         const lane *q = queries, *s = samples;                                                   \
         lane totals[(ROWS) * 2 * FNN_LANES(vector, lane)];                                       \
-        memset(tile, 0, (size_t)(2 * lanes * (ROWS)) * sizeof *tile);                            \
         for (int part = 0; depth > 0; ++part) {                                                  \
-            const ptrdiff_t n = depth < FNN_SUM_DEPTH ? depth : FNN_SUM_DEPTH;                   \
+            const ptrdiff_t n = depth < sum_depth ? depth : sum_depth;                           \
             const int first = part % FNN_SUMS_PER_TOTAL == 0;                                    \
             vector sums[ROWS][2];                                                                \
             FNN_UNROLL                                                                           \
@@ -65,7 +65,10 @@
             q += n * (ROWS);                                                                     \
             s += n * 2 * lanes;                                                                  \
             depth -= n;                                                                          \
-            if (depth == 0 || part % FNN_SUMS_PER_TOTAL == FNN_SUMS_PER_TOTAL - 1)               \
+            if (depth > 0 && part % FNN_SUMS_PER_TOTAL < FNN_SUMS_PER_TOTAL - 1) continue;       \
+            if (part < FNN_SUMS_PER_TOTAL)                                                       \
+                for (ptrdiff_t i = 0; i < 2 * lanes * (ROWS); ++i) tile[i] = (double)totals[i];  \
+            else                                                                                 \
                 for (ptrdiff_t i = 0; i < 2 * lanes * (ROWS); ++i) tile[i] += (double)totals[i]; \
         }                                                                                        \
     }
