@@ -11,8 +11,8 @@ additions for L1), or reading the samples once.
 """
 
 import argparse
+import importlib
 import json
-import os
 import re
 import statistics
 import subprocess
@@ -20,15 +20,26 @@ import sys
 import time
 from dataclasses import dataclass, field
 
+import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 import fastnn
 from fastnn.neighbors import KNeighborsClassifier
 
-N_THREADS = min(2, len(os.sched_getaffinity(0)))
-PEERS = ("scikit-learn", "sklearnex", "faiss", "torch", "usearch", "numpy")
+N_THREADS = min(2, joblib.cpu_count())
+PEERS = (
+    "scikit-learn",
+    "sklearnex",
+    "faiss",
+    "torch",
+    "usearch",
+    "usearch on bytes",
+    "numpy",
+)
 CHECKED_QUERIES = 10
+# A peer that takes so many times as long as the best one is not waited for again.
+FAR_BEHIND = 3.0
 
 
 @dataclass
@@ -85,13 +96,16 @@ def torch_search(torch, X, Y, k, metric):
 
 
 def usearch_search(usearch, X, Y, k, metric):
-    return lambda: usearch.search(Y, X, k, metric="l2sq", exact=True, threads=N_THREADS)
+    kind = "u8" if X.dtype == np.uint8 else "f32"
+    return lambda: usearch.search(Y, X, k, metric="l2sq", exact=True, threads=N_THREADS, dtype=kind)
 
 
 def peers_for(X, Y, k, metric):
     """Return {name: call} of the installed peers that can do this work."""
     found = {}
-    if X.dtype == np.uint8:  # none of them takes bytes
+    if X.dtype == np.uint8:  # of them, only usearch takes bytes
+        if metric == "l2" and (usearch := import_or_none("usearch.index")):
+            found["usearch on bytes"] = usearch_search(usearch, X, Y, k, metric)
         X, Y = X.astype(np.float32), Y.astype(np.float32)
     import sklearn.neighbors
 
@@ -106,12 +120,16 @@ def peers_for(X, Y, k, metric):
             continue  # it has no L1
         if name != "sklearnex" and X.dtype == np.float64:
             continue  # float32 only, or an answer to another question
-        try:
-            imported = __import__(module, fromlist=["_"])
-        except ImportError:
-            continue
-        found[name] = search(imported, X, Y, k, metric)
+        if imported := import_or_none(module):
+            found[name] = search(imported, X, Y, k, metric)
     return found
+
+
+def import_or_none(module):
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return None
 
 
 def matrix_product(X, Y):
@@ -247,18 +265,29 @@ ROWS = {
 }
 
 
+def time_once(row, call):
+    start = time.perf_counter()
+    for _ in range(row.calls):
+        call()
+    return (time.perf_counter() - start) / row.calls
+
+
 def measure(row, turns):
-    """Return {contestant: [seconds per call of each turn]}."""
+    """Return {contestant: [seconds per call of each turn]}.
+
+    Peers that are far behind the best one in the warm-up sit out the turns.
+    """
     row.check()
-    times = {name: [] for name in row.contestants}
-    for call in row.contestants.values():
-        call()  # caches, pools and lazy imports are warm
+    warm_up = {name: time_once(row, call) for name, call in row.contestants.items()}
+    best = min(seconds for name, seconds in warm_up.items() if name in PEERS)
+    times = {
+        name: []
+        for name, seconds in warm_up.items()
+        if name not in PEERS or seconds <= FAR_BEHIND * best
+    }
     for _ in range(turns):
-        for name, call in row.contestants.items():
-            start = time.perf_counter()
-            for _ in range(row.calls):
-                call()
-            times[name].append((time.perf_counter() - start) / row.calls)
+        for name in times:
+            times[name].append(time_once(row, row.contestants[name]))
     return times
 
 
