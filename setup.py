@@ -25,7 +25,8 @@ if MSVC:
     C_FLAGS = ["/O2", "/std:c11", "/fp:precise"]
 elif DEBUG:
     SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
-    C_FLAGS = ["-O1", "-g", *SANITIZE]
+    # Python's own flags may hold -fwrapv, which would hide overflows.
+    C_FLAGS = ["-O1", "-g", "-fno-wrapv", *SANITIZE]
 else:
     C_FLAGS = ["-O3", "-g0"]
 if not MSVC:
