@@ -8,6 +8,7 @@
  *     family    word     features/step   accumulates (keys: larger is nearer)     lanes
  *     dot_f32   float    1               + q * s                                  float
  *     max_f32   float    1               - max(q, s)                              float
+ *     largest_f32  float 1               min(., -|q - s|)                         float
  *     dot_f64   double   1               + q * s                                  double
  *     max_f64   double   1               - max(q, s)                              double
  *     dot_u8    2 int16  2               + q0 * s0 + q1 * s1                      int32
@@ -62,11 +63,6 @@ typedef ptrdiff_t (*fnn_scan)(const fnn_scan_arguments *arguments);
 typedef void (*fnn_partial)(ptrdiff_t depth, const void *queries, const void *samples,
                             const void *initial, ptrdiff_t initial_row_stride, void *tile);
 
-/* tile[rows][cols] = initial + the sum over the steps, in the lanes' own type: a part of the depth,
- * for the next part or a scan to start from. `tile` and `initial` may be the same array. */
-typedef void (*fnn_partial)(ptrdiff_t depth, const void *queries, const void *samples,
-                            const void *initial, ptrdiff_t initial_row_stride, void *tile);
-
 /* tile[rows][cols] = the sum over all steps, in float64 whatever the lanes' type. */
 typedef void (*fnn_product)(ptrdiff_t depth, const void *queries, const void *samples,
                             double *tile);
@@ -75,7 +71,7 @@ typedef struct {
     ptrdiff_t rows, cols; /* queries and samples of one tile */
     ptrdiff_t step;       /* features covered by a word */
     ptrdiff_t word_bytes;
-    fnn_scan scan; /* scan and partial are NULL where no caller searches with this family */
+    fnn_scan scan; /* scan and partial, or product, are NULL where no caller needs them */
     fnn_partial partial;
     fnn_product product;
 } fnn_tile;
@@ -88,9 +84,9 @@ typedef void (*fnn_pack)(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, p
 /* sums[r] = sum over the depth of a packed panel's column r: of squares, values or magnitudes. */
 typedef void (*fnn_panel_sums)(const void *panel, ptrdiff_t width, ptrdiff_t depth, double *sums);
 
-/* distances[i] = exact distance (L1, or squared L2) from `query` to row index[i] of `rows` (to row
- * i where index is NULL), in difference form with float64 sums in one fixed order (that of NumPy's
- * sum, no FMA): bit-identical on every ISA. */
+/* distances[i] = exact distance (L1, squared L2 or Chebyshev) from `query` to row index[i] of
+ * `rows` (to row i where index is NULL), in difference form with float64 sums in one fixed order
+ * (that of NumPy's sum, no FMA): bit-identical on every ISA. */
 typedef void (*fnn_row_distances)(const void *query, const void *rows, ptrdiff_t stride,
                                   const int64_t *index, ptrdiff_t n, ptrdiff_t n_features,
                                   double *distances);
@@ -116,12 +112,12 @@ typedef int (*fnn_expand)(const fnn_expansion *expansion, const double *sums, co
 
 typedef struct {
     const char *name;
-    fnn_tile dot_f32, max_f32, dot_f64, max_f64, dot_u8, sad_u8;
+    fnn_tile dot_f32, max_f32, largest_f32, dot_f64, max_f64, dot_u8, sad_u8;
     fnn_pack pack_f32_as_f32, pack_f32_as_f64, pack_f64_as_f32, pack_f64_as_f64;
     fnn_pack pack_u8_as_s16, pack_u8_as_u8;
     fnn_panel_sums squares_f32, values_f32, magnitudes_f32;
     fnn_panel_sums squares_f64, values_f64, magnitudes_f64;
-    fnn_row_family square_differences, absolute_differences;
+    fnn_row_family square_differences, absolute_differences, largest_difference;
     fnn_expand expand;
 } fnn_kernels;
 

@@ -15,13 +15,14 @@
 /* One family: how a step changes an accumulator, for a query word already broadcast. */
 #define FNN_STEP_DOT_F32(sum, q, s) f32_multiply_add(q, s, sum)
 #define FNN_STEP_MAX_F32(sum, q, s) f32_minus(sum, f32_max(q, s))
+#define FNN_STEP_LARGEST_F32(sum, q, s) f32_min(sum, f32_min(q - s, s - q))
 #define FNN_STEP_DOT_F64(sum, q, s) f64_multiply_add(q, s, sum)
 #define FNN_STEP_MAX_F64(sum, q, s) f64_minus(sum, f64_max(q, s))
 #define FNN_STEP_DOT_U8(sum, q, s) ((sum) + i32_pair_dot(q, s))
 #define FNN_STEP_SAD_U8(sum, q, s) ((sum) - i64_byte_sad(q, s))
 
 /* prefix: the vector operations; lane: the C type of a lane and of a packed word. */
-#define FNN_DEFINE_TILE(name, prefix, vector, lane, ROWS, STEP)                                  \
+#define FNN_DEFINE_ACCUMULATE(name, prefix, vector, lane, ROWS, STEP)                            \
     FNN_INLINE void name##_accumulate(vector sums[ROWS][2], ptrdiff_t depth, const lane *q,      \
                                       const lane *s) {                                           \
         FNN_UNROLL_STEPS for (ptrdiff_t k = 0; k < depth; ++k) {                                 \
@@ -35,8 +36,9 @@
             q += (ROWS);                                                                         \
             s += 2 * FNN_LANES(vector, lane);                                                    \
         }                                                                                        \
-    }                                                                                            \
-                                                                                                 \
+    }
+
+#define FNN_DEFINE_PRODUCT(name, prefix, vector, lane, ROWS)                                     \
     static void name##_product(ptrdiff_t depth, const void *queries, const void *samples,        \
                                double *tile) {                                                   \
         const ptrdiff_t lanes = FNN_LANES(vector, lane);                                         \
@@ -131,16 +133,24 @@
         return a->n_panels;                                                                     \
     }
 
-FNN_DEFINE_TILE(dot_f32, f32, f32v, float, FNN_ROWS, FNN_STEP_DOT_F32)
-FNN_DEFINE_TILE(max_f32, f32, f32v, float, FNN_MAX_ROWS, FNN_STEP_MAX_F32)
-FNN_DEFINE_TILE(dot_f64, f64, f64v, double, FNN_ROWS, FNN_STEP_DOT_F64)
-FNN_DEFINE_TILE(max_f64, f64, f64v, double, FNN_MAX_ROWS, FNN_STEP_MAX_F64)
-FNN_DEFINE_TILE(dot_u8, i32, i32v, int32_t, FNN_ROWS, FNN_STEP_DOT_U8)
-FNN_DEFINE_TILE(sad_u8, i64, i64v, int64_t, FNN_ROWS, FNN_STEP_SAD_U8)
+FNN_DEFINE_ACCUMULATE(dot_f32, f32, f32v, float, FNN_ROWS, FNN_STEP_DOT_F32)
+FNN_DEFINE_ACCUMULATE(max_f32, f32, f32v, float, FNN_MAX_ROWS, FNN_STEP_MAX_F32)
+FNN_DEFINE_ACCUMULATE(dot_f64, f64, f64v, double, FNN_ROWS, FNN_STEP_DOT_F64)
+FNN_DEFINE_ACCUMULATE(max_f64, f64, f64v, double, FNN_MAX_ROWS, FNN_STEP_MAX_F64)
+FNN_DEFINE_ACCUMULATE(dot_u8, i32, i32v, int32_t, FNN_ROWS, FNN_STEP_DOT_U8)
+FNN_DEFINE_ACCUMULATE(sad_u8, i64, i64v, int64_t, FNN_ROWS, FNN_STEP_SAD_U8)
+FNN_DEFINE_ACCUMULATE(largest_f32, f32, f32v, float, FNN_MAX_ROWS, FNN_STEP_LARGEST_F32)
+FNN_DEFINE_PRODUCT(dot_f32, f32, f32v, float, FNN_ROWS)
+FNN_DEFINE_PRODUCT(max_f32, f32, f32v, float, FNN_MAX_ROWS)
+FNN_DEFINE_PRODUCT(dot_f64, f64, f64v, double, FNN_ROWS)
+FNN_DEFINE_PRODUCT(max_f64, f64, f64v, double, FNN_MAX_ROWS)
+FNN_DEFINE_PRODUCT(dot_u8, i32, i32v, int32_t, FNN_ROWS)
+FNN_DEFINE_PRODUCT(sad_u8, i64, i64v, int64_t, FNN_ROWS)
 FNN_DEFINE_SCAN(dot_f32, f32, f32v, float, FNN_ROWS)
 FNN_DEFINE_SCAN(max_f32, f32, f32v, float, FNN_MAX_ROWS)
 FNN_DEFINE_SCAN(dot_u8, i32, i32v, int32_t, FNN_ROWS)
 FNN_DEFINE_SCAN(sad_u8, i64, i64v, int64_t, FNN_ROWS)
+FNN_DEFINE_SCAN(largest_f32, f32, f32v, float, FNN_MAX_ROWS)
 
 /* ---- packing ---------------------------------------------------------------------------- */
 
@@ -395,6 +405,39 @@ FNN_DEFINE_ROW_DISTANCES(square_differences_f64, double, widen_f64, square)
 FNN_DEFINE_ROW_DISTANCES(absolute_differences_f32, float, widen_f32, magnitude)
 FNN_DEFINE_ROW_DISTANCES(absolute_differences_f64, double, widen_f64, magnitude)
 
+/* The largest difference: one value is rounded, in no order. Maxima may lose a NaN, sums do not. */
+#define FNN_DEFINE_LARGEST_DIFFERENCE(name, element, WIDEN)                                       \
+    static void name(const void *query, const void *rows, ptrdiff_t stride, const int64_t *index, \
+                     ptrdiff_t n, ptrdiff_t n_features, double *distances) {                      \
+        const ptrdiff_t row_bytes = stride * (ptrdiff_t)sizeof(element);                          \
+        const ptrdiff_t lanes = FNN_LANES(f64v, double);                                          \
+        const ptrdiff_t whole = n_features - n_features % lanes;                                  \
+        const element *x = query;                                                                 \
+        for (ptrdiff_t i = 0; i < n; ++i) {                                                       \
+            const element *y = (const element *)row_at(rows, row_bytes, index, i, n);             \
+            double values[FNN_LANES(f64v, double)], sums[FNN_LANES(f64v, double)];                \
+            double largest = 0.0, sum = 0.0;                                                      \
+            f64v part = f64_splat(0.0), part_sum = part;                                          \
+            for (ptrdiff_t k = 0; k < whole; k += lanes) {                                        \
+                const f64v difference = magnitude(WIDEN(x + k) - WIDEN(y + k));                   \
+                part = f64_max(part, difference);                                                 \
+                part_sum += difference;                                                           \
+            }                                                                                     \
+            f64_store(values, part);                                                              \
+            f64_store(sums, part_sum);                                                            \
+            for (ptrdiff_t k = 0; k < n_features - whole + lanes; ++k) {                          \
+                const ptrdiff_t rest = whole + k - lanes;                                         \
+                const double difference =                                                         \
+                    k < lanes ? values[k] : fabs((double)x[rest] - (double)y[rest]);              \
+                largest = difference > largest ? difference : largest;                            \
+                sum += k < lanes ? sums[k] : difference;                                          \
+            }                                                                                     \
+            distances[i] = sum == sum ? largest : sum;                                            \
+        }                                                                                         \
+    }
+FNN_DEFINE_LARGEST_DIFFERENCE(largest_difference_f32, float, widen_f32)
+FNN_DEFINE_LARGEST_DIFFERENCE(largest_difference_f64, double, widen_f64)
+
 /* Whole numbers: exact in any order, so the compiler may choose it. 255^2 * 16384 < 2^31. */
 #define FNN_BYTES_PER_SUM 16384
 #define FNN_DEFINE_BYTE_DISTANCES(name, TERM)                                                     \
@@ -448,6 +491,8 @@ const fnn_kernels FNN_TABLE = {
                 dot_f32_product},
     .max_f32 = {FNN_MAX_ROWS, FNN_COLS(f32v, float), 1, 4, max_f32_scan, max_f32_partial,
                 max_f32_product},
+    .largest_f32 = {FNN_MAX_ROWS, FNN_COLS(f32v, float), 1, 4, largest_f32_scan,
+                    largest_f32_partial, NULL},
     .dot_f64 = {FNN_ROWS, FNN_COLS(f64v, double), 1, 8, NULL, NULL, dot_f64_product},
     .max_f64 = {FNN_MAX_ROWS, FNN_COLS(f64v, double), 1, 8, NULL, NULL, max_f64_product},
     .dot_u8 = {FNN_ROWS, FNN_COLS(i32v, int32_t), 2, 4, dot_u8_scan, dot_u8_partial,
@@ -469,5 +514,6 @@ const fnn_kernels FNN_TABLE = {
     .square_differences = {square_differences_f32, square_differences_f64, square_differences_u8},
     .absolute_differences = {absolute_differences_f32, absolute_differences_f64,
                              absolute_differences_u8},
+    .largest_difference = {largest_difference_f32, largest_difference_f64, NULL},
     .expand = expand,
 };

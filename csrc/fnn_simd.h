@@ -108,6 +108,7 @@ FNN_INLINE f32v f32_minus(f32v c, f32v a) { return c - a; }
 FNN_INLINE f64v f64_minus(f64v c, f64v a) { return c - a; }
 FNN_INLINE f32v f32_max(f32v a, f32v b) { return _mm512_max_ps(a, b); }
 FNN_INLINE f64v f64_max(f64v a, f64v b) { return _mm512_max_pd(a, b); }
+FNN_INLINE f32v f32_min(f32v a, f32v b) { return _mm512_min_ps(a, b); }
 FNN_INLINE i32v i32_pair_dot(i32v a, i32v b) {
     return (i32v)_mm512_madd_epi16((__m512i)a, (__m512i)b);
 }
@@ -136,6 +137,7 @@ FNN_INLINE f32v f32_minus(f32v c, f32v a) { return _mm256_fnmadd_ps(a, _mm256_se
 FNN_INLINE f64v f64_minus(f64v c, f64v a) { return _mm256_fnmadd_pd(a, _mm256_set1_pd(1.0), c); }
 FNN_INLINE f32v f32_max(f32v a, f32v b) { return _mm256_max_ps(a, b); }
 FNN_INLINE f64v f64_max(f64v a, f64v b) { return _mm256_max_pd(a, b); }
+FNN_INLINE f32v f32_min(f32v a, f32v b) { return _mm256_min_ps(a, b); }
 FNN_INLINE i32v i32_pair_dot(i32v a, i32v b) {
     return (i32v)_mm256_madd_epi16((__m256i)a, (__m256i)b);
 }
@@ -173,6 +175,7 @@ FNN_INLINE f64v f64_minus(f64v c, f64v a) { return c - a; }
 #if defined(__SSE2__)
 FNN_INLINE f32v f32_max(f32v a, f32v b) { return _mm_max_ps(a, b); }
 FNN_INLINE f64v f64_max(f64v a, f64v b) { return _mm_max_pd(a, b); }
+FNN_INLINE f32v f32_min(f32v a, f32v b) { return _mm_min_ps(a, b); }
 FNN_INLINE i32v i32_pair_dot(i32v a, i32v b) {
     return (i32v)_mm_madd_epi16((__m128i)a, (__m128i)b);
 }
@@ -180,6 +183,7 @@ FNN_INLINE i64v i64_byte_sad(i64v a, i64v b) { return (i64v)_mm_sad_epu8((__m128
 #elif defined(FNN_NEON)
 FNN_INLINE f32v f32_max(f32v a, f32v b) { return (f32v)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
 FNN_INLINE f64v f64_max(f64v a, f64v b) { return (f64v)vmaxq_f64((float64x2_t)a, (float64x2_t)b); }
+FNN_INLINE f32v f32_min(f32v a, f32v b) { return (f32v)vminq_f32((float32x4_t)a, (float32x4_t)b); }
 FNN_INLINE i32v i32_pair_dot(i32v a, i32v b) {
     const int16x8_t x = (int16x8_t)a, y = (int16x8_t)b;
     return (i32v)vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y));
@@ -203,6 +207,7 @@ FNN_INLINE f64v f64_max(f64v a, f64v b) {
     for (ptrdiff_t i = 0; i < FNN_LANES(f64v, double); ++i) x[i] = x[i] > y[i] ? x[i] : y[i];
     return f64_load(x);
 }
+FNN_INLINE f32v f32_min(f32v a, f32v b) { return -f32_max(-a, -b); }
 FNN_INLINE i32v i32_pair_dot(i32v a, i32v b) {
     int16_t x[sizeof(i32v) / 2], y[sizeof(i32v) / 2];
     int32_t sums[sizeof(i32v) / 4];

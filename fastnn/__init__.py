@@ -9,6 +9,7 @@ from ._core._dispatch import available_isas, get_isa, set_isa
 from ._version import __version__
 
 _LAZY = {
+    "accel": None,
     "datasets": None,
     "kneighbors": "neighbors",
     "pairwise_distances": "metrics",
@@ -18,6 +19,7 @@ _LAZY = {
 
 __all__ = [
     "__version__",
+    "accel",
     "available_isas",
     "datasets",
     "get_isa",

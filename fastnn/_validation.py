@@ -8,15 +8,6 @@ import operator
 
 import numpy as np
 
-METRICS = {
-    "l1": "l1",
-    "manhattan": "l1",
-    "cityblock": "l1",
-    "l2": "l2",
-    "euclidean": "l2",
-    "sqeuclidean": "sqeuclidean",
-}
-
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 UINT8 = np.dtype(np.uint8)
@@ -24,17 +15,6 @@ NATIVE = (FLOAT32, FLOAT64, UINT8)
 # Every value of these fits float32's 24 bits.
 WIDENED_TO_FLOAT32 = (np.float16, np.int8, np.int16, np.uint16)
 EXACT_IN_FLOAT64 = 2**53
-
-
-def check_metric(metric):
-    """Return the canonical name ("l1", "l2" or "sqeuclidean") of a metric."""
-    try:
-        return METRICS[metric]
-    except (KeyError, TypeError):
-        pass
-    if not isinstance(metric, str):
-        raise TypeError(f"metric must be a string, got {type(metric).__name__}")
-    raise ValueError(f"metric must be one of {sorted(METRICS)}, got {metric!r}")
 
 
 def check_n_neighbors(n_neighbors, n_samples, name="n_neighbors"):

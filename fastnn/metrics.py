@@ -1,22 +1,46 @@
-"""Distances between all pairs of rows."""
+"""Distances between rows: all of them, chunk by chunk, or only the smallest.
+
+Signatures are those of `sklearn.metrics`. Dense rows and the metrics that the kernels serve are
+computed here, everything else by scikit-learn's own functions; the logger "fastnn" says so, once.
+"""
 
 import numpy as np
+import sklearn.metrics
+from scipy.sparse import issparse
+from sklearn.metrics import pairwise as _theirs
+from sklearn.utils import gen_batches
+from sklearn.utils._chunking import get_chunk_n_rows
 
 from . import _validation
+from ._core._knn import find_neighbors
 from ._core._pairwise import fill_distances, float32_tiles_serve
 from ._core._threads import effective_n_threads
 from ._core._tiles import packing_frame
+from ._drop_in import observe
+from ._metric_space import check_moved_pair, space_of
 
-__all__ = ["pairwise_distances"]
+__all__ = [
+    "cosine_distances",
+    "euclidean_distances",
+    "manhattan_distances",
+    "pairwise_distances",
+    "pairwise_distances_argmin",
+    "pairwise_distances_argmin_min",
+    "pairwise_distances_chunked",
+]
 
 # Below this many multiply-adds float64 tiles cost no noticeable time.
 MIN_FLOAT32_WORK = 1 << 22
 
 
-def pairwise_distances(X, Y=None, metric="l2", *, out=None, n_jobs=None):
+def pairwise_distances(
+    X, Y=None, metric="l2", *, n_jobs=None, ensure_all_finite=True, out=None, **kwds
+):
     """Distances between each row of X and each row of Y.
 
-    ``"l1"``: sum of \\|x - y\\|; ``"sqeuclidean"``: sum of (x - y)²; ``"l2"``: its square root.
+    ``"l1"``: sum of \\|x - y\\|; ``"sqeuclidean"``: sum of (x - y)²; ``"l2"``: its square root;
+    ``"chebyshev"``: the largest \\|x - y\\|; ``"cosine"``: half the squared L2 distance of the rows
+    divided by their norms.
 
     Parameters
     ----------
@@ -24,24 +48,31 @@ def pairwise_distances(X, Y=None, metric="l2", *, out=None, n_jobs=None):
         float32, float64 and uint8 are taken as they are, other real dtypes widened exactly.
     Y : array-like of shape (n_y, n_features), optional
         None stands for X: half of the work, an exactly symmetric result, an exactly zero diagonal.
-    metric : str, default="l2"
-        "l1" ("manhattan", "cityblock"), "l2" ("euclidean") or "sqeuclidean".
-    out : ndarray of shape (n_x, n_y), optional
-        Where to write the result: C-contiguous and of the result's dtype.
+    metric : str or callable, default="l2"
+        "l1" ("manhattan", "cityblock"), "l2" ("euclidean"), "sqeuclidean", "chebyshev", "cosine"
+        and "minkowski" with p=1 or 2 and weights w are computed here, others by
+        `sklearn.metrics.pairwise_distances`.
     n_jobs : int, optional
         Threads, as in scikit-learn; None: all the cores that this process may use.
+    ensure_all_finite : bool or "allow-nan", default=True
+        For scikit-learn's metrics. Here NaN and infinity are always refused.
+    out : ndarray of shape (n_x, n_y), optional
+        Where to write the result: C-contiguous and of the result's dtype.
+    **kwds
+        The metric's parameters.
 
     Returns
     -------
     ndarray of shape (n_x, n_y)
-        float32 if both inputs are (or are narrower than) float32, else float64. Entries are
-        within a relative 1e-6 (float32) or 1e-13 (float64) of the exact distance; those of uint8
-        input are exact but for the square root. Bit-identical rows are at distance 0.
+        float32 if both inputs are (or are narrower than) float32, else float64; float64 for cosine
+        distances and weighted ones. Entries are within a relative 1e-6 (float32) or 1e-13 (float64)
+        of the exact distance; those of uint8 input are exact but for the square root. Bit-identical
+        rows are at distance 0.
 
     Raises
     ------
     TypeError
-        For dtypes that hold no real numbers, sparse input, and arguments of the wrong type.
+        For dtypes that hold no real numbers, and arguments of the wrong type.
     ValueError
         For NaN or infinity, empty input, shapes that do not fit, an unknown metric, n_jobs=0.
 
@@ -52,31 +83,334 @@ def pairwise_distances(X, Y=None, metric="l2", *, out=None, n_jobs=None):
     array([[0., 5.],
            [5., 0.]])
     """
-    metric = _validation.check_metric(metric)
-    symmetric = Y is None
-    X, Y = _validation.check_pair(X, X if symmetric else Y)
-    _validation.require_finite(X, "X")
-    if not symmetric:
-        _validation.require_finite(Y, "Y")
-    n_threads = effective_n_threads(n_jobs)
+    reason = _why_not(X, Y, metric, kwds)
+    if reason is None and ensure_all_finite is not True:
+        reason = f"ensure_all_finite={ensure_all_finite!r}"
+    if reason is not None:
+        if out is not None:
+            raise ValueError(f"out cannot be given where scikit-learn computes: {reason}")
+        with observe("pairwise_distances", reason):
+            return sklearn.metrics.pairwise_distances(
+                X, Y, metric, n_jobs=n_jobs, ensure_all_finite=ensure_all_finite, **kwds
+            )
+    with observe("pairwise_distances"):
+        symmetric = Y is None
+        X, Y, space = check_moved_pair(X, X if symmetric else Y, metric, **kwds)
+        _validation.require_finite(X, "X")
+        if not symmetric:
+            _validation.require_finite(Y, "Y")
+        out = _room_for(X, Y, out)
+        _fill(X, Y, space.kernel, out, symmetric, effective_n_threads(n_jobs))
+        return space.distances(out)
+
+
+def _why_not(X, Y, metric, parameters):
+    """Return the reason why the kernels do not serve these arguments, or None."""
+    if issparse(X) or issparse(Y):
+        return "sparse input"
+    space = space_of(metric, **parameters)
+    return space if isinstance(space, str) else None
+
+
+def _room_for(X, Y, out):
+    """Return where the distances between checked X and Y go: `out`, checked, or a new array."""
     shape = (X.shape[0], Y.shape[0])
     dtype = np.float32 if X.dtype == np.float32 else np.float64
     if out is None:
-        out = np.empty(shape, dtype)
-    else:
-        _validation.check_out(out, shape, dtype)
-        if np.may_share_memory(out, X) or np.may_share_memory(out, Y):
-            raise ValueError("out must not overlap the input arrays")
+        return np.empty(shape, dtype)
+    _validation.check_out(out, shape, dtype)
+    if np.may_share_memory(out, X) or np.may_share_memory(out, Y):
+        raise ValueError("out must not overlap the input arrays")
+    return out
 
+
+def _fill(X, Y, kernel, out, symmetric, n_threads):
+    if kernel == "chebyshev" and X.dtype == np.uint8:
+        X, Y = X.astype(np.float32), Y.astype(np.float32)
     frame = (None, 1.0) if X.dtype == np.uint8 else packing_frame(Y)
     if frame is None:  # no tile holds such values: every entry in difference form
         center, scale, float32_tiles, again = np.zeros(X.shape[1]), 1.0, False, np.inf
     else:
         (center, scale), again = frame, None
-        float32_tiles = (
+        float32_tiles = kernel == "chebyshev" or (
             X.dtype == np.float32
             and X.size * Y.shape[0] >= MIN_FLOAT32_WORK
-            and float32_tiles_serve(X, Y, metric, center, scale)
+            and float32_tiles_serve(X, Y, kernel, center, scale)
         )
-    fill_distances(X, Y, metric, out, symmetric, n_threads, center, scale, float32_tiles, again)
-    return out
+    fill_distances(X, Y, kernel, out, symmetric, n_threads, center, scale, float32_tiles, again)
+
+
+def euclidean_distances(
+    X, Y=None, *, Y_norm_squared=None, squared=False, X_norm_squared=None, n_jobs=None
+):
+    """L2 distances between each row of X and each row of Y: sqrt of the sum of (x - y)².
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n_x, n_features)
+    Y : array-like or sparse matrix of shape (n_y, n_features), optional
+        None stands for X.
+    Y_norm_squared, X_norm_squared : array-like, optional
+        As in scikit-learn, which needs them for its formula; only sparse input makes use of them.
+    squared : bool, default=False
+        Return squared distances.
+    n_jobs : int, optional
+        Threads; None: all the cores that this process may use.
+
+    Returns
+    -------
+    ndarray of shape (n_x, n_y)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pairwise_distances`.
+
+    Examples
+    --------
+    >>> from fastnn.metrics import euclidean_distances
+    >>> euclidean_distances([[0.0, 0.0]], [[3.0, 4.0]], squared=True)
+    array([[25.]])
+    """
+    if issparse(X) or issparse(Y):
+        with observe("euclidean_distances", "sparse input"):
+            return _theirs.euclidean_distances(
+                X,
+                Y,
+                Y_norm_squared=Y_norm_squared,
+                squared=squared,
+                X_norm_squared=X_norm_squared,
+            )
+    return pairwise_distances(X, Y, "sqeuclidean" if squared else "l2", n_jobs=n_jobs)
+
+
+def manhattan_distances(X, Y=None, *, n_jobs=None):
+    """L1 distances between each row of X and each row of Y: the sum of \\|x - y\\|.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n_x, n_features)
+    Y : array-like or sparse matrix of shape (n_y, n_features), optional
+        None stands for X.
+    n_jobs : int, optional
+        Threads; None: all the cores that this process may use.
+
+    Returns
+    -------
+    ndarray of shape (n_x, n_y)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pairwise_distances`.
+
+    Examples
+    --------
+    >>> from fastnn.metrics import manhattan_distances
+    >>> manhattan_distances([[0.0, 0.0]], [[3.0, 4.0]])
+    array([[7.]])
+    """
+    return pairwise_distances(X, Y, "manhattan", n_jobs=n_jobs)
+
+
+def cosine_distances(X, Y=None, *, n_jobs=None):
+    """Cosine distances between each row of X and each row of Y: 1 - x·y / (\\|x\\| \\|y\\|).
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n_x, n_features)
+    Y : array-like or sparse matrix of shape (n_y, n_features), optional
+        None stands for X.
+    n_jobs : int, optional
+        Threads; None: all the cores that this process may use.
+
+    Returns
+    -------
+    ndarray of shape (n_x, n_y), float64
+        Evaluated as half the squared L2 distance of the rows divided by their norms, so small
+        distances are accurate. Rows of zeros are at distance 1 from others and 0 from each other.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pairwise_distances`.
+
+    Examples
+    --------
+    >>> from fastnn.metrics import cosine_distances
+    >>> cosine_distances([[1.0, 0.0]], [[0.0, 2.0], [3.0, 0.0]])
+    array([[1., 0.]])
+    """
+    return pairwise_distances(X, Y, "cosine", n_jobs=n_jobs)
+
+
+def pairwise_distances_argmin_min(
+    X, Y, *, axis=1, metric="euclidean", metric_kwargs=None, n_jobs=None
+):
+    """Return the nearest row of Y for each row of X, and its distance.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n_x, n_features)
+    Y : array-like or sparse matrix of shape (n_y, n_features)
+    axis : {0, 1}, default=1
+        0: the nearest row of X for each row of Y.
+    metric : str or callable, default="euclidean"
+        As for `pairwise_distances`.
+    metric_kwargs : dict, optional
+        The metric's parameters.
+    n_jobs : int, optional
+        Threads; None: all the cores that this process may use.
+
+    Returns
+    -------
+    argmin : ndarray of shape (n_x,), int64
+        The smaller index where distances are equal.
+    distances : ndarray of shape (n_x,), float64
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pairwise_distances`.
+
+    Examples
+    --------
+    >>> from fastnn.metrics import pairwise_distances_argmin_min
+    >>> pairwise_distances_argmin_min([[0.0], [4.0]], [[1.0], [3.0]])
+    (array([0, 1]), array([1., 1.]))
+    """
+    parameters = dict(metric_kwargs or {})
+    name = metric
+    if isinstance(metric, str) and metric == "euclidean" and parameters.pop("squared", False):
+        name = "sqeuclidean"
+    reason = _why_not(X, Y, name, parameters)
+    if reason is None and axis not in (0, 1):
+        reason = f"axis {axis!r}"
+    if reason is not None:
+        with observe("pairwise_distances_argmin_min", reason):
+            return _theirs.pairwise_distances_argmin_min(
+                X, Y, axis=axis, metric=metric, metric_kwargs=metric_kwargs
+            )
+    with observe("pairwise_distances_argmin_min"):
+        if axis == 0:
+            X, Y = Y, X
+        X, Y, space = check_moved_pair(X, Y, name, **parameters)
+        n_threads = effective_n_threads(n_jobs)
+        found = find_neighbors(X, Y, 1, space.kernel, n_threads)
+        if found is None:
+            _validation.require_finite(X, "X")
+            _validation.require_finite(Y, "Y")
+            found = find_neighbors(X, Y, 1, space.kernel, n_threads, True)
+        distances, indices = found
+        return indices[:, 0], space.distances(distances)[:, 0]
+
+
+def pairwise_distances_argmin(X, Y, *, axis=1, metric="euclidean", metric_kwargs=None, n_jobs=None):
+    """Return the nearest row of Y for each row of X.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n_x, n_features)
+    Y : array-like or sparse matrix of shape (n_y, n_features)
+    axis : {0, 1}, default=1
+        0: the nearest row of X for each row of Y.
+    metric : str or callable, default="euclidean"
+        As for `pairwise_distances`.
+    metric_kwargs : dict, optional
+        The metric's parameters.
+    n_jobs : int, optional
+        Threads; None: all the cores that this process may use.
+
+    Returns
+    -------
+    ndarray of shape (n_x,), int64
+        The smaller index where distances are equal.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pairwise_distances`.
+
+    Examples
+    --------
+    >>> from fastnn.metrics import pairwise_distances_argmin
+    >>> pairwise_distances_argmin([[0.0], [4.0]], [[1.0], [3.0]])
+    array([0, 1])
+    """
+    return pairwise_distances_argmin_min(
+        X, Y, axis=axis, metric=metric, metric_kwargs=metric_kwargs, n_jobs=n_jobs
+    )[0]
+
+
+def pairwise_distances_chunked(
+    X,
+    Y=None,
+    *,
+    reduce_func=None,
+    metric="euclidean",
+    n_jobs=None,
+    working_memory=None,
+    **kwds,
+):
+    """Yield the distance matrix in chunks of rows that fit the working memory.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n_x, n_features)
+    Y : array-like or sparse matrix of shape (n_y, n_features), optional
+        None stands for X.
+    reduce_func : callable, optional
+        ``reduce_func(distances, start)`` is yielded in the place of each chunk of distances, which
+        begins with row `start`: an array, list or sparse matrix with as many rows, a tuple of
+        those, or None.
+    metric : str or callable, default="euclidean"
+        As for `pairwise_distances`.
+    n_jobs : int, optional
+        Threads; None: all the cores that this process may use.
+    working_memory : float, optional
+        MiB for a chunk; None: scikit-learn's setting.
+    **kwds
+        The metric's parameters.
+
+    Yields
+    ------
+    ndarray of shape (n_rows, n_y), or what reduce_func returned
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pairwise_distances`, and as scikit-learn for what `reduce_func` returns.
+
+    Examples
+    --------
+    >>> from fastnn.metrics import pairwise_distances_chunked
+    >>> next(pairwise_distances_chunked([[0.0], [3.0]], metric="manhattan"))
+    array([[0., 3.],
+           [3., 0.]])
+    """
+    squared = metric == "euclidean" and kwds.pop("squared", False)
+    name = "sqeuclidean" if squared else metric
+    reason = _why_not(X, Y, name, kwds)
+    if reason is not None:
+        with observe("pairwise_distances_chunked", reason):
+            yield from _theirs.pairwise_distances_chunked(
+                X,
+                Y,
+                reduce_func=reduce_func,
+                metric=metric,
+                n_jobs=n_jobs,
+                working_memory=working_memory,
+                **kwds,
+            )
+        return
+    X, Y, space = check_moved_pair(X, X if Y is None else Y, name, **kwds)
+    n_rows = get_chunk_n_rows(8 * Y.shape[0], max_n_rows=X.shape[0], working_memory=working_memory)
+    for rows in gen_batches(X.shape[0], n_rows):
+        whole = Y is X and n_rows >= X.shape[0]
+        distances = pairwise_distances(X[rows], None if whole else Y, space.kernel, n_jobs=n_jobs)
+        distances = space.distances(distances)
+        if reduce_func is not None:
+            reduced = reduce_func(distances, rows.start)
+            _theirs._check_chunk_size(reduced, distances.shape[0])
+            distances = reduced
+        yield distances

@@ -1,24 +1,38 @@
-"""Exact k-nearest-neighbor search and the classifiers that vote with it."""
+"""Exact nearest-neighbor search, and scikit-learn's neighbors estimators on top of it.
+
+The estimators are scikit-learn's own classes with another search: constructors, methods,
+attributes, warnings and errors are theirs. What the kernels do not serve (other metrics, sparse and
+precomputed input, trees asked for by name, and under algorithm="auto" more than 20,000 samples of
+up to four features, where scikit-learn's k-d tree is quicker) is left to scikit-learn's own code;
+the logger "fastnn" says so, once, at level INFO.
+"""
+
+import math
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    check_is_fitted,
-    column_or_1d,
-    validate_data,
-)
+import sklearn.neighbors
+from sklearn.neighbors import _graph
+from sklearn.utils._param_validation import validate_params
 
-from . import _validation
+from . import _drop_in, _validation
 from ._core._knn import find_neighbors
 from ._core._threads import effective_n_threads
-from ._core._vote import sum_votes
+from ._metric_space import check_moved_pair
 
-__all__ = ["KNeighborsClassifier", "kneighbors"]
-
-ALGORITHMS = ("auto", "brute")
-# Sums of votes held at a time, so that many classes and many queries need no large array.
-VOTES_PER_SLICE = 1 << 20
+__all__ = [
+    "KNeighborsClassifier",
+    "KNeighborsRegressor",
+    "KNeighborsTransformer",
+    "LocalOutlierFactor",
+    "NearestNeighbors",
+    "RadiusNeighborsClassifier",
+    "RadiusNeighborsRegressor",
+    "RadiusNeighborsTransformer",
+    "kneighbors",
+    "kneighbors_graph",
+    "precomputed_knn",
+    "radius_neighbors_graph",
+]
 
 
 def kneighbors(X, Y, n_neighbors=5, metric="l2", *, n_jobs=None, verbose=0):
@@ -36,7 +50,9 @@ def kneighbors(X, Y, n_neighbors=5, metric="l2", *, n_jobs=None, verbose=0):
     n_neighbors : int, default=5
         1 <= n_neighbors <= n_samples.
     metric : str, default="l2"
-        "l1" ("manhattan", "cityblock"), "l2" ("euclidean") or "sqeuclidean".
+        "l1" ("manhattan", "cityblock"), "l2" ("euclidean", "minkowski"), "sqeuclidean",
+        "chebyshev" or "cosine" (half the squared L2 distance of the rows divided by their norms,
+        in float64).
     n_jobs : int, optional
         Threads, as in scikit-learn; None: all the cores that this process may use.
     verbose : int, default=0
@@ -69,87 +85,77 @@ def kneighbors(X, Y, n_neighbors=5, metric="l2", *, n_jobs=None, verbose=0):
     >>> indices
     array([[1, 0]])
     """
-    X, Y = _validation.check_pair(X, Y)
+    X, Y, space = check_moved_pair(X, Y, metric)
     k = _validation.check_n_neighbors(n_neighbors, Y.shape[0])
-    metric = _validation.check_metric(metric)
-    return _search(X, Y, k, metric, effective_n_threads(n_jobs), verbose)
+    distances, indices = _search(X, Y, k, space.kernel, effective_n_threads(n_jobs), verbose)
+    return space.distances(distances), indices
 
 
-def _search(X, Y, k, metric, n_threads, verbose=0):
+def _search(X, Y, k, metric, n_threads, verbose=0, exclude_self=False):
     """Search with arguments that have passed the border, but for NaN and infinity.
 
     The search meets every value anyway, so it reports what is out of range and the arrays are
     looked at only then.
     """
     if not verbose:
-        return _search_quietly(X, Y, k, metric, n_threads, None)
+        return _search_quietly(X, Y, k, metric, n_threads, None, exclude_self)
     from tqdm.auto import tqdm
 
     with tqdm(total=X.shape[0], desc="kneighbors", unit=" queries", unit_scale=True) as bar:
         return _search_quietly(
-            X, Y, k, metric, n_threads, lambda share: bar.update(share * X.shape[0])
+            X, Y, k, metric, n_threads, lambda share: bar.update(share * X.shape[0]), exclude_self
         )
 
 
-def _search_quietly(X, Y, k, metric, n_threads, advance):
-    found = find_neighbors(X, Y, k, metric, n_threads, False, advance)
+def _search_quietly(X, Y, k, metric, n_threads, advance, exclude_self):
+    found = find_neighbors(X, Y, k, metric, n_threads, False, advance, exclude_self)
     if found is None:
         _validation.require_finite(X, "X")
         _validation.require_finite(Y, "Y")
-        found = find_neighbors(X, Y, k, metric, n_threads, True, advance)
+        found = find_neighbors(X, Y, k, metric, n_threads, True, advance, exclude_self)
     return found
 
 
-def _vote_weights(weights, distances):
-    """Return the weight of each neighbor, or None where all weigh the same.
+# ---- estimators ----------------------------------------------------------------------------------
 
-    1/distance as in scikit-learn: where neighbors are at distance 0, only they count.
+
+class _Neighbors:
+    """Puts the kernels in the place of scikit-learn's searches."""
+
+    _fit = _drop_in.fit_neighbors
+
+
+class _KNeighbors(_Neighbors):
+    kneighbors = _drop_in.kneighbors
+
+
+class _RadiusNeighbors(_Neighbors):
+    radius_neighbors = _drop_in.radius_neighbors
+
+
+class NearestNeighbors(_KNeighbors, _RadiusNeighbors, sklearn.neighbors.NearestNeighbors):
+    """Searches for the k nearest neighbors, or all within a radius.
+
+    Parameters, attributes and methods are those of `sklearn.neighbors.NearestNeighbors`. Neighbors
+    always ascend by (distance, index), those within a radius too.
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import NearestNeighbors
+    >>> model = NearestNeighbors(n_neighbors=2).fit([[0.0], [1.0], [5.0]])
+    >>> model.kneighbors([[0.9]], return_distance=False)
+    array([[1, 0]])
+    >>> model.radius_neighbors([[4.5]], radius=1.0)[1][0]
+    array([2])
     """
-    if weights == "uniform":
-        return None
-    if weights == "distance":
-        with np.errstate(divide="ignore"):
-            inverse = 1.0 / distances
-        infinite = np.isinf(inverse)
-        rows = infinite.any(axis=1)
-        inverse[rows] = infinite[rows]
-        return inverse
-    given = np.ascontiguousarray(weights(distances), dtype=np.float64)
-    if given.shape != distances.shape:
-        raise ValueError(
-            f"weights must return an array of shape {distances.shape}, got one of {given.shape}"
-        )
-    return given
 
 
-class KNeighborsClassifier(ClassifierMixin, BaseEstimator):
+class KNeighborsClassifier(_KNeighbors, sklearn.neighbors.KNeighborsClassifier):
     """Classifier that lets the k nearest training samples vote.
 
-    Parameters
-    ----------
-    n_neighbors : int, default=5
-    weights : {"uniform", "distance"} or callable, default="uniform"
-        "distance" weighs a neighbor by 1/distance; neighbors at distance 0 take all the weight. A
-        callable maps distances of shape (n_queries, n_neighbors) to weights of that shape.
-    algorithm : {"auto", "brute"}, default="auto"
-        Both mean the fused exhaustive search.
-    metric : str, default="l2"
-        "l1" ("manhattan", "cityblock"), "l2" ("euclidean") or "sqeuclidean".
-    n_jobs : int, optional
-        Threads, as in scikit-learn; None: all the cores that this process may use.
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-    effective_metric_ : str
-    n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Only where X has feature names that are all strings.
-    n_samples_fit_ : int
-
-    See Also
-    --------
-    fastnn.kneighbors : The search alone.
+    Parameters, attributes and methods are those of `sklearn.neighbors.KNeighborsClassifier`. Among
+    neighbors at the same distance those with the smaller index come first; among classes with the
+    same votes the smallest wins.
 
     Examples
     --------
@@ -161,143 +167,348 @@ class KNeighborsClassifier(ClassifierMixin, BaseEstimator):
     array([[0.66666667, 0.33333333]])
     """
 
-    def __init__(
-        self, n_neighbors=5, *, weights="uniform", algorithm="auto", metric="l2", n_jobs=None
-    ):
-        self.n_neighbors = n_neighbors
-        self.weights = weights
-        self.algorithm = algorithm
-        self.metric = metric
-        self.n_jobs = n_jobs
+    predict = _drop_in.predict
+    predict_proba = _drop_in.predict_proba
 
     def fit(self, X, y):
-        """Keep the training samples.
+        """Fit the classifier: see `sklearn.neighbors.KNeighborsClassifier.fit`."""
+        if self._fit_plain(X, y):
+            return self
+        return super().fit(X, y)
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-            Class labels of any sortable type.
+    def _fit_plain(self, X, y):
+        """Fit what is plainly right: scikit-learn's checks take longer than a small search.
 
-        Returns
-        -------
-        KNeighborsClassifier
-            This estimator. A C-contiguous X of a native dtype is kept as it is, without a copy.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `fastnn.kneighbors`; also for labels that are not classes and for parameters out of
-            range.
+        Returns False, and leaves the rest to scikit-learn, for parameters and data out of the
+        ordinary, wrong ones among them.
         """
-        self._check_parameters()
-        X, y = validate_data(self, X, y, dtype="numeric", order="C", multi_output=False)
-        check_classification_targets(y)
-        self._fit_X = _validation.check_rows(X, "X")
-        self.effective_metric_ = _validation.check_metric(self.metric)
-        self.classes_, codes = np.unique(column_or_1d(y, warn=True), return_inverse=True)
-        self._y = codes.astype(np.int64, copy=False)
-        self.n_samples_fit_ = self._fit_X.shape[0]
-        return self
+        metric = (
+            {1: "manhattan", 2: "euclidean"}.get(self.p)
+            if self.metric == "minkowski"
+            else (self.metric)
+        )
+        plain = (
+            type(X) is type(y) is np.ndarray
+            and X.dtype in _validation.NATIVE
+            and X.ndim == 2
+            and X.flags.c_contiguous
+            and X.shape[1] > _drop_in.TREE_FEATURES
+            and y.dtype.kind in "iu"
+            and y.shape == (X.shape[0],)
+            and type(metric) is str
+            and metric in _PLAIN_METRICS
+            and type(self.n_neighbors) is type(self.leaf_size) is int
+            and min(self.n_neighbors, self.leaf_size) >= 1
+            and self.weights in ("uniform", "distance")
+            and self.algorithm in ("auto", "brute")
+            and type(self.p) is int
+            and self.p >= 1
+            and self.metric_params is None
+            and (self.n_jobs is None or type(self.n_jobs) is int)
+            and type(self) is KNeighborsClassifier
+        )
+        if not plain or not math.isfinite(X.sum()):
+            return False
+        classes, labels = np.unique(y, return_inverse=True)
+        if 2 * classes.size > y.size:  # scikit-learn warns that these may not be classes
+            return False
+        vars(self).pop("feature_names_in_", None)
+        vars(self).pop("_moved_fit_X", None)
+        self.n_features_in_ = X.shape[1]
+        self.outputs_2d_ = False
+        self.classes_ = classes
+        self._y = labels.astype(np.intp, copy=False)
+        self.effective_metric_params_ = {}
+        self.effective_metric_ = metric
+        self._fit_X = X
+        self._tree = None
+        self._fit_method = "brute"
+        self.n_samples_fit_ = X.shape[0]
+        return True
 
-    def _check_parameters(self):
-        _validation.check_metric(self.metric)
-        _validation.check_n_neighbors(self.n_neighbors, np.inf)
-        effective_n_threads(self.n_jobs)
-        if not (callable(self.weights) or self.weights in ("uniform", "distance")):
-            raise ValueError(
-                f"weights must be 'uniform', 'distance' or a callable, got {self.weights!r}"
-            )
-        if self.algorithm not in ALGORITHMS:
-            raise ValueError(f"algorithm must be one of {list(ALGORITHMS)}, got {self.algorithm!r}")
 
-    def _check_queries(self, X):
-        """Return X and the training samples in one dtype; arrays that are right come quickly."""
-        check_is_fitted(self, "_fit_X")
-        plain = type(X) is np.ndarray and X.dtype in _validation.NATIVE and X.ndim == 2
-        if not plain or X.shape[1] != self.n_features_in_ or hasattr(self, "feature_names_in_"):
-            X = validate_data(self, X, dtype="numeric", order="C", reset=False)
-        return _validation.to_common_dtype(_validation.check_rows(X, "X"), self._fit_X)
+_PLAIN_METRICS = ("l1", "manhattan", "cityblock", "l2", "euclidean", "sqeuclidean")
 
-    def kneighbors(self, X, n_neighbors=None, return_distance=True):
-        """Find the nearest training samples of each row of X.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features)
-        n_neighbors : int, optional
-            Default: the estimator's.
-        return_distance : bool, default=True
+class KNeighborsRegressor(_KNeighbors, sklearn.neighbors.KNeighborsRegressor):
+    """Regression by the mean of the k nearest training samples.
 
-        Returns
-        -------
-        distances : ndarray of shape (n_queries, n_neighbors), float64
-            Only with `return_distance`.
-        indices : ndarray of shape (n_queries, n_neighbors), int64
+    Parameters, attributes and methods are those of `sklearn.neighbors.KNeighborsRegressor`.
 
-        Raises
-        ------
-        TypeError, ValueError
-            As `fastnn.kneighbors`.
-        """
-        X, Y = self._check_queries(X)
-        k = self.n_neighbors if n_neighbors is None else n_neighbors
-        k = _validation.check_n_neighbors(k, self.n_samples_fit_)
-        n_threads = effective_n_threads(self.n_jobs)
-        distances, indices = _search(X, Y, k, self.effective_metric_, n_threads)
-        return (distances, indices) if return_distance else indices
+    Examples
+    --------
+    >>> from fastnn.neighbors import KNeighborsRegressor
+    >>> model = KNeighborsRegressor(n_neighbors=2).fit([[0], [1], [2], [3]], [0.0, 0.0, 1.0, 1.0])
+    >>> model.predict([[1.4]])
+    array([0.5])
+    """
 
-    def _votes(self, X):
-        """Yield (slice of the queries, sums of votes of each class) for all queries."""
-        distances, indices = self.kneighbors(X)
-        weights = _vote_weights(self.weights, distances)
-        n_threads = effective_n_threads(self.n_jobs)
-        n, n_classes = indices.shape[0], self.classes_.size
-        rows = max(1, VOTES_PER_SLICE // n_classes)
-        for start in range(0, n, rows):
-            part = slice(start, min(start + rows, n))
-            part_weights = None if weights is None else weights[part]
-            yield part, sum_votes(indices[part], self._y, n_classes, part_weights, n_threads)
 
-    def predict(self, X):
-        """Return the class with the most votes for each row of X; ties go to the smallest class.
+class KNeighborsTransformer(_KNeighbors, _RadiusNeighbors, sklearn.neighbors.KNeighborsTransformer):
+    """Turns samples into the graph of their k nearest neighbors.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features)
+    Parameters, attributes and methods are those of `sklearn.neighbors.KNeighborsTransformer`: with
+    mode="distance" k + 1 neighbors per row, itself among them. Rows of the graph ascend by
+    (distance, index), as Isomap, DBSCAN, t-SNE and scanpy expect of precomputed graphs.
 
-        Returns
-        -------
-        ndarray of shape (n_queries,)
+    Examples
+    --------
+    >>> from fastnn.neighbors import KNeighborsTransformer
+    >>> graph = KNeighborsTransformer(n_neighbors=1).fit_transform([[0.0], [1.0], [3.0]])
+    >>> graph.toarray()
+    array([[0., 1., 0.],
+           [1., 0., 0.],
+           [0., 2., 0.]])
+    """
 
-        Raises
-        ------
-        TypeError, ValueError
-            As `fastnn.kneighbors`.
-        """
-        winners = [votes.argmax(axis=1) for _, votes in self._votes(X)]
-        return self.classes_[winners[0] if len(winners) == 1 else np.concatenate(winners)]
 
-    def predict_proba(self, X):
-        """Return each class's share of the votes for each row of X.
+class RadiusNeighborsClassifier(_RadiusNeighbors, sklearn.neighbors.RadiusNeighborsClassifier):
+    """Classifier that lets all training samples within a radius vote.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features)
+    Parameters, attributes and methods are those of `sklearn.neighbors.RadiusNeighborsClassifier`.
 
-        Returns
-        -------
-        ndarray of shape (n_queries, n_classes), float64
-            Columns in the order of `classes_`; rows sum to 1 (to 0 where all weights are 0).
+    Examples
+    --------
+    >>> from fastnn.neighbors import RadiusNeighborsClassifier
+    >>> model = RadiusNeighborsClassifier(radius=1.0).fit([[0], [1], [2], [3]], [0, 0, 1, 1])
+    >>> model.predict([[0.4]])
+    array([0])
+    """
 
-        Raises
-        ------
-        TypeError, ValueError
-            As `fastnn.kneighbors`.
-        """
-        shares = []
-        for _, votes in self._votes(X):
-            totals = votes.sum(axis=1, keepdims=True)
-            totals[totals == 0.0] = 1.0
-            shares.append(votes / totals)
-        return np.concatenate(shares)
+    predict_proba = _drop_in.radius_predict_proba
+
+
+class RadiusNeighborsRegressor(_RadiusNeighbors, sklearn.neighbors.RadiusNeighborsRegressor):
+    """Regression by the mean of all training samples within a radius.
+
+    Parameters, attributes and methods are those of `sklearn.neighbors.RadiusNeighborsRegressor`.
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import RadiusNeighborsRegressor
+    >>> model = RadiusNeighborsRegressor(radius=1.0).fit([[0], [1], [2]], [0.0, 1.0, 5.0])
+    >>> model.predict([[0.5]])
+    array([0.5])
+    """
+
+
+class RadiusNeighborsTransformer(
+    _KNeighbors, _RadiusNeighbors, sklearn.neighbors.RadiusNeighborsTransformer
+):
+    """Turns samples into the graph of all neighbors within a radius.
+
+    Parameters, attributes and methods are those of `sklearn.neighbors.RadiusNeighborsTransformer`.
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import RadiusNeighborsTransformer
+    >>> model = RadiusNeighborsTransformer(radius=1.5)
+    >>> model.fit_transform([[0.0], [1.0], [3.0]]).toarray()
+    array([[0., 1., 0.],
+           [1., 0., 0.],
+           [0., 0., 0.]])
+    """
+
+
+class LocalOutlierFactor(_KNeighbors, sklearn.neighbors.LocalOutlierFactor):
+    """Finds outliers by the local density of their neighbors.
+
+    Parameters, attributes and methods are those of `sklearn.neighbors.LocalOutlierFactor`.
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import LocalOutlierFactor
+    >>> LocalOutlierFactor(n_neighbors=2).fit_predict([[-1.1], [0.2], [101.1], [0.3]])
+    array([ 1,  1, -1,  1])
+    """
+
+
+# ---- graphs --------------------------------------------------------------------------------------
+
+
+@validate_params(
+    _graph.kneighbors_graph._skl_parameter_constraints, prefer_skip_nested_validation=False
+)
+def kneighbors_graph(
+    X,
+    n_neighbors,
+    *,
+    mode="connectivity",
+    metric="minkowski",
+    p=2,
+    metric_params=None,
+    include_self=False,
+    n_jobs=None,
+):
+    """Return the sparse graph of the k nearest neighbors among the rows of X.
+
+    Parameters and errors are those of `sklearn.neighbors.kneighbors_graph`.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features), or a fitted estimator
+    n_neighbors : int
+    mode : {"connectivity", "distance"}, default="connectivity"
+        What edges hold: ones, or distances.
+    metric : str or callable, default="minkowski"
+    p : float, default=2
+    metric_params : dict, optional
+    include_self : bool or "auto", default=False
+        Whether a sample is its own first neighbor; "auto": in mode "connectivity".
+    n_jobs : int, optional
+
+    Returns
+    -------
+    CSR matrix of shape (n_samples, n_samples)
+        Rows ascend by (distance, index).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As scikit-learn's.
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import kneighbors_graph
+    >>> kneighbors_graph([[0.0], [3.0], [1.0]], 1, mode="distance").toarray()
+    array([[0., 0., 1.],
+           [0., 0., 2.],
+           [1., 0., 0.]])
+    """
+    if not isinstance(X, _graph.KNeighborsMixin):
+        X = NearestNeighbors(
+            n_neighbors=n_neighbors, metric=metric, p=p, metric_params=metric_params, n_jobs=n_jobs
+        ).fit(X)
+    return _graph.kneighbors_graph(
+        X,
+        n_neighbors,
+        mode=mode,
+        metric=metric,
+        p=p,
+        metric_params=metric_params,
+        include_self=include_self,
+        n_jobs=n_jobs,
+    )
+
+
+@validate_params(
+    _graph.radius_neighbors_graph._skl_parameter_constraints, prefer_skip_nested_validation=False
+)
+def radius_neighbors_graph(
+    X,
+    radius,
+    *,
+    mode="connectivity",
+    metric="minkowski",
+    p=2,
+    metric_params=None,
+    include_self=False,
+    n_jobs=None,
+):
+    """Return the sparse graph of all neighbors within a radius among the rows of X.
+
+    Parameters and errors are those of `sklearn.neighbors.radius_neighbors_graph`.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features), or a fitted estimator
+    radius : float
+    mode : {"connectivity", "distance"}, default="connectivity"
+        What edges hold: ones, or distances.
+    metric : str or callable, default="minkowski"
+    p : float, default=2
+    metric_params : dict, optional
+    include_self : bool or "auto", default=False
+        Whether a sample is its own first neighbor; "auto": in mode "connectivity".
+    n_jobs : int, optional
+
+    Returns
+    -------
+    CSR matrix of shape (n_samples, n_samples)
+        Rows ascend by (distance, index).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As scikit-learn's.
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import radius_neighbors_graph
+    >>> radius_neighbors_graph([[0.0], [3.0], [1.0]], 1.5, mode="distance").toarray()
+    array([[0., 0., 1.],
+           [0., 0., 0.],
+           [1., 0., 0.]])
+    """
+    if not isinstance(X, _graph.RadiusNeighborsMixin):
+        X = NearestNeighbors(
+            radius=radius, metric=metric, p=p, metric_params=metric_params, n_jobs=n_jobs
+        ).fit(X)
+    return _graph.radius_neighbors_graph(
+        X,
+        radius,
+        mode=mode,
+        metric=metric,
+        p=p,
+        metric_params=metric_params,
+        include_self=include_self,
+        n_jobs=n_jobs,
+    )
+
+
+def precomputed_knn(X, n_neighbors, metric="l2", *, include_self=True, n_jobs=None, verbose=0):
+    """Return the neighbors of each row of X among all of them, for UMAP and openTSNE.
+
+    Two conventions, both with the indices first:
+
+    - UMAP's `precomputed_knn`: exactly n_neighbors columns of which the sample itself is the first,
+      at distance 0 (``include_self=True``);
+    - openTSNE's `PrecomputedNeighbors`: n_neighbors columns without the sample itself
+      (``include_self=False``).
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+    n_neighbors : int
+        The number of columns: at most n_samples with the sample itself, else n_samples - 1.
+    metric : str, default="l2"
+        As for `kneighbors`.
+    include_self : bool, default=True
+        Whether the sample itself is the first column. It is even where it has duplicates.
+    n_jobs : int, optional
+        Threads, as in scikit-learn; None: all the cores that this process may use.
+    verbose : int, default=0
+        A positive number shows a progress bar.
+
+    Returns
+    -------
+    indices : ndarray of shape (n_samples, n_neighbors), int64
+    distances : ndarray of shape (n_samples, n_neighbors), float64
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `kneighbors`.
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import precomputed_knn
+    >>> indices, distances = precomputed_knn([[0.0], [1.0], [3.0]], n_neighbors=2)
+    >>> indices
+    array([[0, 1],
+           [1, 0],
+           [2, 1]])
+    """
+    X, _, space = check_moved_pair(X, X, metric)
+    n = X.shape[0]
+    n_threads = effective_n_threads(n_jobs)
+    k = _validation.check_n_neighbors(n_neighbors, n if include_self else n - 1) - include_self
+    itself = np.arange(n)[:, None]
+    if k == 0:
+        _validation.require_finite(X, "X")
+        return itself, np.zeros((n, 1))
+    distances, indices = _search(X, X, k, space.kernel, n_threads, verbose, exclude_self=True)
+    distances = space.distances(distances)
+    if not include_self:
+        return indices, distances
+    return np.hstack([itself, indices]), np.hstack([np.zeros((n, 1)), distances])

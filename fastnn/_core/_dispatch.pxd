@@ -70,6 +70,7 @@ cdef extern from "fnn_kernels.h" nogil:
         const char *name
         fnn_tile dot_f32
         fnn_tile max_f32
+        fnn_tile largest_f32
         fnn_tile dot_f64
         fnn_tile max_f64
         fnn_tile dot_u8
@@ -88,6 +89,7 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_panel_sums magnitudes_f64
         fnn_row_family square_differences
         fnn_row_family absolute_differences
+        fnn_row_family largest_difference
         fnn_expand expand
 
     Py_ssize_t fnn_available(const fnn_kernels **tables, Py_ssize_t capacity)

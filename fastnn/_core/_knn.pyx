@@ -1,236 +1,46 @@
-"""k-nearest-neighbor search: exact, fused, blocked.
+"""The k nearest neighbors: candidates of each query in the frame of _search.pyx.
 
-The way of the data for one slice of queries:
-
-    Y, a chunk of rows at a time  --pack in parallel-->  panels of samples (stay in L3)
-      a block of those panels (stays in L2) x each panel of queries (stays in L1)
-      (rows that are long: part by part of the depth, with partial sums in a buffer)
-        scan kernel: tile of sums in registers, compared with each query's threshold
-          lanes above it --> the query's candidates (_selection.pxd)
-    at the end: exact distances of the survivors, selection by (distance, index)
-
-Three modes share this frame:
-
-BY_BOUNDS, for floats: the tiles are float32 and only preselect. The key of a pair is
-kappa = (a(q) - d)/2 (see _tiles.pxd; larger is nearer), computed as t - a(s)/2 with an error of at
-most E, so `kappa~ - E` is a lower bound. A query's bound L is the k-th largest lower bound so far:
-k samples have kappa >= L, so one with kappa~ + E < L is not among the k nearest. All others are
-kept, and their distances are evaluated in float64 difference form, which alone decides.
-
-    Let u = 2^-24, gamma_n = n u / (1 - n u), m(x) the norm (L2) or sum of magnitudes (L1) of a
-    packed row, R = m(q) + M, M the largest m(s) of the block. Sums in any order obey
-    |fl(sum) - sum| <= gamma_n sum |terms|, where n counts the operations (Higham, Accuracy and
-    Stability of Numerical Algorithms, 2nd ed., section 3.1). Sources of error in kappa:
-      the product with its start   L2: gamma_{d+2} (m(q) m(s) + m(s)^2 / 2) <= gamma_{d+2} R^2 / 2
-                                   L1: gamma_{d+2} (m(q) + 1.5 m(s))        <= gamma_{d+2} 1.5 R
-      rounding (x - c) * scale     each row moves by at most u' m(x), u' = u (1 + 2^-28), so the
-      to float32                   distance by u' R:  L2: u' R^2,  L1: u' R / 2
-      the float64 evaluation,      relative to d <= R^2 or R: (d + 8) 2^-53, in kappa half of it;
-      its square root              the whole is taken
-      underflow                    below 2^-150 a value, 2^-1074 a float64 square: packing_frame's
-                                   limits keep all of it under (d + 8) 2^-110
-    E = rate * R^2 (or R) + (d + 8) 2^-110, with 2 % on top for the rounding of E itself and of the
-    norms. Rows with m(x) >= MAX_MAGNITUDE could overflow: the search says so and is repeated
-    BY_ROWS.
-
-BY_TILES, for uint8: integer tiles are exact, so keys decide by themselves.
-
-BY_ROWS, for very few queries (the time is that of reading Y once) and for values no tile can
-hold: float64 distances row by row.
+A pair's key computed with an error of at most E gives a lower bound kappa~ - E. A query's bound L
+is the k-th largest lower bound so far: k samples have kappa >= L, so one with kappa~ + E < L is not
+among the k nearest. All others are kept, and their distances are evaluated in float64 difference
+form, which alone decides.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange, threadid
-from libc.float cimport DBL_MAX
-from libc.math cimport INFINITY, nextafterf, sqrt
+from libc.math cimport sqrt
+from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
-from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint32_t
-
-import numpy as np
 
 cimport numpy as cnp
 
-from ._dispatch cimport (
-    FNN_MAX_TILE_COLS,
-    FNN_MAX_TILE_ROWS,
-    active_kernels,
-    fnn_lowest_bit,
-    fnn_scan_arguments,
-    fnn_tile,
-)
+from ._search cimport BY_BOUNDS, BY_TILES, SearchPlan, TileSearch, plan_search
 from ._selection cimport Candidate, select_first, sort_candidates
-from ._tiles cimport UINT8, Expansion, Panels, choose_expansion, new_panels, value_type_of
-from ._tiles import packing_frame
 
 cnp.import_array()
 
-# ---- block sizes -------------------------------------------------------------------------------
-# Chosen by bench/ratios.py on a Zen 3 core (L1d 32 KiB, L2 512 KiB) and flat around these values.
-cdef enum:
-    # A chunk of packed samples, shared by the threads: fits in most last-level caches.
-    CHUNK_BYTES = 8 << 20
-    # A block of panels that one thread goes through for all its queries: under half of L2.
-    BLOCK_BYTES = 192 << 10
-    # Rows longer than twice this are taken in parts of about this: a part of a panel of samples
-    # and one of a panel of queries stay in L1 together, and blocks keep several panels.
-    PART_BYTES = 1 << 10
-    MAX_BLOCK_ROWS = 2048
-    # Panels of queries that a task takes through a block, so that the block is read from L3 once.
-    GROUP_PANELS = 8
-    # What a slice of queries may take: its panels and its candidates.
-    SLICE_PANEL_BYTES = 8 << 20
-    SLICE_CANDIDATE_BYTES = 16 << 20
-    MAX_SLICE_QUERIES = 4096
-    # Up to here a pass over Y costs less than packing it.
-    MAX_ROW_QUERIES = 4
-    ROWS_PER_STEP = 256
-    ROW_STEP_BYTES = 128 << 10
-    # Multiply-adds below which starting threads costs more than it gains.
-    MIN_PARALLEL_WORK = 1 << 19
-    # Between two looks at signals and the progress bar: well under a second of work.
-    ROW_SLICE_BYTES = 1 << 30
-    # int32 holds 2 q.s - |s|^2 of centered bytes up to this many features.
-    MAX_UINT8_FEATURES = 40000
 
-cdef double MAX_MAGNITUDE = 2.0 ** 60
-cdef int64_t INT64_LOW = -(<int64_t>1 << 61)
+cdef class NeighborSearch(TileSearch):
+    """The k nearest of every query of a slice."""
 
-
-cdef enum Mode:
-    BY_BOUNDS
-    BY_TILES
-    BY_ROWS
-
-
-ctypedef fused lane_t:
-    float
-    int32_t
-    int64_t
-
-
-cdef double error_rate(bint squared, Py_ssize_t n_features) noexcept nogil:
-    """E / R^2 (L2) or E / R (L1), without the term for underflow: the module's docstring."""
-    cdef double u = 2.0 ** -24, n = n_features + 4
-    cdef double gamma = n * u / (1.0 - n * u)
-    cdef double evaluation = (n_features + 8) * 2.0 ** -53
-    return 1.02 * ((0.5 * gamma if squared else 1.5 * gamma) + 1.01 * u + evaluation)
-
-
-cdef class NeighborSearch:
-    """The search for one slice of queries; `scan` takes Y in pieces, `finish` gives the result."""
-
-    cdef Mode mode
-    cdef Expansion expansion
-    cdef Panels queries, samples
-    cdef const char *X
-    cdef const char *Y
-    cdef Py_ssize_t n_queries, n_samples, n_features, k, capacity, n_splits, block_rows
-    # Steps of depth that are taken at a time; all of them unless rows are long.
-    cdef Py_ssize_t part_depth
-    # [n_threads][GROUP_PANELS][panels of a block] tiles of partial sums, where there are parts.
-    cdef char *partial_sums
-    cdef Py_ssize_t partial_bytes
-    cdef readonly Py_ssize_t chunk_rows
-    cdef int n_threads
-    cdef bint root
-    cdef double rate, underflow, scale
-    cdef object keep_alive
+    cdef Py_ssize_t k, capacity
     cdef void *memory
     # [n_splits][n_queries] each; capacity candidates a slot
     cdef Candidate *candidates
     cdef Py_ssize_t *counts
-    cdef double *bounds
-    # For every block of block_rows samples, the largest magnitude in it.
-    cdef double *block_magnitudes
-    # The accumulators' start for each packed sample, in the tile's lane type.
-    cdef char *initial
     # [n_threads][n_splits * capacity] each
     cdef Candidate *scratch
     cdef int64_t *scratch_indices
     cdef double *scratch_distances
-    cdef readonly int out_of_range
 
-    def __init__(
-        self,
-        cnp.ndarray X,
-        cnp.ndarray Y,
-        Py_ssize_t k,
-        str metric,
-        Mode mode,
-        object center,
-        double scale,
-        int n_threads,
-    ):
-        self.mode = mode
-        self.expansion = choose_expansion(
-            active_kernels(), value_type_of(X), metric != "l1", True
-        )
-        self.root = metric == "l2"
-        self.n_queries = X.shape[0]
-        self.n_features = X.shape[1]
-        self.n_samples = Y.shape[0]
+    cdef int allocate(self, Py_ssize_t k) except -1:
+        """Take all of the candidates' memory in one piece."""
         self.k = k
-        self.n_threads = n_threads
-        self.X = <const char *>cnp.PyArray_DATA(X)
-        self.Y = <const char *>cnp.PyArray_DATA(Y)
-        self.scale = scale
         self.capacity = candidate_capacity(k, self.n_samples)
-        if mode == BY_ROWS:
-            # Rows reach the caches in order, a part to each thread.
-            self.n_splits = n_threads
-            row_bytes = self.n_features * self.expansion.value_bytes
-            self.chunk_rows = max(1, ROW_SLICE_BYTES // row_bytes)
-            held = None
-        else:
-            held = self.prepare_tiles(center)
-        self.allocate()
-        self.keep_alive = (X, Y, held)
-        if mode == BY_BOUNDS:
-            self.rate = error_rate(self.expansion.squared, self.n_features)
-            self.underflow = (self.n_features + 8) * 2.0 ** -110
-            for q in range(self.n_queries):
-                if not self.queries.magnitudes[q] < MAX_MAGNITUDE:
-                    self.out_of_range = 1
-
-    cdef object prepare_tiles(self, object center):
-        cdef Py_ssize_t cols = self.expansion.tile.cols
-        cdef Py_ssize_t row_bytes, part_bytes, n_panels, n_parts = 1, lane_bytes
-        self.queries = new_panels(
-            self.expansion, True, self.n_queries, self.n_features, center, self.scale
-        )
-        self.queries.pack(self.X, self.n_features, self.n_queries, self.n_threads)
-        n_panels = self.queries.n_panels
-        self.n_splits = max(1, min(2 * self.n_threads // n_panels, 2 * self.n_threads))
-        row_bytes = self.queries.depth * self.expansion.tile.word_bytes
-        if row_bytes > 2 * PART_BYTES:
-            n_parts = row_bytes // PART_BYTES
-        self.part_depth = (self.queries.depth + n_parts - 1) // n_parts
-        part_bytes = self.part_depth * self.expansion.tile.word_bytes
-        self.block_rows = max(cols, min(MAX_BLOCK_ROWS, BLOCK_BYTES // part_bytes) // cols * cols)
-        self.chunk_rows = max(1, CHUNK_BYTES // row_bytes // self.block_rows) * self.block_rows
-        capacity = min(self.chunk_rows, self.n_samples)
-        self.samples = new_panels(
-            self.expansion, False, capacity, self.n_features, center, self.scale
-        )
-        lane_bytes = self.expansion.tile.word_bytes  # a lane is as wide as a word
-        self.partial_bytes = 0
-        if n_parts > 1:
-            self.partial_bytes = GROUP_PANELS * self.block_rows * self.queries.width * lane_bytes
-        partial_sums = np.empty(self.n_threads * self.partial_bytes, dtype=np.uint8)
-        self.partial_sums = <char *>cnp.PyArray_DATA(partial_sums)
-        initial = np.empty((capacity + cols) * 8, dtype=np.uint8)
-        block_magnitudes = np.zeros(self.n_samples // self.block_rows + 1)
-        self.initial = <char *>cnp.PyArray_DATA(initial)
-        self.block_magnitudes = <double *>cnp.PyArray_DATA(block_magnitudes)
-        return initial, block_magnitudes, partial_sums
-
-    cdef int allocate(self) except -1:
-        """Take all of the search's working memory in one piece."""
         cdef Py_ssize_t slots = self.n_splits * self.n_queries
         cdef Py_ssize_t per_thread = self.n_threads * self.n_splits * self.capacity, i
         self.memory = malloc(
             (slots * self.capacity + per_thread) * sizeof(Candidate)
-            + slots * (sizeof(Py_ssize_t) + sizeof(double))
+            + slots * sizeof(Py_ssize_t)
             + per_thread * (sizeof(int64_t) + sizeof(double))
         )
         if self.memory == NULL:
@@ -238,25 +48,16 @@ cdef class NeighborSearch:
         self.candidates = <Candidate *>self.memory
         self.scratch = self.candidates + slots * self.capacity
         self.counts = <Py_ssize_t *>(self.scratch + per_thread)
-        self.bounds = <double *>(self.counts + slots)
-        self.scratch_indices = <int64_t *>(self.bounds + slots)
+        self.scratch_indices = <int64_t *>(self.counts + slots)
         self.scratch_distances = <double *>(self.scratch_indices + per_thread)
         for i in range(slots):
             self.counts[i] = 0
-            self.bounds[i] = -INFINITY
+        return 0
 
     def __dealloc__(self):
         free(self.memory)
 
-    # ---- errors and candidates ------------------------------------------------------------
-
-    cdef double error(self, Py_ssize_t query, double magnitude) noexcept nogil:
-        """E for a query and samples of at most this magnitude."""
-        cdef double r = self.queries.magnitudes[query] + magnitude
-        return self.rate * (r * r if self.expansion.squared else r) + self.underflow
-
-    cdef double error_of(self, Py_ssize_t query, int64_t sample) noexcept nogil:
-        return self.error(query, self.block_magnitudes[sample // self.block_rows])
+    # ---- candidates -----------------------------------------------------------------------
 
     cdef void push(
         self, Py_ssize_t slot, Py_ssize_t query, double key, int64_t index, int thread
@@ -302,298 +103,24 @@ cdef class NeighborSearch:
             self.Y, self.n_features, indices, n, self.n_features, distances,
         )
         for i in range(n):
-            items[i].key = -(sqrt(distances[i]) if self.root else distances[i])
+            items[i].key = -self.rooted(distances[i])
         select_first(items, n, self.k)
 
     cdef double lower_bound(self, Py_ssize_t query, Candidate item) noexcept nogil:
         """The key's lower bound for a candidate whose exact distance is known."""
-        cdef double distance = -item.key
-        if self.root:
-            distance = distance * self.scale
-            distance = distance * distance
-        elif self.expansion.squared:
-            distance = distance * self.scale * self.scale
-        else:
-            distance = distance * self.scale
-        return (self.queries.terms[query] - distance) / 2.0 - self.error_of(query, item.index)
-
-    # ---- scanning -------------------------------------------------------------------------
-
-    cdef void scan(self, Py_ssize_t start, Py_ssize_t stop):
-        """Compare all queries with rows start to stop of Y; start is a multiple of chunk_rows."""
-        with nogil:
-            if self.mode == BY_ROWS:
-                self.scan_rows(start, stop)
-            else:
-                self.scan_chunk(start, stop)
-
-    cdef void scan_chunk(self, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
-        cdef Py_ssize_t n_blocks = (stop - start + self.block_rows - 1) // self.block_rows
-        cdef Py_ssize_t group = max(
-            1, min(<Py_ssize_t>GROUP_PANELS, self.queries.n_panels // (4 * self.n_threads))
-        )
-        cdef Py_ssize_t n_groups = (self.queries.n_panels + group - 1) // group
-        cdef Py_ssize_t n_tasks = n_groups * self.n_splits, task
-        self.samples.pack(
-            self.Y + start * self.n_features * self.expansion.value_bytes,
-            self.n_features, stop - start, self.n_threads,
-        )
-        self.start_accumulators(start)
-        if self.out_of_range:
-            return
-        for task in prange(
-            n_tasks,
-            num_threads=max(1, min(self.n_threads, n_tasks)),
-            schedule="dynamic",
-            use_threads_if=self.n_threads > 1,
-        ):
-            self.scan_group(
-                start, n_blocks, task // n_groups,
-                (task % n_groups) * group,
-                min((task % n_groups + 1) * group, self.queries.n_panels),
-                threadid(),
-            )
-
-    cdef void start_accumulators(self, Py_ssize_t start) noexcept nogil:
-        """Fill in -a(s)/beta for every packed sample, and what nothing beats for the padding."""
-        cdef Py_ssize_t i, block
-        cdef Py_ssize_t padded = self.samples.n_panels * self.samples.width
-        cdef double value, magnitude
-        for i in range(padded):
-            value = -self.samples.terms[i] / self.expansion.beta
-            if not self.expansion.integer:
-                (<float *>self.initial)[i] = <float>value if i < self.samples.n_rows else -INFINITY
-            elif self.expansion.squared:
-                (<int32_t *>self.initial)[i] = (
-                    <int32_t>value if i < self.samples.n_rows else INT32_MIN
-                )
-            else:
-                (<int64_t *>self.initial)[i] = 0 if i < self.samples.n_rows else 2 * INT64_LOW
-        if self.mode == BY_BOUNDS:
-            for i in range(self.samples.n_rows):
-                block = (start + i) // self.block_rows
-                magnitude = self.samples.magnitudes[i]
-                if not magnitude < MAX_MAGNITUDE:
-                    self.out_of_range = 1
-                if magnitude > self.block_magnitudes[block]:
-                    self.block_magnitudes[block] = magnitude
-
-    cdef void scan_group(
-        self,
-        Py_ssize_t start,
-        Py_ssize_t n_blocks,
-        Py_ssize_t split,
-        Py_ssize_t first_panel,
-        Py_ssize_t last_panel,
-        int thread,
-    ) noexcept nogil:
-        """One task: a group of query panels against one split of the chunk's blocks."""
-        cdef Py_ssize_t per_block = self.block_rows // self.samples.width
-        cdef Py_ssize_t block, panel, first, last, done
-        cdef double tile[FNN_MAX_TILE_ROWS * FNN_MAX_TILE_COLS]
-        cdef char *partial
-        for block in range(
-            split * n_blocks // self.n_splits, (split + 1) * n_blocks // self.n_splits
-        ):
-            first = block * per_block
-            last = min(first + per_block, self.samples.n_panels)
-            done = self.add_parts(first_panel, last_panel, first, last, thread)
-            for panel in range(first_panel, last_panel):
-                partial = self.partial_tiles(panel - first_panel, thread)
-                if self.mode == BY_BOUNDS:
-                    self.scan_panel(
-                        start, split, panel, first, last, done, partial, <float *>tile, thread
-                    )
-                elif self.expansion.squared:
-                    self.scan_panel(
-                        start, split, panel, first, last, done, partial, <int32_t *>tile, thread
-                    )
-                else:
-                    self.scan_panel(
-                        start, split, panel, first, last, done, partial, <int64_t *>tile, thread
-                    )
-
-    cdef char *partial_tiles(self, Py_ssize_t panel_of_group, int thread) noexcept nogil:
-        """The partial sums of one panel of queries of the group with all panels of the block."""
-        return (
-            self.partial_sums
-            + thread * self.partial_bytes
-            + panel_of_group * (self.partial_bytes // GROUP_PANELS)
-        )
-
-    cdef Py_ssize_t add_parts(
-        self,
-        Py_ssize_t first_panel,
-        Py_ssize_t last_panel,
-        Py_ssize_t first,
-        Py_ssize_t last,
-        int thread,
-    ) noexcept nogil:
-        """Add up all but the last part of the depth; return how many steps that is."""
-        cdef fnn_tile *kernel = &self.expansion.tile
-        cdef Py_ssize_t word = kernel.word_bytes, tile_bytes = kernel.rows * kernel.cols * word
-        cdef Py_ssize_t done = 0, panel, sample
-        cdef char *target
-        while self.samples.depth - done > self.part_depth:
-            for sample in range(first, last):
-                for panel in range(first_panel, last_panel):
-                    target = self.partial_tiles(panel - first_panel, thread)
-                    target += (sample - first) * tile_bytes
-                    kernel.partial(
-                        self.part_depth,
-                        self.queries.data + panel * self.queries.panel_bytes
-                        + done * kernel.rows * word,
-                        self.samples.data + sample * self.samples.panel_bytes
-                        + done * kernel.cols * word,
-                        target if done > 0 else self.initial + sample * kernel.cols * word,
-                        kernel.cols if done > 0 else 0,
-                        target,
-                    )
-            done += self.part_depth
-        return done
-
-    cdef void scan_panel(
-        self,
-        Py_ssize_t start,
-        Py_ssize_t split,
-        Py_ssize_t panel,
-        Py_ssize_t first,
-        Py_ssize_t last,
-        Py_ssize_t done,
-        char *partial,
-        lane_t *tile,
-        int thread,
-    ) noexcept nogil:
-        """One panel of queries against the panels first to last, from step `done` of the depth."""
-        cdef fnn_scan_arguments arguments
-        cdef lane_t thresholds[FNN_MAX_TILE_ROWS]
-        cdef uint32_t hits[FNN_MAX_TILE_ROWS]
-        cdef double errors[FNN_MAX_TILE_ROWS]
-        cdef Py_ssize_t rows = self.queries.width, cols = self.samples.width
-        cdef Py_ssize_t query = panel * rows, slot = split * self.n_queries + query
-        cdef Py_ssize_t n_rows = min(rows, self.n_queries - query)
-        cdef Py_ssize_t hit, r
-        cdef int64_t index
-        cdef uint32_t bits
-        cdef int column
-        for r in range(rows):
-            errors[r] = 0.0
-            if r < n_rows and lane_t is float:
-                errors[r] = self.error_of(query + r, start + first * cols)
-            thresholds[r] = self.threshold(
-                self.bounds[slot + r] if r < n_rows else INFINITY, errors[r], tile
-            )
-        arguments.depth = self.queries.depth - done
-        arguments.first_panel = first
-        arguments.n_panels = last
-        arguments.queries = (
-            <lane_t *>(self.queries.data + panel * self.queries.panel_bytes) + done * rows
-        )
-        arguments.samples = <lane_t *>self.samples.data + done * cols
-        arguments.sample_stride = self.samples.depth * cols
-        if done == 0:
-            arguments.initial = self.initial
-            arguments.initial_panel_stride = cols
-            arguments.initial_row_stride = 0
-        else:  # panels are counted from the start of the chunk, partial sums from `first`
-            arguments.initial = <lane_t *>partial - first * rows * cols
-            arguments.initial_panel_stride = rows * cols
-            arguments.initial_row_stride = cols
-        arguments.thresholds = thresholds
-        arguments.tile = tile
-        arguments.hits = hits
-        while True:
-            hit = self.expansion.tile.scan(&arguments)
-            if hit == last:
-                return
-            arguments.first_panel = hit + 1
-            index = start + hit * cols
-            for r in range(n_rows):
-                bits = hits[r]
-                while bits:
-                    column = fnn_lowest_bit(bits)
-                    bits &= bits - 1
-                    if tile[r * cols + column] > thresholds[r]:
-                        self.push(
-                            slot + r, query + r, tile[r * cols + column] - errors[r],
-                            index + column, thread,
-                        )
-                        thresholds[r] = self.threshold(self.bounds[slot + r], errors[r], tile)
-
-    cdef lane_t threshold(self, double bound, double error, lane_t *tile) noexcept nogil:
-        """What a lane must exceed. For integers later indices lose ties, so that is the bound."""
-        cdef lane_t low, high
-        if lane_t is float:
-            # Lanes equal to bound - error must pass: strictly below it, whatever the rounding.
-            return nextafterf(<float>(bound - error), -INFINITY)
-        elif lane_t is int32_t:
-            low, high = INT32_MIN, INT32_MAX
-        else:
-            low, high = INT64_LOW, -INT64_LOW
-        return low if bound == -INFINITY else high if bound == INFINITY else <lane_t>bound
-
-    cdef void scan_rows(self, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
-        cdef Py_ssize_t group = MAX_ROW_QUERIES
-        cdef Py_ssize_t n_groups = (self.n_queries + group - 1) // group
-        cdef Py_ssize_t n_tasks = n_groups * self.n_splits, n = stop - start, split, task
-        for task in prange(
-            n_tasks,
-            num_threads=max(1, min(self.n_threads, n_tasks)),
-            schedule="dynamic",
-            use_threads_if=self.n_threads > 1,
-        ):
-            split = task // n_groups
-            self.scan_rows_split(
-                start + split * n // self.n_splits, start + (split + 1) * n // self.n_splits, split,
-                (task % n_groups) * group, min((task % n_groups + 1) * group, self.n_queries),
-                threadid(),
-            )
-
-    cdef void scan_rows_split(
-        self,
-        Py_ssize_t start,
-        Py_ssize_t stop,
-        Py_ssize_t split,
-        Py_ssize_t first_query,
-        Py_ssize_t last_query,
-        int thread,
-    ) noexcept nogil:
-        cdef double distances[ROWS_PER_STEP]
-        cdef Py_ssize_t row_bytes = self.n_features * self.expansion.value_bytes
-        cdef Py_ssize_t step = max(1, min(<Py_ssize_t>ROWS_PER_STEP, ROW_STEP_BYTES // row_bytes))
-        cdef Py_ssize_t row, query, slot, n, i
-        cdef double limit
-        row = start
-        while row < stop:
-            n = min(step, stop - row)
-            for query in range(first_query, last_query):
-                slot = split * self.n_queries + query
-                self.expansion.exact_distances(
-                    self.X + query * row_bytes, self.Y + row * row_bytes, self.n_features, NULL, n,
-                    self.n_features, distances,
-                )
-                limit = self.row_limit(slot)
-                for i in range(n):
-                    if not distances[i] <= DBL_MAX:
-                        self.out_of_range = 1
-                    if distances[i] <= limit:
-                        self.push(
-                            slot, query, -(sqrt(distances[i]) if self.root else distances[i]),
-                            row + i, thread,
-                        )
-                        limit = self.row_limit(slot)
-            row += n
+        return self.key_of(query, -item.key) - self.error_of(query, item.index)
 
     cdef double row_limit(self, Py_ssize_t slot) noexcept nogil:
-        """What exact_distances may give at most; a little more where roots may round together."""
-        cdef double bound = -self.bounds[slot]
-        return bound * bound * (1.0 + 2.0 ** -50) if self.root else bound
+        return self.unrooted(-self.bounds[slot])
 
     # ---- results --------------------------------------------------------------------------
 
-    cdef void finish(self, double *distances, int64_t *indices):
-        """Write each query's k neighbors, ascending by (distance, index)."""
-        cdef Py_ssize_t query
+    cdef void finish(self, double *distances, int64_t *indices, Py_ssize_t first_self):
+        """Write each query's k neighbors, ascending by (distance, index).
+
+        Query q is sample first_self + q and left out, unless first_self is negative.
+        """
+        cdef Py_ssize_t query, width = self.k - (first_self >= 0)
         with nogil:
             for query in prange(
                 self.n_queries,
@@ -603,11 +130,12 @@ cdef class NeighborSearch:
                 use_threads_if=self.n_threads > 1 and self.n_queries > 16,
             ):
                 self.finish_query(
-                    query, distances + query * self.k, indices + query * self.k, threadid()
+                    query, distances + query * width, indices + query * width,
+                    first_self + query if first_self >= 0 else -1, threadid(),
                 )
 
     cdef void finish_query(
-        self, Py_ssize_t query, double *distances, int64_t *indices, int thread
+        self, Py_ssize_t query, double *distances, int64_t *indices, int64_t itself, int thread
     ) noexcept nogil:
         cdef Candidate *items = self.scratch + thread * self.n_splits * self.capacity
         cdef Py_ssize_t n = 0, kept = 0, split, slot, i
@@ -626,7 +154,10 @@ cdef class NeighborSearch:
                     kept += 1
             self.order_exactly(items, kept, query, thread)
         sort_candidates(items, self.k)
-        for i in range(self.k):
+        kept = self.k
+        if itself >= 0:
+            kept = leave_out(items, self.k, itself)
+        for i in range(kept):
             distance = -items[i].key
             if self.mode == BY_TILES:
                 distance = self.queries.terms[query] + distance
@@ -634,6 +165,17 @@ cdef class NeighborSearch:
                     distance = sqrt(distance)
             distances[i] = distance
             indices[i] = items[i].index
+
+
+cdef Py_ssize_t leave_out(Candidate *items, Py_ssize_t n, int64_t itself) noexcept nogil:
+    """Drop the sample itself; the first, as scikit-learn does, where duplicates displaced it."""
+    cdef Py_ssize_t place = 0, i
+    for i in range(n):
+        if items[i].index == itself:
+            place = i
+    for i in range(place, n - 1):
+        items[i] = items[i + 1]
+    return n - 1
 
 
 cdef Py_ssize_t candidate_capacity(Py_ssize_t k, Py_ssize_t n_samples):
@@ -649,6 +191,7 @@ def find_neighbors(
     int n_threads,
     bint by_rows=False,
     object advance=None,
+    bint exclude_self=False,
 ):
     """Return (distances, indices) of the k nearest rows of Y to each row of X, or None.
 
@@ -657,13 +200,15 @@ def find_neighbors(
     X, Y : ndarray of shape (n_queries, d) and (n_samples, d)
         C-contiguous, of one dtype: float32, float64 or uint8.
     k : int
-        1 <= k <= n_samples.
-    metric : {"l1", "l2", "sqeuclidean"}
+        1 <= k <= n_samples; with exclude_self k < n_samples.
+    metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
     n_threads : int
     by_rows : bool
         Evaluate every distance in float64, for values that no tile can hold; all values are finite.
     advance : callable or None
         Called with the share of the work done since the last call.
+    exclude_self : bool
+        X is Y, and no row is its own neighbor.
 
     Returns
     -------
@@ -671,52 +216,31 @@ def find_neighbors(
         None when a value is not finite, or too large or small for tiles: the caller finds out
         which, and calls again with `by_rows`.
     """
-    cdef Py_ssize_t n_queries = X.shape[0], n_features = X.shape[1], n_samples = Y.shape[0]
-    cdef Py_ssize_t first, per_slice, start
-    cdef double work = <double>n_queries * n_samples * n_features
+    cdef cnp.npy_intp[2] shape = [X.shape[0], k]
+    cdef Py_ssize_t first = 0, n_queries = X.shape[0], wanted = k + exclude_self
     cdef NeighborSearch search
-    cdef Mode mode = BY_TILES if value_type_of(X) == UINT8 else BY_BOUNDS
-    cdef Py_ssize_t stop, capacity
-    if work < MIN_PARALLEL_WORK:
-        n_threads = 1
-    if by_rows or n_queries <= MAX_ROW_QUERIES:
-        mode = BY_ROWS
-    elif mode == BY_TILES and n_features > MAX_UINT8_FEATURES and metric != "l1":
-        X, Y, mode = X.astype(np.float32), Y.astype(np.float32), BY_BOUNDS
-    elif mode == BY_BOUNDS and n_features >= 1 << 22:
-        mode = BY_ROWS  # d * 2^-24 leaves no room for error bounds
-    center, scale = None, 1.0
-    if mode == BY_BOUNDS:
-        frame = packing_frame(Y)
-        if frame is None:
-            return None
-        center, scale = frame
-
-    cdef cnp.npy_intp[2] shape = [n_queries, k]
+    cdef SearchPlan plan = plan_search(
+        X, Y, metric, n_threads, by_rows,
+        candidate_capacity(wanted, Y.shape[0]) * sizeof(Candidate),
+    )
+    if plan is None:
+        return None
     distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
     indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
-    capacity = candidate_capacity(k, n_samples) * sizeof(Candidate)
-    per_slice = max(1, min(
-        MAX_SLICE_QUERIES, SLICE_PANEL_BYTES // (8 * n_features), SLICE_CANDIDATE_BYTES // capacity
-    ))
-    per_slice = max(per_slice, min(n_queries, 2 * FNN_MAX_TILE_ROWS * n_threads))
-    first = 0
     while first < n_queries:
-        part = X if per_slice >= n_queries else X[first:first + per_slice]
-        search = NeighborSearch(part, Y, k, metric, mode, center, scale, n_threads)
-        start = 0
-        while start < n_samples:
-            stop = min(start + search.chunk_rows, n_samples)
-            search.scan(start, stop)
-            if search.out_of_range and not by_rows:
-                return None
-            PyErr_CheckSignals()
-            if advance is not None:
-                advance(<double>search.n_queries * (stop - start) / n_queries / n_samples)
-            start = stop
+        part = plan.X
+        if plan.slice_queries < n_queries:
+            part = part[first:first + plan.slice_queries]
+        search = NeighborSearch(
+            part, plan.Y, metric, plan.mode, plan.center, plan.scale, plan.n_threads
+        )
+        search.allocate(wanted)
+        if not search.scan_all(advance, <double>search.n_queries / n_queries, by_rows):
+            return None
         search.finish(
             <double *>cnp.PyArray_DATA(distances) + first * k,
             <int64_t *>cnp.PyArray_DATA(indices) + first * k,
+            first if exclude_self else -1,
         )
-        first += per_slice
+        first += plan.slice_queries
     return distances, indices

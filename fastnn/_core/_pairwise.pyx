@@ -37,7 +37,7 @@ from ._dispatch cimport (
     fnn_kernels,
     fnn_row_distances,
 )
-from ._tiles cimport Expansion, Panels, choose_expansion, new_panels, value_type_of
+from ._tiles cimport CHEBYSHEV, Expansion, Panels, choose_expansion, new_panels, norm_of, value_type_of
 
 cnp.import_array()
 
@@ -216,9 +216,9 @@ cdef void fill_group(
 
 
 cdef void fill_rows(
-    Py_ssize_t n_x, Py_ssize_t n_y, const Target *target, int n_threads
+    Py_ssize_t first_x, Py_ssize_t last_x, Py_ssize_t n_y, const Target *target, int n_threads
 ) noexcept nogil:
-    """For very few rows of X: one pass over Y, without packing it."""
+    """For very few rows of X, and for Chebyshev distances: no packing, no tiles."""
     cdef Py_ssize_t n_tasks = (n_y + ROWS_PER_TASK - 1) // ROWS_PER_TASK, task
     for task in prange(
         n_tasks,
@@ -226,15 +226,21 @@ cdef void fill_rows(
         schedule="static",
         use_threads_if=n_threads > 1,
     ):
-        fill_rows_task(n_x, task * ROWS_PER_TASK, min((task + 1) * ROWS_PER_TASK, n_y), target)
+        fill_rows_task(
+            first_x, last_x, task * ROWS_PER_TASK, min((task + 1) * ROWS_PER_TASK, n_y), target
+        )
 
 
 cdef void fill_rows_task(
-    Py_ssize_t n_x, Py_ssize_t start, Py_ssize_t stop, const Target *target
+    Py_ssize_t first_x,
+    Py_ssize_t last_x,
+    Py_ssize_t start,
+    Py_ssize_t stop,
+    const Target *target,
 ) noexcept nogil:
     cdef double distances[ROWS_PER_TASK]
     cdef Py_ssize_t x
-    for x in range(n_x):
+    for x in range(first_x, last_x):
         evaluate_row(x, start, stop - start, target, distances)
         write_row(distances, x, start, stop - start, target)
 
@@ -256,8 +262,9 @@ def fill_distances(
     Parameters
     ----------
     X, Y : ndarray of shape (n_x, d) and (n_y, d)
-        C-contiguous, finite, of one dtype: float32, float64, or uint8 with d <= 32,768.
-    metric : {"l1", "l2", "sqeuclidean"}
+        C-contiguous, finite, of one dtype: float32, float64, or uint8 with d <= 32,768 (and not
+        for "chebyshev").
+    metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
     out : ndarray of shape (n_x, n_y)
         C-contiguous; float32 if X is, else float64.
     symmetric : bool
@@ -273,7 +280,7 @@ def fill_distances(
     """
     cdef const fnn_kernels *kernels = active_kernels()
     cdef Expansion expansion = choose_expansion(
-        kernels, value_type_of(X), metric != "l1", float32_tiles
+        kernels, value_type_of(X), norm_of(metric), float32_tiles
     )
     cdef Py_ssize_t n_x = X.shape[0], n_y = Y.shape[0], d = X.shape[1]
     cdef Py_ssize_t row_bytes = d * expansion.value_bytes
@@ -302,9 +309,11 @@ def fill_distances(
     target.n_features = d
     if <double>n_x * n_y * d < MIN_PARALLEL_WORK:
         n_threads = 1
-    if n_x <= MAX_ROW_QUERIES and again is None:
-        with nogil:
-            fill_rows(n_x, n_y, &target, n_threads)
+    if (n_x <= MAX_ROW_QUERIES and again is None) or expansion.norm == CHEBYSHEV:
+        for x in range(0, n_x, ROWS_PER_TASK):
+            with nogil:
+                fill_rows(x, min(x + ROWS_PER_TASK, n_x), n_y, &target, n_threads)
+            PyErr_CheckSignals()
         return
     queries = new_panels(expansion, True, min(held, n_x), d, center, scale)
     samples = new_panels(expansion, False, min(held, n_y), d, center, scale)

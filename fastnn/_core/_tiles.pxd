@@ -12,6 +12,7 @@ accumulates and a is a term of one row alone:
     L1, floats       -sum max(q, s)      -sum x          2       L1
     L2, uint8        sum 2 q s           sum x^2         1       squared L2 (x - 128 is packed)
     L1, uint8        -sum |q - s|        0               1       L1
+    Chebyshev        -max |q - s|        0               1       Chebyshev
 
 A plain product (scores, gradients) is the first family without its terms: pack both sides, call
 the tile's product, and apply another epilogue to the tile.
@@ -28,13 +29,21 @@ cdef enum ValueType:
     UINT8
 
 
+cdef enum Norm:
+    L1
+    L2
+    CHEBYSHEV
+
+
 cdef ValueType value_type_of(cnp.ndarray array) noexcept
+cdef Norm norm_of(str metric) noexcept
 
 
 cdef struct Expansion:
     fnn_tile tile
     fnn_pack pack
-    # Sums over a packed panel; NULL for uint8, whose terms come from the exact row distances.
+    # Sums over a packed panel; NULL for uint8, whose terms come from the exact row distances, and
+    # where there are no terms.
     fnn_panel_sums terms
     fnn_panel_sums magnitudes
     fnn_row_distances exact_distances
@@ -42,14 +51,17 @@ cdef struct Expansion:
     double beta
     # What queries are multiplied by when they are packed.
     double query_factor
+    Norm norm
+    # L2, whose sums are squared distances.
     bint squared
     bint integer
     Py_ssize_t value_bytes
 
 
-# For floats the tiles may have either precision, whatever that of the values.
+# For floats the tiles may have either precision, whatever that of the values. Chebyshev distances
+# of floats have float32 tiles alone, those of uint8 none.
 cdef Expansion choose_expansion(
-    const fnn_kernels *kernels, ValueType value_type, bint squared, bint float32_tiles
+    const fnn_kernels *kernels, ValueType value_type, Norm norm, bint float32_tiles
 ) noexcept nogil
 
 
@@ -64,7 +76,7 @@ cdef class Panels:
     cdef const void *center_row
     cdef object keep_alive
     cdef char *data
-    # a(x) and |x| (L2: the norm; L1: the sum of magnitudes) of every packed row.
+    # a(x) and |x| (L1: the sum of magnitudes; else the L2 norm) of every packed row.
     cdef double *terms
     cdef double *magnitudes
 

@@ -19,17 +19,25 @@ cdef ValueType value_type_of(cnp.ndarray array) noexcept:
     return UINT8 if number == cnp.NPY_UINT8 else FLOAT32 if number == cnp.NPY_FLOAT32 else FLOAT64
 
 
+cdef Norm norm_of(str metric) noexcept:
+    return L1 if metric == "l1" else CHEBYSHEV if metric == "chebyshev" else L2
+
+
 cdef Expansion choose_expansion(
-    const fnn_kernels *kernels, ValueType value_type, bint squared, bint float32_tiles
+    const fnn_kernels *kernels, ValueType value_type, Norm norm, bint float32_tiles
 ) noexcept nogil:
     cdef Expansion e
+    cdef bint squared = norm == L2
+    e.norm = norm
     e.squared = squared
     e.integer = value_type == UINT8
     e.term_sign = 1.0 if squared else -1.0
-    e.beta = 1.0 if e.integer else 2.0
+    e.beta = 1.0 if e.integer or norm == CHEBYSHEV else 2.0
     e.query_factor = 2.0 if e.integer and squared else 1.0
     e.value_bytes = 1 if value_type == UINT8 else 4 if value_type == FLOAT32 else 8
     family = kernels.square_differences if squared else kernels.absolute_differences
+    if norm == CHEBYSHEV:
+        family = kernels.largest_difference
     if value_type == UINT8:
         e.tile = kernels.dot_u8 if squared else kernels.sad_u8
         e.pack = kernels.pack_u8_as_s16 if squared else kernels.pack_u8_as_u8
@@ -39,9 +47,11 @@ cdef Expansion choose_expansion(
         return e
     e.exact_distances = family.f32 if value_type == FLOAT32 else family.f64
     if float32_tiles:
-        e.tile = kernels.dot_f32 if squared else kernels.max_f32
+        e.tile = (
+            kernels.dot_f32 if squared else kernels.max_f32 if norm == L1 else kernels.largest_f32
+        )
         e.pack = kernels.pack_f32_as_f32 if value_type == FLOAT32 else kernels.pack_f64_as_f32
-        e.terms = kernels.squares_f32 if squared else kernels.values_f32
+        e.terms = kernels.values_f32 if norm == L1 else kernels.squares_f32
         e.magnitudes = kernels.magnitudes_f32
     else:
         e.tile = kernels.dot_f64 if squared else kernels.max_f64
@@ -159,9 +169,11 @@ cdef class Panels:
                 )
             return
         self.expansion.terms(target, self.width, self.depth, terms)
-        if self.expansion.squared:
+        if self.expansion.norm != L1:
             for r in range(self.width):
                 magnitudes[r] = sqrt(terms[r])
+            if self.expansion.norm == CHEBYSHEV:
+                memset(terms, 0, self.width * sizeof(double))
         else:
             self.expansion.magnitudes(target, self.width, self.depth, magnitudes)
             for r in range(self.width):

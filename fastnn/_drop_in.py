@@ -1,0 +1,337 @@
+"""What stands in for scikit-learn's searches, in our estimators and under `fastnn.accel` alike.
+
+Each function here has the signature of the scikit-learn method that it replaces. It searches with
+the kernels where they serve the estimator's metric and data, and else calls the method itself,
+which also raises scikit-learn's errors: nothing is checked twice, no message is copied.
+
+    estimator.fit --> fit_neighbors: scikit-learn's, with "auto" decided in favor of the kernels
+    estimator.kneighbors, .radius_neighbors --> prepare() --> a MetricSpace and rows, or a reason
+                                            --> the search, or scikit-learn's method and a log entry
+"""
+
+import contextlib
+import copy
+import functools
+import logging
+import numbers
+import time
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
+from sklearn.neighbors._base import (
+    KNeighborsMixin,
+    NeighborsBase,
+    RadiusNeighborsMixin,
+    _get_weights,
+)
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from . import _validation
+from ._core._knn import find_neighbors
+from ._core._radius import find_within_radius
+from ._core._threads import effective_n_threads
+from ._core._vote import sum_votes
+from ._metric_space import space_of
+
+logger = logging.getLogger("fastnn")
+
+# What scikit-learn's own classes do, whatever accel puts in its place.
+ORIGINALS = {
+    (owner, name): vars(owner)[name]
+    for owner, name in [
+        (NeighborsBase, "_fit"),
+        (KNeighborsMixin, "kneighbors"),
+        (RadiusNeighborsMixin, "radius_neighbors"),
+        (KNeighborsClassifier, "predict"),
+        (KNeighborsClassifier, "predict_proba"),
+        (RadiusNeighborsClassifier, "predict_proba"),
+    ]
+}
+
+# Sums of votes held at a time, so that many classes and many queries need no large array.
+VOTES_PER_SLICE = 1 << 20
+# With so few features and so many samples, scikit-learn's k-d tree looks at so few of them that an
+# exhaustive search cannot keep up.
+TREE_FEATURES = 4
+TREE_SAMPLES = 20_000
+
+
+# ---- what was done, and why not ------------------------------------------------------------------
+
+# Functions of (operation, reason or None, seconds), called after each operation.
+observers = []
+
+
+@functools.lru_cache(maxsize=1000)
+def _log_once(operation, reason):
+    logger.info("%s falls back to scikit-learn: %s", operation, reason)
+
+
+@contextlib.contextmanager
+def observe(operation, reason=None):
+    """Log why an operation falls back, once, and tell the observers how long it takes."""
+    if reason is not None:
+        _log_once(operation, reason)
+    if not observers:
+        yield
+        return
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        for observer in list(observers):
+            observer(operation, reason, time.perf_counter() - start)
+
+
+# ---- preparation ---------------------------------------------------------------------------------
+
+
+def numeric_rows(X):
+    """Return X as the kernels take it, or the reason (a str) why they cannot."""
+    if issparse(X):
+        return "sparse input"
+    try:
+        return _validation.check_rows(X, "X")
+    except (TypeError, ValueError) as error:
+        return str(error)
+
+
+def prepare(estimator):
+    """Return (space, rows of the training samples in it), or the reason why not (a str)."""
+    fitted = estimator._fit_X
+    metric = estimator.effective_metric_
+    kept = vars(estimator).get("_moved_fit_X")
+    if kept is not None and kept[0] is fitted and kept[1] == metric:
+        return kept[2]
+    if estimator._fit_method != "brute":
+        return f"algorithm {estimator._fit_method!r}"
+    space = space_of(metric, **estimator.effective_metric_params_)
+    if isinstance(space, str):
+        return space
+    rows = numeric_rows(fitted)
+    if isinstance(rows, str):
+        return rows
+    if space.factors is not None and space.factors.shape != rows.shape[1:]:
+        return "weights that do not fit the features"
+    moved = space.move(rows)
+    if moved is not fitted:
+        # Pickling keeps the pair together; a new fit has another _fit_X and starts anew.
+        estimator._moved_fit_X = (fitted, metric, (space, moved))
+    return space, moved
+
+
+def queries_for(estimator, X, space):
+    """Return X checked as scikit-learn does and moved to the space, or a reason why not.
+
+    Arrays that are right as they are pass quickly; the search itself meets NaN and infinity.
+    """
+    plain = type(X) is np.ndarray and X.ndim == 2 and X.dtype in _validation.NATIVE and X.size
+    if not plain or X.shape[1] != estimator.n_features_in_ or _has_names(estimator):
+        X = validate_data(estimator, X, accept_sparse="csr", reset=False, order="C")
+    rows = numeric_rows(X)
+    if isinstance(rows, str):
+        return rows
+    if space.unit or space.factors is not None:
+        _refuse_non_finite(estimator, rows)
+    return space.move(rows)
+
+
+def _has_names(estimator):
+    return "feature_names_in_" in vars(estimator)
+
+
+def _refuse_non_finite(estimator, rows):
+    """Raise scikit-learn's error for NaN and infinity among queries."""
+    if rows.dtype != _validation.UINT8 and not np.isfinite(rows).all():
+        validate_data(estimator, rows, reset=False)
+        _validation.require_finite(rows, "X")  # where scikit-learn's check is switched off
+
+
+def _search(estimator, X, rows, find):
+    """Call find(X, rows, by_rows) until it has an answer; X is None for the rows themselves."""
+    X, rows = (rows, rows) if X is None else _validation.to_common_dtype(X, rows)
+    found = find(X, rows, False)
+    if found is None:
+        _refuse_non_finite(estimator, X)
+        _validation.require_finite(rows, "X")
+        found = find(X, rows, True)
+    return found
+
+
+# ---- methods -------------------------------------------------------------------------------------
+
+
+@functools.wraps(ORIGINALS[NeighborsBase, "_fit"])
+def fit_neighbors(self, X, y=None):
+    theirs = ORIGINALS[NeighborsBase, "_fit"]
+    vars(self).pop("_moved_fit_X", None)
+    if self.algorithm != "auto" or isinstance(
+        space_of(self.metric, **{**_minkowski_p(self), **(self.metric_params or {})}), str
+    ):
+        return theirs(self, X, y)
+    shape = np.shape(X) if isinstance(X, np.ndarray) else getattr(X, "shape", (0, 0))
+    if len(shape) == 2 and shape[1] <= TREE_FEATURES and shape[0] > TREE_SAMPLES:
+        return theirs(self, X, y)
+    # scikit-learn would build a tree that nothing looks at.
+    self.algorithm = "brute"
+    try:
+        return theirs(self, X, y)
+    finally:
+        self.algorithm = "auto"
+
+
+def _minkowski_p(estimator):
+    return {"p": estimator.p} if estimator.metric == "minkowski" else {}
+
+
+@functools.wraps(ORIGINALS[KNeighborsMixin, "kneighbors"])
+def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
+    theirs = ORIGINALS[KNeighborsMixin, "kneighbors"]
+    k = self.n_neighbors if n_neighbors is None else n_neighbors
+    fitted = "_fit_X" in vars(self)
+    limit = self.n_samples_fit_ - (X is None) if fitted else 0
+    if not (isinstance(k, numbers.Integral) and 1 <= k <= limit):
+        return theirs(self, X, n_neighbors, return_distance)  # raises
+    reason = prepared = prepare(self)
+    if not isinstance(prepared, str):
+        space, rows = prepared
+        reason = queries = None if X is None else queries_for(self, X, space)
+    if isinstance(reason, str):
+        with observe("kneighbors", reason):
+            return theirs(self, X, n_neighbors, return_distance)
+    with observe("kneighbors"):
+        n_threads = effective_n_threads(self.n_jobs)
+        distances, indices = _search(
+            self,
+            queries,
+            rows,
+            lambda Q, S, by_rows: find_neighbors(
+                Q, S, int(k), space.kernel, n_threads, by_rows, None, X is None
+            ),
+        )
+        return (space.distances(distances), indices) if return_distance else indices
+
+
+@functools.wraps(ORIGINALS[RadiusNeighborsMixin, "radius_neighbors"])
+def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_results=False):
+    """Find the neighbors within a radius; always sorted by (distance, index)."""
+    theirs = ORIGINALS[RadiusNeighborsMixin, "radius_neighbors"]
+    r = self.radius if radius is None else radius
+    fitted = "_fit_X" in vars(self)
+    usable = isinstance(r, numbers.Real) and r >= 0 and (return_distance or not sort_results)
+    if not (fitted and usable):
+        return theirs(self, X, radius, return_distance, sort_results)  # raises, or odd radii
+    reason = prepared = prepare(self)
+    if not isinstance(prepared, str):
+        space, rows = prepared
+        reason = queries = None if X is None else queries_for(self, X, space)
+    if isinstance(reason, str):
+        with observe("radius_neighbors", reason):
+            return theirs(self, X, radius, return_distance, sort_results)
+    with observe("radius_neighbors"):
+        n_threads = effective_n_threads(self.n_jobs)
+        slices = _search(
+            self,
+            queries,
+            rows,
+            lambda Q, S, by_rows: find_within_radius(
+                Q, S, space.radius(float(r)), space.kernel, n_threads, by_rows, X is None
+            ),
+        )
+        indices = _ragged((counts, indices) for counts, _, indices in slices)
+        if not return_distance:
+            return indices
+        return _ragged((counts, space.distances(d)) for counts, d, _ in slices), indices
+
+
+def _ragged(slices):
+    """Return an object array with one array per query, views of the slices' results."""
+    rows = []
+    for counts, values in slices:
+        stops = np.cumsum(counts).tolist()
+        rows += [values[i:j] for i, j in zip([0, *stops], stops, strict=False)]
+    result = np.empty(len(rows), dtype=object)
+    result[:] = rows if len({row.size for row in rows}) != 1 else None
+    if result[0] is None:  # NumPy would make one 2-D array of rows of one length
+        for i, row in enumerate(rows):
+            result[i] = row
+    return result
+
+
+# ---- votes ---------------------------------------------------------------------------------------
+
+
+def _votes(estimator, X):
+    """Return the sums of votes of each class, in slices of queries, or None: scikit-learn votes."""
+    check_is_fitted(estimator, "_fit_method")
+    if estimator.outputs_2d_:
+        return None
+    if estimator.weights in ("uniform", None):
+        indices, weights = kneighbors(estimator, X, return_distance=False), None
+    else:
+        distances, indices = kneighbors(estimator, X)
+        weights = _get_weights(distances, estimator.weights)
+        if not (isinstance(weights, np.ndarray) and weights.shape == indices.shape):
+            return None
+        weights = np.ascontiguousarray(weights, dtype=np.float64)
+        if not weights.any(axis=1).all():
+            return None
+    n, n_classes = indices.shape[0], estimator.classes_.size
+    rows = max(1, VOTES_PER_SLICE // n_classes)
+    n_threads = effective_n_threads(estimator.n_jobs)
+    indices = np.ascontiguousarray(indices, dtype=np.int64)
+    labels = np.ascontiguousarray(estimator._y, dtype=np.int64)
+    parts = (slice(start, start + rows) for start in range(0, n, rows))
+    return (
+        sum_votes(
+            indices[part], labels, n_classes, None if weights is None else weights[part], n_threads
+        )
+        for part in parts
+    )
+
+
+def _searching_as_told(estimator):
+    """Return the estimator, or a copy that asks kneighbors() and radius_neighbors().
+
+    With weights="uniform" scikit-learn searches inside its vote; None means the same weights.
+    """
+    if estimator.weights != "uniform":
+        return estimator
+    twin = copy.copy(estimator)
+    twin.weights = None
+    return twin
+
+
+@functools.wraps(ORIGINALS[KNeighborsClassifier, "predict"])
+def predict(self, X):
+    votes = _votes(self, X)
+    if votes is None:
+        return ORIGINALS[KNeighborsClassifier, "predict"](_searching_as_told(self), X)
+    winners = [part.argmax(axis=1) for part in votes]
+    return self.classes_[winners[0] if len(winners) == 1 else np.concatenate(winners)]
+
+
+@functools.wraps(ORIGINALS[KNeighborsClassifier, "predict_proba"])
+def predict_proba(self, X):
+    votes = _votes(self, X)
+    if votes is None:
+        return ORIGINALS[KNeighborsClassifier, "predict_proba"](_searching_as_told(self), X)
+    shares = [part / part.sum(axis=1, keepdims=True) for part in votes]
+    return shares[0] if len(shares) == 1 else np.concatenate(shares)
+
+
+@functools.wraps(ORIGINALS[RadiusNeighborsClassifier, "predict_proba"])
+def radius_predict_proba(self, X):
+    check_is_fitted(self, "_fit_method")
+    return ORIGINALS[RadiusNeighborsClassifier, "predict_proba"](_searching_as_told(self), X)
+
+
+REPLACEMENTS = {
+    (NeighborsBase, "_fit"): fit_neighbors,
+    (KNeighborsMixin, "kneighbors"): kneighbors,
+    (RadiusNeighborsMixin, "radius_neighbors"): radius_neighbors,
+    (KNeighborsClassifier, "predict"): predict,
+    (KNeighborsClassifier, "predict_proba"): predict_proba,
+    (RadiusNeighborsClassifier, "predict_proba"): radius_predict_proba,
+}

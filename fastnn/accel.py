@@ -1,0 +1,324 @@
+"""Run programs that use scikit-learn with the kernels in the place of its neighbor searches.
+
+::
+
+    python -m fastnn.accel [--report] SCRIPT [ARGS ...]
+    python -m fastnn.accel [--report] -m MODULE [ARGS ...]
+
+or, in a program, `install()`, `uninstall()` and the context manager `enabled()`. Methods of
+scikit-learn's classes are replaced, so what is imported already, subclasses, pickles and
+scikit-learn's own uses (LocalOutlierFactor, Isomap, DBSCAN, TSNE, SpectralClustering,
+LabelSpreading ...) are served as well; functions (pairwise distances) are replaced in
+`sklearn.metrics` and wherever scikit-learn has imported them. What the kernels do not serve goes to
+scikit-learn's own code. Estimators that were fitted in between keep working after `uninstall()`.
+"""
+
+import argparse
+import collections
+import contextlib
+import functools
+import runpy
+import sys
+import threading
+
+import numpy as np
+from sklearn.metrics import pairwise
+
+from . import _drop_in, _validation, metrics
+from ._metric_space import space_of
+
+__all__ = ["Report", "enabled", "install", "uninstall"]
+
+_lock = threading.RLock()
+_installed = 0
+_replaced_functions = {}
+
+
+def install():
+    """Put the kernels in the place of scikit-learn's searches, in this process.
+
+    Each call needs a call of `uninstall` to undo it; all but the first do nothing else.
+
+    Examples
+    --------
+    >>> import fastnn.accel
+    >>> from sklearn.neighbors import NearestNeighbors
+    >>> fastnn.accel.install()
+    >>> NearestNeighbors(n_neighbors=1).fit([[0.0], [1.0]]).kneighbors([[0.9]])[1]
+    array([[1]])
+    >>> fastnn.accel.uninstall()
+    """
+    global _installed
+    with _lock:
+        _installed += 1
+        if _installed > 1:
+            return
+        for (owner, name), replacement in _drop_in.REPLACEMENTS.items():
+            setattr(owner, name, replacement)
+        _replaced_functions.update(
+            (getattr(pairwise, name), replacement) for name, replacement in _function_replacements()
+        )
+        _exchange(_replaced_functions)
+
+
+def uninstall():
+    """Undo one call of `install`; when all are undone, scikit-learn is as it was.
+
+    Raises
+    ------
+    RuntimeError
+        If nothing is installed.
+
+    Examples
+    --------
+    >>> import fastnn.accel
+    >>> fastnn.accel.install()
+    >>> fastnn.accel.uninstall()
+    """
+    global _installed
+    with _lock:
+        if _installed == 0:
+            raise RuntimeError("fastnn.accel is not installed")
+        _installed -= 1
+        if _installed:
+            return
+        for (owner, name), original in _drop_in.ORIGINALS.items():
+            setattr(owner, name, original)
+        _exchange({ours: theirs for theirs, ours in _replaced_functions.items()})
+        _replaced_functions.clear()
+
+
+@contextlib.contextmanager
+def enabled(report=None):
+    """Install for the time of a `with` block.
+
+    Parameters
+    ----------
+    report : Report, optional
+        Collects what was accelerated in the block, what fell back, and why.
+
+    Examples
+    --------
+    >>> import fastnn.accel
+    >>> from sklearn.neighbors import NearestNeighbors
+    >>> report = fastnn.accel.Report()
+    >>> with fastnn.accel.enabled(report):
+    ...     _ = NearestNeighbors(n_neighbors=1).fit([[0.0], [1.0]]).kneighbors([[0.9]])
+    >>> [(operation, reason) for operation, reason, calls, seconds in report.rows()]
+    [('kneighbors', None)]
+    """
+    install()
+    if report is not None:
+        _drop_in.observers.append(report)
+    try:
+        yield
+    finally:
+        if report is not None:
+            _drop_in.observers.remove(report)
+        uninstall()
+
+
+def _exchange(functions):
+    """Replace functions by others in all of scikit-learn's modules that hold them."""
+    modules = [m for name, m in list(sys.modules.items()) if name.partition(".")[0] == "sklearn"]
+    for module in modules:
+        for name, value in list(vars(module).items()):
+            with contextlib.suppress(TypeError):  # values that cannot be hashed
+                if value in functions:
+                    setattr(module, name, functions[value])
+    table = pairwise.PAIRWISE_DISTANCE_FUNCTIONS
+    for name, value in table.items():
+        with contextlib.suppress(TypeError):
+            table[name] = functions.get(value, value)
+
+
+# ---- functions -----------------------------------------------------------------------------------
+
+
+def _are_plain(*arrays):
+    """Whether the kernels take these arrays as they are, and scikit-learn would not refuse them.
+
+    All else, errors among it, is scikit-learn's.
+    """
+    return (
+        all(
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and X.size > 0
+            and X.dtype in _validation.NATIVE
+            and (X.dtype == _validation.UINT8 or np.isfinite(np.add.reduce(X, axis=None)))
+            for X in arrays
+        )
+        and len({X.shape[1] for X in arrays}) == 1
+    )
+
+
+def _substitute(name, ours):
+    """Return scikit-learn's function of that name, but with `ours` for plain arguments.
+
+    `ours` returns NotImplemented for other arguments that it does not serve.
+    """
+    theirs = getattr(pairwise, name)
+
+    @functools.wraps(theirs)
+    def substitute(X, Y=None, *args, **kwargs):
+        reason = "not plain numeric arrays"
+        if _are_plain(*([X] if Y is None else [X, Y])):
+            result = ours(X, Y, *args, **kwargs)
+            if result is not NotImplemented:
+                return result
+            reason = "a metric or parameters of scikit-learn's"
+        with _drop_in.observe(name, reason):
+            return theirs(X, Y, *args, **kwargs)
+
+    return substitute
+
+
+def _served(metric, parameters):
+    return not isinstance(space_of(metric, **parameters), str)
+
+
+def _pairwise(X, Y=None, metric="euclidean", *, n_jobs=None, ensure_all_finite=True, **kwds):
+    # float64 results for L1 and what SciPy computes, as scikit-learn.
+    if ensure_all_finite is not True or not isinstance(metric, str):
+        return NotImplemented
+    if metric in ("euclidean", "l2") and set(kwds) <= {"squared"}:
+        return metrics.euclidean_distances(X, Y, n_jobs=n_jobs, **kwds)
+    if not _served(metric, kwds):
+        return NotImplemented
+    if metric in ("cityblock", "l1", "manhattan"):
+        X, Y = X.astype(np.float64, copy=False), None if Y is None else Y.astype(np.float64)
+    result = metrics.pairwise_distances(X, Y, metric, n_jobs=n_jobs, **kwds)
+    return _as_dtype_of(X, Y, result) if metric == "cosine" else result
+
+
+def _euclidean(X, Y=None, *, Y_norm_squared=None, squared=False, X_norm_squared=None):
+    if Y_norm_squared is not None or X_norm_squared is not None:
+        return NotImplemented  # scikit-learn checks their shapes
+    return metrics.euclidean_distances(X, Y, squared=squared)
+
+
+def _manhattan(X, Y=None):
+    return _pairwise(X, Y, "manhattan")
+
+
+def _cosine(X, Y=None):
+    return _pairwise(X, Y, "cosine")
+
+
+def _as_dtype_of(X, Y, result):
+    """float32 for float32 input, as scikit-learn's cosine distances."""
+    narrow = X.dtype == np.float32 and (Y is None or Y.dtype == np.float32)
+    return result.astype(np.float32 if narrow else np.float64, copy=False)
+
+
+def _argmin_min(X, Y, *, axis=1, metric="euclidean", metric_kwargs=None):
+    parameters = dict(metric_kwargs or {})
+    if metric == "euclidean":
+        parameters.pop("squared", None)
+    if axis not in (0, 1) or not _served(metric, parameters):
+        return NotImplemented
+    return metrics.pairwise_distances_argmin_min(
+        X, Y, axis=axis, metric=metric, metric_kwargs=metric_kwargs
+    )
+
+
+def _argmin(X, Y, **kwargs):
+    result = _argmin_min(X, Y, **kwargs)
+    return result if result is NotImplemented else result[0]
+
+
+def _function_replacements():
+    """Yield (name in sklearn.metrics.pairwise, replacement).
+
+    pairwise_distances_chunked needs none: it calls pairwise_distances for each chunk.
+    """
+    for name, ours in [
+        ("pairwise_distances", _pairwise),
+        ("euclidean_distances", _euclidean),
+        ("manhattan_distances", _manhattan),
+        ("cosine_distances", _cosine),
+        ("pairwise_distances_argmin", _argmin),
+        ("pairwise_distances_argmin_min", _argmin_min),
+    ]:
+        yield name, _substitute(name, ours)
+
+
+# ---- report --------------------------------------------------------------------------------------
+
+
+class Report:
+    """What was accelerated, what fell back to scikit-learn and why, and the time in each.
+
+    Times include those of operations within: a search that fell back may use distances that did
+    not.
+
+    Examples
+    --------
+    >>> from fastnn.accel import Report
+    >>> report = Report()
+    >>> report("kneighbors", None, 0.5)
+    >>> report("kneighbors", "sparse input", 0.25)
+    >>> print(report)
+    operation             calls  seconds
+    kneighbors                1    0.500  accelerated
+    kneighbors                1    0.250  scikit-learn: sparse input
+    """
+
+    def __init__(self):
+        self._totals = collections.defaultdict(lambda: [0, 0.0])
+
+    def __call__(self, operation, reason, seconds):
+        with _lock:
+            total = self._totals[operation, reason]
+            total[0] += 1
+            total[1] += seconds
+
+    def rows(self):
+        """Return tuples (operation, reason or None, calls, seconds), the longest first."""
+        rows = [(*key, *total) for key, total in self._totals.items()]
+        return sorted(rows, key=lambda row: -row[3])
+
+    def __str__(self):
+        lines = [f"{'operation':20}  calls  seconds"]
+        for operation, reason, calls, seconds in self.rows():
+            how = "accelerated" if reason is None else f"scikit-learn: {reason}"
+            lines.append(f"{operation:20}  {calls:5}  {seconds:7.3f}  {how}")
+        return "\n".join(lines)
+
+
+# ---- command line --------------------------------------------------------------------------------
+
+
+def main(arguments=None):
+    """Run a script or module with scikit-learn accelerated: ``python -m fastnn.accel``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fastnn.accel",
+        description="Run a Python program with scikit-learn's neighbor searches accelerated.",
+    )
+    parser.add_argument("--report", action="store_true", help="at the end, say what was done")
+    parser.add_argument("-m", dest="module", action="store_true", help="PROGRAM is a module")
+    parser.add_argument("program", metavar="PROGRAM", help="a script, or a module after -m")
+    parser.add_argument("arguments", metavar="ARGS", nargs=argparse.REMAINDER)
+    options = parser.parse_args(arguments)
+    report = Report()
+    argv, path = sys.argv, sys.path[:]
+    sys.argv = [options.program, *options.arguments]
+    try:
+        with enabled(report):
+            if options.module:
+                sys.path.insert(0, "")
+                runpy.run_module(options.program, run_name="__main__", alter_sys=True)
+            else:
+                runpy.run_path(options.program, run_name="__main__")
+    finally:
+        sys.argv, sys.path[:] = argv, path
+        if options.report:
+            print(report, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    # As fastnn.accel itself: the program may import it.
+    from fastnn.accel import main
+
+    main()
