@@ -126,19 +126,18 @@ def queries_for(estimator, X, space):
 
     Arrays that are right as they are pass quickly; the search itself meets NaN and infinity.
     """
+    n_features = estimator._fit_X.shape[1]
     plain = type(X) is np.ndarray and X.ndim == 2 and X.dtype in _validation.NATIVE and X.size
-    if not plain or X.shape[1] != estimator.n_features_in_ or _has_names(estimator):
+    if not plain or X.shape[1] != n_features or "feature_names_in_" in vars(estimator):
         X = validate_data(estimator, X, accept_sparse="csr", reset=False, order="C")
     rows = numeric_rows(X)
     if isinstance(rows, str):
         return rows
+    if rows.shape[1] != n_features:  # after a fit with a tree scikit-learn does not check
+        return "queries with another number of features"
     if space.unit or space.factors is not None:
         _refuse_non_finite(estimator, rows)
     return space.move(rows)
-
-
-def _has_names(estimator):
-    return "feature_names_in_" in vars(estimator)
 
 
 def _refuse_non_finite(estimator, rows):
@@ -191,7 +190,7 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
     k = self.n_neighbors if n_neighbors is None else n_neighbors
     fitted = "_fit_X" in vars(self)
     limit = self.n_samples_fit_ - (X is None) if fitted else 0
-    if not (isinstance(k, numbers.Integral) and 1 <= k <= limit):
+    if not (isinstance(k, numbers.Integral) and 1 <= k <= limit) or self.n_jobs == 0:
         return theirs(self, X, n_neighbors, return_distance)  # raises
     reason = prepared = prepare(self)
     if not isinstance(prepared, str):
@@ -215,12 +214,11 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
 
 @functools.wraps(ORIGINALS[RadiusNeighborsMixin, "radius_neighbors"])
 def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_results=False):
-    """Find the neighbors within a radius; always sorted by (distance, index)."""
     theirs = ORIGINALS[RadiusNeighborsMixin, "radius_neighbors"]
     r = self.radius if radius is None else radius
     fitted = "_fit_X" in vars(self)
     usable = isinstance(r, numbers.Real) and r >= 0 and (return_distance or not sort_results)
-    if not (fitted and usable):
+    if not (fitted and usable) or self.n_jobs == 0:
         return theirs(self, X, radius, return_distance, sort_results)  # raises, or odd radii
     reason = prepared = prepare(self)
     if not isinstance(prepared, str):
@@ -236,7 +234,14 @@ def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_resul
             queries,
             rows,
             lambda Q, S, by_rows: find_within_radius(
-                Q, S, space.radius(float(r)), space.kernel, n_threads, by_rows, X is None
+                Q,
+                S,
+                space.radius(float(r)),
+                space.kernel,
+                n_threads,
+                sort_results,
+                by_rows,
+                X is None,
             ),
         )
         indices = _ragged((counts, indices) for counts, _, indices in slices)

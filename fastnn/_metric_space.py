@@ -53,11 +53,16 @@ class MetricSpace:
 
     def distances(self, found):
         """Return the metric's distances for the kernels'; may write to `found`."""
-        return np.multiply(found, 0.5, out=found) if self.unit else found
+        if not self.unit:
+            return found
+        # Norms are rounded, so opposite rows may come out a little beyond 2.
+        return np.minimum(np.multiply(found, 0.5, out=found), 2.0, out=found)
 
     def radius(self, radius):
         """Return the kernels' distance for one of the metric."""
-        return 2.0 * radius if self.unit else radius
+        if self.unit:
+            return 2.0 * radius if radius < 2.0 else np.inf
+        return radius
 
 
 def space_of(metric, **parameters):

@@ -136,8 +136,9 @@ class _RadiusNeighbors(_Neighbors):
 class NearestNeighbors(_KNeighbors, _RadiusNeighbors, sklearn.neighbors.NearestNeighbors):
     """Searches for the k nearest neighbors, or all within a radius.
 
-    Parameters, attributes and methods are those of `sklearn.neighbors.NearestNeighbors`. Neighbors
-    always ascend by (distance, index), those within a radius too.
+    Parameters, attributes and methods are those of `sklearn.neighbors.NearestNeighbors`. The k
+    nearest ascend by (distance, index); those within a radius by index, or with
+    ``sort_results=True`` by (distance, index).
 
     Examples
     --------
@@ -244,7 +245,7 @@ class KNeighborsRegressor(_KNeighbors, sklearn.neighbors.KNeighborsRegressor):
     """
 
 
-class KNeighborsTransformer(_KNeighbors, _RadiusNeighbors, sklearn.neighbors.KNeighborsTransformer):
+class KNeighborsTransformer(_KNeighbors, sklearn.neighbors.KNeighborsTransformer):
     """Turns samples into the graph of their k nearest neighbors.
 
     Parameters, attributes and methods are those of `sklearn.neighbors.KNeighborsTransformer`: with
@@ -292,9 +293,7 @@ class RadiusNeighborsRegressor(_RadiusNeighbors, sklearn.neighbors.RadiusNeighbo
     """
 
 
-class RadiusNeighborsTransformer(
-    _KNeighbors, _RadiusNeighbors, sklearn.neighbors.RadiusNeighborsTransformer
-):
+class RadiusNeighborsTransformer(_RadiusNeighbors, sklearn.neighbors.RadiusNeighborsTransformer):
     """Turns samples into the graph of all neighbors within a radius.
 
     Parameters, attributes and methods are those of `sklearn.neighbors.RadiusNeighborsTransformer`.

@@ -17,6 +17,7 @@ def find_within_radius(
     radius: float,
     metric: str,
     n_threads: int,
+    by_distance: bool,
     by_rows: bool = False,
     exclude_self: bool = False,
 ) -> list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]] | None: ...

@@ -34,6 +34,7 @@ cdef class RadiusSearch(TileSearch):
     """All samples within the radius of every query of a slice."""
 
     cdef double radius
+    cdef bint by_distance
     # [n_splits][n_queries]
     cdef Hits *hits
     # [n_queries]: the neighbors, ascending, and how many there are
@@ -41,9 +42,10 @@ cdef class RadiusSearch(TileSearch):
     cdef Py_ssize_t *counts
     cdef bint out_of_memory
 
-    cdef int start(self, double radius) except -1:
+    cdef int start(self, double radius, bint by_distance) except -1:
         cdef Py_ssize_t slots = self.n_splits * self.n_queries, slot
         self.radius = radius
+        self.by_distance = by_distance
         self.hits = <Hits *>calloc(slots, sizeof(Hits))
         self.neighbors = <Candidate **>calloc(self.n_queries, sizeof(Candidate *))
         self.counts = <Py_ssize_t *>calloc(self.n_queries, sizeof(Py_ssize_t))
@@ -130,18 +132,16 @@ cdef class RadiusSearch(TileSearch):
 
     cdef void decide(self, Py_ssize_t query, int64_t itself) noexcept nogil:
         """Evaluate the exact distances of a query's candidates; keep and sort its neighbors."""
-        cdef Py_ssize_t n = 0, kept = 0, longest = 0, split, i
+        cdef Py_ssize_t n = 0, first = 0, kept = 0, split, i
         cdef Hits *hits
         cdef Candidate *items
         cdef double *distances
-        cdef double distance
         for split in range(self.n_splits):
             n += self.hits[split * self.n_queries + query].n
-            longest = max(longest, self.hits[split * self.n_queries + query].n)
         if n == 0:
             return
         items = <Candidate *>malloc(n * sizeof(Candidate))
-        distances = <double *>malloc(longest * sizeof(double))
+        distances = <double *>malloc(n * sizeof(double))
         self.neighbors[query] = items
         if items == NULL or distances == NULL:
             self.out_of_memory = True
@@ -151,18 +151,22 @@ cdef class RadiusSearch(TileSearch):
             hits = &self.hits[split * self.n_queries + query]
             self.expansion.exact_distances(
                 self.X + query * self.n_features * self.expansion.value_bytes, self.Y,
-                self.n_features, hits.indices, hits.n, self.n_features, distances,
+                self.n_features, hits.indices, hits.n, self.n_features, distances + first,
             )
             for i in range(hits.n):
-                distance = self.rooted(distances[i])
-                if distance <= self.radius and hits.indices[i] != itself:
-                    items[kept].key = -distance
+                distances[first + i] = self.rooted(distances[first + i])
+                if distances[first + i] <= self.radius and hits.indices[i] != itself:
+                    items[kept].key = -distances[first + i]
                     items[kept].index = hits.indices[i]
                     kept = kept + 1
+            first = first + hits.n
             free(hits.indices)
             hits.indices = NULL
+        if self.by_distance:
+            sort_candidates(items, kept)
+        elif self.n_splits > 1:  # each split's candidates come in order
+            sort_by_index(items, kept, distances)
         free(distances)
-        sort_candidates(items, kept)
         self.counts[query] = kept
 
     cdef void write(self, Py_ssize_t query, double *distances, int64_t *indices) noexcept nogil:
@@ -174,12 +178,28 @@ cdef class RadiusSearch(TileSearch):
         self.neighbors[query] = NULL
 
 
+cdef void sort_by_index(Candidate *items, Py_ssize_t n, double *keys) noexcept nogil:
+    """Sort candidates by index alone; `keys` has room for n."""
+    cdef Py_ssize_t i
+    cdef int64_t index
+    for i in range(n):
+        keys[i] = items[i].key
+        items[i].key = -<double>items[i].index
+        items[i].index = i
+    sort_candidates(items, n)
+    for i in range(n):
+        index = <int64_t>-items[i].key
+        items[i].key = keys[items[i].index]
+        items[i].index = index
+
+
 def find_within_radius(
     cnp.ndarray X,
     cnp.ndarray Y,
     double radius,
     str metric,
     int n_threads,
+    bint by_distance,
     bint by_rows=False,
     bint exclude_self=False,
 ):
@@ -193,6 +213,8 @@ def find_within_radius(
         Not NaN. Squared for "sqeuclidean".
     metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
     n_threads : int
+    by_distance : bool
+        Neighbors ascend by (distance, index), or by index alone.
     by_rows : bool
         Evaluate every distance in float64, for values that no tile can hold; all values are finite.
     exclude_self : bool
@@ -202,9 +224,8 @@ def find_within_radius(
     -------
     list of (counts, distances, indices), or None
         A slice of the queries each: how many neighbors each query has (int64), their distances
-        (float64) and indices (int64), query after query, ascending by (distance, index). None when
-        a value is not finite, or too large or small for tiles: the caller finds out which, and
-        calls again with `by_rows`.
+        (float64) and indices (int64), query after query. None when a value is not finite, or too
+        large or small for tiles: the caller finds out which, and calls again with `by_rows`.
     """
     cdef Py_ssize_t first = 0, n_queries = X.shape[0]
     cdef RadiusSearch search
@@ -219,7 +240,7 @@ def find_within_radius(
         search = RadiusSearch(
             part, plan.Y, metric, plan.mode, plan.center, plan.scale, plan.n_threads
         )
-        search.start(radius)
+        search.start(radius, by_distance)
         if not search.scan_all(None, 0.0, by_rows):
             return None
         slices.append(search.finish(first if exclude_self else -1))

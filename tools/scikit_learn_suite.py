@@ -1,0 +1,101 @@
+"""Run scikit-learn's own tests with fastnn in the place of its neighbor searches.
+
+    python tools/scikit_learn_suite.py classes|accel|none [pytest's options]
+
+"classes": the estimators and functions of fastnn.neighbors stand in `sklearn.neighbors`, under the
+tests of that package. "accel": fastnn.accel is installed, under the tests of what uses neighbors
+or distances. "none": scikit-learn alone, to compare. The tests are those of the installed
+scikit-learn, for float64 and float32. What is deselected stands in DESELECTED, with its reason.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+# Read when scikit-learn's tests are collected.
+os.environ["SKLEARN_RUN_FLOAT32_TESTS"] = "1"
+
+import pytest
+import sklearn
+import sklearn.neighbors
+
+import fastnn.accel
+import fastnn.neighbors
+
+CLASSES = (
+    "neighbors/tests/test_neighbors.py",
+    "neighbors/tests/test_lof.py",
+    "neighbors/tests/test_graph.py",
+    "neighbors/tests/test_neighbors_pipeline.py",
+)
+ACCEL = (
+    *CLASSES,
+    "metrics/tests/test_pairwise.py",
+    "manifold/tests/test_isomap.py",
+    "manifold/tests/test_locally_linear.py",
+    "manifold/tests/test_spectral_embedding.py",
+    "manifold/tests/test_t_sne.py",
+    "cluster/tests/test_birch.py",
+    "cluster/tests/test_dbscan.py",
+    "cluster/tests/test_mean_shift.py",
+    "cluster/tests/test_optics.py",
+    "cluster/tests/test_spectral.py",
+    "semi_supervised/tests/test_label_propagation.py",
+    "impute/tests/test_knn.py",
+    "feature_selection/tests/test_mutual_info.py",
+)
+# Modes, the beginning of a test's name, and why fastnn does not do what it asserts.
+DESELECTED = (
+    (
+        ("classes", "accel"),
+        "neighbors/tests/test_neighbors.py::test_auto_algorithm[X3-euclidean-None-kd_tree]",
+        "asserts that algorithm='auto' builds a k-d tree; ours decides for the kernels",
+    ),
+    (
+        ("accel",),
+        "manifold/tests/test_t_sne.py::test_tsne_with_different_distance_metrics"
+        "[barnes_hut-cosine-cosine_distances]",
+        "compares embeddings of float32 data, which amplify rounding, from distances of the search "
+        "and of the matrix: ours are float64 and float32",
+    ),
+)
+
+
+class Deselection:
+    def __init__(self, mode):
+        self.names = [name for modes, name, _ in DESELECTED if mode in modes]
+
+    def pytest_collection_modifyitems(self, config, items):
+        chosen = [item for item in items if any(name in item.nodeid for name in self.names)]
+        config.hook.pytest_deselected(items=chosen)
+        items[:] = [item for item in items if item not in chosen]
+        for item in chosen:
+            print(f"deselected: {item.nodeid}")
+
+
+def main():
+    if len(sys.argv) < 2 or sys.argv[1] not in ("classes", "accel", "none"):
+        sys.exit(__doc__)
+    mode, *options = sys.argv[1:]
+    root = Path(sklearn.__path__[0])
+    if mode == "classes":
+        for name in fastnn.neighbors.__all__:
+            if hasattr(sklearn.neighbors, name):
+                setattr(sklearn.neighbors, name, getattr(fastnn.neighbors, name))
+    if mode == "accel":
+        fastnn.accel.install()
+    files = [str(root / name) for name in (CLASSES if mode == "classes" else ACCEL)]
+    print(f"scikit-learn {sklearn.__version__}, {mode}")
+    return pytest.main(
+        [
+            *files,
+            *("-q", "-W", "ignore", "-c", os.devnull, "-p", "no:cacheprovider"),
+            *(f"--rootdir={root}", f"--confcutdir={root}"),
+            *options,
+        ],
+        plugins=[Deselection(mode)],
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
