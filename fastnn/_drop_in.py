@@ -104,11 +104,11 @@ def prepare(estimator):
     kept = vars(estimator).get("_moved_fit_X")
     if kept is not None and kept[0] is fitted and kept[1] == metric:
         return kept[2]
-    if estimator._fit_method != "brute":
-        return f"algorithm {estimator._fit_method!r}"
     space = space_of(metric, **estimator.effective_metric_params_)
     if isinstance(space, str):
         return space
+    if estimator._fit_method != "brute":
+        return f"algorithm {estimator._fit_method!r}"
     rows = numeric_rows(fitted)
     if isinstance(rows, str):
         return rows
@@ -133,8 +133,11 @@ def queries_for(estimator, X, space):
     rows = numeric_rows(X)
     if isinstance(rows, str):
         return rows
-    if rows.shape[1] != n_features:  # after a fit with a tree scikit-learn does not check
-        return "queries with another number of features"
+    if rows.shape[1] != n_features:  # after a fit with an estimator scikit-learn does not check
+        raise ValueError(
+            f"X has {rows.shape[1]} features, but {type(estimator).__name__} is expecting "
+            f"{n_features} features as input."
+        )
     if space.unit or space.factors is not None:
         _refuse_non_finite(estimator, rows)
     return space.move(rows)

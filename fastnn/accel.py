@@ -179,17 +179,19 @@ def _served(metric, parameters):
 
 
 def _pairwise(X, Y=None, metric="euclidean", *, n_jobs=None, ensure_all_finite=True, **kwds):
-    # float64 results for L1 and what SciPy computes, as scikit-learn.
     if ensure_all_finite is not True or not isinstance(metric, str):
         return NotImplemented
     if metric in ("euclidean", "l2") and set(kwds) <= {"squared"}:
         return metrics.euclidean_distances(X, Y, n_jobs=n_jobs, **kwds)
     if not _served(metric, kwds):
         return NotImplemented
-    if metric in ("cityblock", "l1", "manhattan"):
-        X, Y = X.astype(np.float64, copy=False), None if Y is None else Y.astype(np.float64)
-    result = metrics.pairwise_distances(X, Y, metric, n_jobs=n_jobs, **kwds)
-    return _as_dtype_of(X, Y, result) if metric == "cosine" else result
+    if metric == "cosine":
+        narrow = X.dtype == np.float32 and (Y is None or Y.dtype == np.float32)
+        distances = metrics.cosine_distances(X, Y, n_jobs=n_jobs)
+        return distances.astype(np.float32 if narrow else np.float64, copy=False)
+    # SciPy computes these for scikit-learn, in float64.
+    X, Y = X.astype(np.float64, copy=False), None if Y is None else Y.astype(np.float64, copy=False)
+    return metrics.pairwise_distances(X, Y, metric, n_jobs=n_jobs, **kwds)
 
 
 def _euclidean(X, Y=None, *, Y_norm_squared=None, squared=False, X_norm_squared=None):
@@ -204,12 +206,6 @@ def _manhattan(X, Y=None):
 
 def _cosine(X, Y=None):
     return _pairwise(X, Y, "cosine")
-
-
-def _as_dtype_of(X, Y, result):
-    """float32 for float32 input, as scikit-learn's cosine distances."""
-    narrow = X.dtype == np.float32 and (Y is None or Y.dtype == np.float32)
-    return result.astype(np.float32 if narrow else np.float64, copy=False)
 
 
 def _argmin_min(X, Y, *, axis=1, metric="euclidean", metric_kwargs=None):

@@ -192,6 +192,7 @@ class KNeighborsClassifier(_KNeighbors, sklearn.neighbors.KNeighborsClassifier):
             type(X) is type(y) is np.ndarray
             and X.dtype in _validation.NATIVE
             and X.ndim == 2
+            and X.size > 0
             and X.flags.c_contiguous
             and X.shape[1] > _drop_in.TREE_FEATURES
             and y.dtype.kind in "iu"

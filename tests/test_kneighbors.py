@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -9,9 +10,10 @@ from hypothesis.extra import numpy as hnp
 import datasets_for_search as data
 import fastnn
 import oracles
+from fastnn._core._knn import find_neighbors
 
 DTYPES = [np.float32, np.float64, np.uint8]
-METRICS = ["l1", "l2", "sqeuclidean"]
+METRICS = ["l1", "l2", "sqeuclidean", "chebyshev"]
 # Around the widths of vectors, panels and words.
 DEPTHS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 97, 130]
 
@@ -158,6 +160,49 @@ def test_any_finite_values(data):
     k = data.draw(st.integers(1, n))
     metric = data.draw(st.sampled_from(METRICS))
     assert_same(fastnn.kneighbors(X, Y, k, metric), oracles.kneighbors(X, Y, k, metric))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_row_is_its_own_neighbor(isa, rng, dtype, metric):
+    for generator in (data.normal, data.duplicated, data.constant, data.integers):
+        X = data.make(generator, rng, 300, 17, dtype)
+        for k in (1, 3, 10, 299):
+            expected = oracles.kneighbors_of_itself(X, k, metric)
+            for n_threads in (1, 2, 5):
+                found = find_neighbors(X, X, k, metric, n_threads, exclude_self=True)
+                assert_same(found, expected)
+
+
+def test_cosine(rng):
+    X, Y = rng.standard_normal((30, 9)), rng.standard_normal((200, 9))
+    Y[7], X[3] = 0.0, 0.0
+    Y[9] = 4.0 * X[5]
+    Y[10] *= 1e-300
+    Y[11] *= 1e300
+    distances, indices = fastnn.kneighbors(X, Y, 200, "cosine")
+    all_distances = np.take_along_axis(
+        sklearn.metrics.pairwise.cosine_distances(X, np.ldexp(Y, -np.frexp(Y)[1].max(1)[:, None])),
+        indices,
+        axis=1,
+    )
+    both_zero = (indices == 7) & (np.arange(30) == 3)[:, None]
+    np.testing.assert_allclose(distances[~both_zero], all_distances[~both_zero], atol=1e-15)
+    assert indices[5, 0] == 9
+    assert distances[5, 0] == 0.0
+    # Unlike in scikit-learn, rows of zeros are identical to each other.
+    assert indices[3, 0] == 7
+    assert distances[3, 0] == 0.0
+    np.testing.assert_allclose(distances[3, 1:], 1.0, atol=1e-15)
+    assert (np.diff(distances, axis=1) >= 0).all()
+    assert distances.max() <= 2.0
+
+
+def test_cosine_of_opposite_rows_is_at_most_two():
+    X = np.random.default_rng(0).random((500, 7))
+    distances, _ = fastnn.kneighbors(X, -X, 1, "cosine")
+    assert fastnn.pairwise_distances(X, -X, "cosine").max() <= 2.0
+    assert distances.max() <= 2.0
 
 
 def test_permuting_samples_permutes_indices(rng):

@@ -1,0 +1,289 @@
+"""fastnn.accel: scikit-learn with another engine, and scikit-learn again afterwards."""
+
+import pickle
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import sklearn.cluster
+import sklearn.impute
+import sklearn.manifold
+import sklearn.metrics
+import sklearn.neighbors
+import sklearn.semi_supervised
+from sklearn.datasets import make_blobs
+from sklearn.metrics import pairwise
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    KNeighborsTransformer,
+    LocalOutlierFactor,
+    NearestNeighbors,
+    RadiusNeighborsClassifier,
+)
+
+from fastnn import _drop_in, accel
+
+
+@pytest.fixture
+def blobs():
+    return make_blobs(300, 6, centers=4, random_state=0)
+
+
+def state():
+    """Whatever accel replaces."""
+    methods = [vars(owner)[name] for owner, name in _drop_in.ORIGINALS]
+    names = [name for name in dir(pairwise) if "distances" in name]
+    functions = [getattr(pairwise, name) for name in names]
+    functions += [getattr(sklearn.metrics, name, None) for name in names]
+    return [*methods, *functions, *pairwise.PAIRWISE_DISTANCE_FUNCTIONS.values()]
+
+
+@pytest.fixture(autouse=True)
+def scikit_learn_as_it_was():
+    before = state()
+    yield
+    assert all(a is b for a, b in zip(state(), before, strict=True))
+    assert not _drop_in.observers
+
+
+def operations(report):
+    return {(operation, reason is None) for operation, reason, _, _ in report.rows()}
+
+
+def test_install_is_idempotent_and_reversible():
+    before = state()
+    accel.install()
+    first = state()
+    assert not any(a is b for a, b in zip(first[:6], before[:6], strict=True))
+    accel.install()
+    assert all(a is b for a, b in zip(state(), first, strict=True))
+    accel.uninstall()
+    assert all(a is b for a, b in zip(state(), first, strict=True))
+    accel.uninstall()
+    assert all(a is b for a, b in zip(state(), before, strict=True))
+    with pytest.raises(RuntimeError, match="not installed"):
+        accel.uninstall()
+
+
+def test_an_error_inside_uninstalls():
+    with pytest.raises(KeyError), accel.enabled(accel.Report()):
+        raise KeyError
+
+
+def test_what_was_imported_before_is_accelerated(blobs):
+    X, y = blobs
+    queries = X[::3] + 0.01
+    report = accel.Report()
+    with accel.enabled(report):
+        models = [
+            KNeighborsClassifier(weights="distance"),
+            RadiusNeighborsClassifier(2.0),
+            LocalOutlierFactor(),
+            KNeighborsTransformer(),
+        ]
+        results = [
+            models[0].fit(X, y).predict_proba(queries),
+            models[1].fit(X, y).predict_proba(X),
+            models[2].fit(X).negative_outlier_factor_,
+            models[3].fit_transform(X).toarray(),
+        ]
+    assert operations(report) == {("kneighbors", True), ("radius_neighbors", True)}
+    expected = [
+        KNeighborsClassifier(weights="distance").fit(X, y).predict_proba(queries),
+        RadiusNeighborsClassifier(2.0).fit(X, y).predict_proba(X),
+        LocalOutlierFactor().fit(X).negative_outlier_factor_,
+        KNeighborsTransformer().fit_transform(X).toarray(),
+    ]
+    for mine, other in zip(results, expected, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-12)
+
+
+def test_estimators_outlive_the_acceleration(blobs):
+    X, y = blobs
+    with accel.enabled():
+        model = KNeighborsClassifier().fit(X, y)
+        before = model.predict(X)
+    assert type(model) is KNeighborsClassifier
+    for survivor in (model, pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(survivor.predict(X), before)
+        survivor.fit(X[:200], y[:200])
+        assert survivor.kneighbors(X[:1])[1][0, 0] == 0
+    fitted_before = NearestNeighbors().fit(X)
+    with accel.enabled():
+        found = fitted_before.kneighbors(X)
+    np.testing.assert_array_equal(found[1], fitted_before.kneighbors(X)[1])
+
+
+@pytest.mark.filterwarnings("ignore:The number of connected components")
+@pytest.mark.filterwarnings("ignore:Graph is not fully connected")
+@pytest.mark.parametrize(
+    ("estimator", "expected"),
+    [
+        (sklearn.manifold.Isomap(n_neighbors=30), ("kneighbors", True)),
+        (sklearn.cluster.DBSCAN(eps=1.5), ("radius_neighbors", True)),
+        (sklearn.cluster.OPTICS(), ("kneighbors", True)),
+        (
+            sklearn.manifold.TSNE(max_iter=250, init="random", random_state=0),
+            ("kneighbors", True),
+        ),
+        (
+            sklearn.cluster.SpectralClustering(
+                4, affinity="nearest_neighbors", n_neighbors=90, random_state=0
+            ),
+            ("kneighbors", True),
+        ),
+        (
+            sklearn.semi_supervised.LabelSpreading(kernel="knn", n_neighbors=9),
+            ("kneighbors", True),
+        ),
+        (sklearn.impute.KNNImputer(), ("pairwise_distances", False)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_inside_scikit_learn(blobs, estimator, expected):
+    X, y = blobs
+    if expected == ("pairwise_distances", False):
+        X = X.copy()
+        X[::7, 2] = np.nan  # distances between gaps are scikit-learn's
+    report = accel.Report()
+    with accel.enabled(report):
+        estimator.fit(X, y)
+        if hasattr(estimator, "transform"):
+            transformed = estimator.transform(X)
+    assert expected in operations(report)
+    theirs = type(estimator)(**estimator.get_params()).fit(X, y)
+    for name in ("labels_", "transduction_"):
+        if hasattr(theirs, name):
+            np.testing.assert_array_equal(getattr(estimator, name), getattr(theirs, name))
+    if hasattr(estimator, "transform"):
+        np.testing.assert_allclose(
+            np.abs(transformed), np.abs(theirs.transform(X)), rtol=1e-6, atol=1e-8
+        )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_functions(rng, dtype):
+    X, Y = ((100 * rng.random((n, 9))).astype(dtype) for n in (40, 50))
+    calls = [
+        lambda: sklearn.metrics.pairwise_distances(X),
+        lambda: sklearn.metrics.pairwise_distances(X, Y, "manhattan"),
+        lambda: sklearn.metrics.pairwise_distances(X, Y, metric="l2", squared=True),
+        lambda: sklearn.metrics.pairwise_distances(X, Y, metric="chebyshev"),
+        lambda: pairwise.euclidean_distances(X, Y, squared=True),
+        lambda: pairwise.manhattan_distances(X, Y),
+        lambda: pairwise.cosine_distances(X),
+        lambda: sklearn.metrics.pairwise_distances_argmin(X, Y),
+        lambda: sklearn.metrics.pairwise_distances_argmin_min(X, Y, axis=0, metric="cosine")[1],
+        lambda: next(sklearn.metrics.pairwise_distances_chunked(X, Y)),
+        lambda: pairwise.PAIRWISE_DISTANCE_FUNCTIONS["cityblock"](X, Y),
+    ]
+    for number, call in enumerate(calls):
+        expected = call()
+        report = accel.Report()
+        with accel.enabled(report):
+            found = call()
+        assert report.rows(), number
+        assert all(reason is None for _, reason, _, _ in report.rows()), number
+        assert found.dtype == expected.dtype, number
+        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=3e-2 * (number == 0))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ([[1.0], [2.0]],),
+        (np.full((2, 2), np.nan),),
+        (np.ones((2, 2)), np.ones((2, 3))),
+        (np.ones((0, 2)),),
+        (np.ones(3),),
+        (np.ones((2, 2)), None, "nothing"),
+        (np.ones((2, 2), bool), None, "hamming"),
+        (np.ones((2, 2)), None, "precomputed"),
+    ],
+    ids=str,
+)
+def test_all_else_is_scikit_learns_own(arguments):
+    def result():
+        try:
+            return sklearn.metrics.pairwise_distances(*arguments)
+        except Exception as error:
+            return type(error), str(error)
+
+    expected = result()
+    with accel.enabled():
+        found = result()
+    if isinstance(expected, tuple):
+        # Names of metrics stand in the message in any order.
+        assert found[0] is expected[0]
+        assert sorted(found[1]) == sorted(expected[1])
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_norms_are_checked_by_scikit_learn():
+    X = np.ones((3, 2))
+    with accel.enabled(), pytest.raises(ValueError, match="Incompatible dimensions"):
+        pairwise.euclidean_distances(X, X, Y_norm_squared=np.ones(7))
+
+
+def test_many_threads_install_at_once(blobs):
+    X, _ = blobs
+    expected = NearestNeighbors().fit(X).kneighbors(X)[1]
+    wrong = []
+
+    def work():
+        for _ in range(20):
+            with accel.enabled():
+                if not np.array_equal(NearestNeighbors().fit(X).kneighbors(X)[1], expected):
+                    wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+# ---- command line --------------------------------------------------------------------------------
+
+PROGRAM = """
+import sys
+import numpy as np
+from sklearn.neighbors import NearestNeighbors
+X = np.arange(20.0)[:, None]
+NearestNeighbors(n_neighbors=2).fit(X).kneighbors(X)
+NearestNeighbors(n_neighbors=2, algorithm="ball_tree").fit(X).kneighbors(X)
+print(__name__, *sys.argv[1:])
+sys.exit(3)
+"""
+
+
+def run(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "fastnn.accel", *arguments], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def test_run_a_script(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    result = run("--report", "program.py", "--report", "-x", cwd=tmp_path)
+    assert result.stdout.split() == ["__main__", "--report", "-x"]
+    assert result.returncode == 3
+    lines = sorted(line.split("  ")[-1].strip() for line in result.stderr.splitlines())
+    assert lines == ["accelerated", "scikit-learn: algorithm 'ball_tree'", "seconds"]
+
+
+def test_run_a_module(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    result = run("-m", "program", "a", cwd=tmp_path)
+    assert result.stdout.split() == ["__main__", "a"], result.stderr
+    assert (result.returncode, result.stderr) == (3, "")
+
+
+def test_usage(tmp_path):
+    result = run(cwd=tmp_path)
+    assert result.returncode == 2
+    assert "PROGRAM" in result.stderr

@@ -1,0 +1,591 @@
+"""The estimators are scikit-learn's: its contract, its errors, its answers."""
+
+import logging
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import sklearn
+import sklearn.neighbors
+from sklearn.base import clone
+from sklearn.metrics import DistanceMetric
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import datasets_for_search as data
+import fastnn.neighbors
+import oracles
+from fastnn import _drop_in
+from fastnn._metric_space import space_of
+
+NAMES = [name for name in fastnn.neighbors.__all__ if name[0].isupper()]
+METRICS = [
+    ("l1", {}),
+    ("manhattan", {}),
+    ("cityblock", {}),
+    ("l2", {}),
+    ("euclidean", {}),
+    ("sqeuclidean", {}),
+    ("chebyshev", {}),
+    ("cosine", {}),
+    ("minkowski", {"p": 1}),
+    ("minkowski", {"p": 2}),
+    ("minkowski", {"p": np.inf}),
+    ("minkowski", {"p": 1, "metric_params": {"w": np.arange(1.0, 9.0)}}),
+    ("minkowski", {"p": 2, "metric_params": {"w": np.arange(1.0, 9.0)}}),
+]
+
+
+@parametrize_with_checks([getattr(fastnn.neighbors, name)() for name in NAMES])
+@pytest.mark.filterwarnings("ignore")  # theirs, about what the checks feed them
+def test_scikit_learn_contract(estimator, check):
+    """Nothing is expected to fail."""
+    check(estimator)
+
+
+def pair(name, *arguments, **parameters):
+    """Ours and scikit-learn's."""
+    return [
+        getattr(module, name)(*arguments, **parameters)
+        for module in (fastnn.neighbors, sklearn.neighbors)
+    ]
+
+
+@pytest.fixture
+def sets(rng):
+    return rng.standard_normal((300, 8)), rng.standard_normal((40, 8)), rng.integers(0, 3, 300)
+
+
+@pytest.fixture
+def reasons(caplog):
+    """The reasons of all fallbacks, each logged although another test may have met it."""
+    _drop_in._log_once.cache_clear()
+    caplog.set_level(logging.INFO, logger="fastnn")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize(("metric", "parameters"), METRICS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_searches_equal_scikit_learn(sets, reasons, metric, parameters, dtype):
+    X, queries, _ = (a.astype(dtype) if a.dtype == float else a for a in sets)
+    ours, theirs = pair("NearestNeighbors", metric=metric, algorithm="brute", **parameters)
+    ours.set_params(algorithm="auto").fit(X)
+    theirs.fit(X.astype(float))
+    tolerance = {"rtol": 1e-12, "atol": 1e-13} if dtype == np.float64 else {"rtol": 1e-6}
+    for Q in (queries, queries[:1], None):
+        wide = Q if Q is None else Q.astype(float)
+        distances, indices = ours.kneighbors(Q, 7)
+        expected = theirs.kneighbors(wide, 7)
+        np.testing.assert_array_equal(indices, expected[1])
+        np.testing.assert_allclose(distances, expected[0], **tolerance)
+        radius = float(np.mean(distances[:, [5, 6]]))
+        found = ours.radius_neighbors(Q, radius, sort_results=True)
+        expected = theirs.radius_neighbors(wide, radius, sort_results=True)
+        for kind in range(2):
+            for mine, other in zip(found[kind], expected[kind], strict=True):
+                np.testing.assert_allclose(mine, other, **tolerance)
+        for mine, other in zip(
+            ours.radius_neighbors(Q, radius, return_distance=False), found[1], strict=True
+        ):
+            np.testing.assert_array_equal(mine, np.sort(other))
+    assert reasons() == []
+
+
+@pytest.mark.parametrize("mode", ["connectivity", "distance"])
+def test_graphs(sets, mode):
+    X, queries, _ = sets
+    ours, theirs = pair("NearestNeighbors", n_neighbors=4, radius=2.0, algorithm="kd_tree")
+    ours.set_params(algorithm="auto").fit(X)
+    theirs.fit(X)
+    for Q in (None, queries):
+        graph, expected = (model.kneighbors_graph(Q, mode=mode) for model in (ours, theirs))
+        assert type(graph) is type(expected)
+        assert graph.indices.dtype == expected.indices.dtype
+        np.testing.assert_array_equal(graph.indices, expected.indices)
+        np.testing.assert_allclose(graph.data, expected.data, rtol=1e-12)
+        graph, expected = (model.radius_neighbors_graph(Q, mode=mode) for model in (ours, theirs))
+        np.testing.assert_allclose(graph.toarray(), expected.toarray(), rtol=1e-12)
+        assert graph.has_sorted_indices
+
+
+def test_graph_takes_the_distances_without_a_copy(sets, monkeypatch):
+    model = fastnn.neighbors.NearestNeighbors(n_neighbors=4).fit(sets[0])
+    seen = []
+    find = _drop_in.find_neighbors
+
+    def spy(*arguments):
+        seen.append(find(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(_drop_in, "find_neighbors", spy)
+    graph = model.kneighbors_graph(mode="distance")
+    assert np.shares_memory(graph.data, seen[0][0])
+
+
+@pytest.mark.parametrize("include_self", [True, False, "auto"])
+@pytest.mark.parametrize("mode", ["connectivity", "distance"])
+def test_graph_functions(sets, mode, include_self):
+    X = sets[0]
+    for name, size in (("kneighbors_graph", 3), ("radius_neighbors_graph", 2.0)):
+        for given in (X, fastnn.neighbors.NearestNeighbors().fit(X)):
+            graph = getattr(fastnn.neighbors, name)(
+                given, size, mode=mode, include_self=include_self
+            )
+            expected = getattr(sklearn.neighbors, name)(
+                X, size, mode=mode, include_self=include_self
+            )
+            np.testing.assert_allclose(graph.toarray(), expected.toarray(), rtol=1e-12)
+
+
+def test_graph_functions_refuse_what_scikit_learn_refuses():
+    for name in ("kneighbors_graph", "radius_neighbors_graph"):
+        for arguments in (([[1.0]], "few"), ([[1.0]], 1, "heavy")):
+            assert_same_error(
+                *(
+                    lambda module=module, name=name, a=arguments: getattr(module, name)(
+                        *a[:2], **({"mode": a[2]} if len(a) > 2 else {})
+                    )
+                    for module in (fastnn.neighbors, sklearn.neighbors)
+                )
+            )
+
+
+def weigh_rows(distances):
+    """Weights for the rows of different lengths of a radius search."""
+    weights = np.empty(len(distances), dtype=object)
+    for i, row in enumerate(distances):
+        weights[i] = np.exp(-row)
+    return weights
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance", lambda d: np.exp(-d)])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_predictors_equal_scikit_learn(sets, weights, outputs):
+    X, queries, labels = sets
+    labels = labels if outputs == 1 else np.column_stack([labels, labels == 1])
+    values = X[:, 0] if outputs == 1 else X[:, :2]
+    for name, size in (("KNeighbors", {"n_neighbors": 5}), ("RadiusNeighbors", {"radius": 3.5})):
+        if name == "RadiusNeighbors" and callable(weights):
+            weights = weigh_rows
+        ours, theirs = pair(name + "Classifier", weights=weights, **size)
+        ours.fit(X, labels)
+        theirs.fit(X, labels)
+        for Q in (queries, None):
+            np.testing.assert_array_equal(ours.predict(Q), theirs.predict(Q))
+            shares, expected = ours.predict_proba(Q), theirs.predict_proba(Q)
+            for mine, other in zip(shares, expected, strict=True):
+                np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-12)
+        ours, theirs = pair(name + "Regressor", weights=weights, **size)
+        np.testing.assert_allclose(
+            ours.fit(X, values).predict(queries), theirs.fit(X, values).predict(queries), rtol=1e-9
+        )
+
+
+def test_weights_that_are_all_zero_are_refused(sets):
+    X, queries, y = sets
+    ours, theirs = pair("KNeighborsClassifier", weights=np.zeros_like)
+    for method in ("predict", "predict_proba"):
+        assert_same_error(
+            *(
+                lambda m=m, method=method: getattr(m.fit(X, y), method)(queries)
+                for m in (ours, theirs)
+            )
+        )
+
+
+def test_weights_of_one_column_are_broadcast_as_in_scikit_learn(sets):
+    X, queries, y = sets
+    ours, theirs = pair("KNeighborsClassifier", weights=lambda d: 1.0 / d[:, :1])
+    np.testing.assert_array_equal(
+        ours.fit(X, y).predict(queries), theirs.fit(X, y).predict(queries)
+    )
+
+
+def test_outliers_equal_scikit_learn(sets):
+    X, queries, _ = sets
+    for novelty in (False, True):
+        ours, theirs = pair("LocalOutlierFactor", n_neighbors=9, novelty=novelty)
+        ours.fit(X)
+        theirs.fit(X)
+        np.testing.assert_allclose(
+            ours.negative_outlier_factor_, theirs.negative_outlier_factor_, rtol=1e-9
+        )
+        if novelty:
+            np.testing.assert_array_equal(ours.predict(queries), theirs.predict(queries))
+
+
+def test_transformers(sets):
+    X, queries, _ = sets
+    for name, parameters in (
+        ("KNeighborsTransformer", {"n_neighbors": 4}),
+        ("RadiusNeighborsTransformer", {"radius": 2.5}),
+    ):
+        for mode in ("distance", "connectivity"):
+            ours, theirs = pair(name, mode=mode, **parameters)
+            graph, expected = ours.fit_transform(X), theirs.fit_transform(X)
+            assert type(graph) is type(expected)
+            np.testing.assert_allclose(graph.toarray(), expected.toarray(), rtol=1e-12)
+            if mode == "distance":
+                assert (graph.diagonal() == 0.0).all()
+                assert graph.nnz == expected.nnz
+                rows = [
+                    graph.data[i:j] for i, j in zip(graph.indptr, graph.indptr[1:], strict=False)
+                ]
+                assert all((np.diff(row) >= 0).all() for row in rows)
+            np.testing.assert_allclose(
+                ours.transform(queries).toarray(), theirs.transform(queries).toarray(), rtol=1e-12
+            )
+            assert list(ours.get_feature_names_out()) == list(theirs.get_feature_names_out())
+
+
+# ---- what scikit-learn does ----------------------------------------------------------------------
+
+FALLBACKS = [
+    ({"metric": "hamming"}, "metric 'hamming'"),
+    ({"metric": "minkowski", "p": 3}, "metric 'minkowski' with p=3"),
+    ({"metric": lambda x, y: abs(x - y).sum()}, "is not a name"),
+    ({"algorithm": "ball_tree"}, "algorithm 'ball_tree'"),
+    ({"algorithm": "kd_tree"}, "algorithm 'kd_tree'"),
+    ({"metric": "haversine", "algorithm": "ball_tree"}, "metric 'haversine'"),
+    (
+        {"metric": "seuclidean", "metric_params": {"V": np.ones(2)}, "algorithm": "brute"},
+        "with parameters ['V']",
+    ),
+    (
+        {"metric": "minkowski", "p": 1.5, "metric_params": {"w": np.ones(2)}},
+        "with p=1.5",
+    ),
+]
+
+
+@pytest.mark.parametrize(("parameters", "reason"), FALLBACKS)
+def test_fallbacks_give_the_same_and_say_why(rng, reasons, parameters, reason):
+    X, queries = rng.random((60, 2)), rng.random((9, 2))
+    ours, theirs = pair("NearestNeighbors", n_neighbors=3, radius=0.2, **parameters)
+    for _ in range(2):
+        np.testing.assert_array_equal(
+            ours.fit(X).kneighbors(queries), theirs.fit(X).kneighbors(queries)
+        )
+    for mine, other in zip(
+        ours.radius_neighbors(queries, return_distance=False),
+        theirs.radius_neighbors(queries, return_distance=False),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(mine, other)
+    messages = reasons()
+    assert len(messages) == 2, "each fallback is logged once"
+    assert messages[0].startswith("kneighbors falls back to scikit-learn: ")
+    assert messages[1].startswith("radius_neighbors falls back to scikit-learn: ")
+    assert all(reason in message for message in messages)
+
+
+def test_metric_objects_fall_back(rng, reasons):
+    X = rng.random((60, 2))
+    ours, theirs = pair("NearestNeighbors", metric=DistanceMetric.get_metric("manhattan"))
+    np.testing.assert_array_equal(ours.fit(X).kneighbors(X), theirs.fit(X).kneighbors(X))
+    assert "is not a name" in reasons()[0]
+
+
+def test_sparse_input_falls_back(rng, reasons):
+    X = scipy.sparse.random_array((60, 7), density=0.4, rng=rng, format="csr")
+    ours, theirs = pair("NearestNeighbors", n_neighbors=3)
+    np.testing.assert_allclose(ours.fit(X).kneighbors(X)[0], theirs.fit(X).kneighbors(X)[0])
+    np.testing.assert_allclose(
+        ours.fit(X.toarray()).kneighbors(X)[0], theirs.kneighbors(X)[0], atol=1e-7
+    )
+    assert reasons() == ["kneighbors falls back to scikit-learn: sparse input"]
+
+
+def test_precomputed_distances_and_graphs(sets, reasons):
+    X, _, y = sets
+    graph = fastnn.neighbors.KNeighborsTransformer(n_neighbors=6).fit_transform(X)
+    for precomputed in (graph, fastnn.pairwise_distances(X)):
+        model = fastnn.neighbors.KNeighborsClassifier(4, metric="precomputed").fit(precomputed, y)
+        direct = fastnn.neighbors.KNeighborsClassifier(4).fit(X, y)
+        np.testing.assert_array_equal(model.predict(precomputed), direct.predict(X))
+    assert all("precomputed" in message for message in reasons())
+
+
+def test_large_sets_of_few_features_use_the_tree(rng, reasons, monkeypatch):
+    monkeypatch.setattr(_drop_in, "TREE_SAMPLES", 100)
+    X = rng.random((101, 4))
+    for samples, method in ((X, "kd_tree"), (X[:100], "brute"), (pd.DataFrame(X), "kd_tree")):
+        model = fastnn.neighbors.NearestNeighbors().fit(samples)
+        assert model._fit_method == method
+        assert model.algorithm == "auto"
+        np.testing.assert_array_equal(
+            model.kneighbors(samples)[1],
+            oracles.kneighbors(X[: len(samples)], X[: len(samples)], 5, "l2")[1],
+        )
+    assert reasons() == ["kneighbors falls back to scikit-learn: algorithm 'kd_tree'"]
+
+
+def test_fitted_with_a_tree_or_an_estimator(sets, reasons):
+    X, queries, _ = sets
+    expected = oracles.kneighbors(queries, X, 5, "l2")[1]
+    fitted = fastnn.neighbors.NearestNeighbors().fit(X)
+    for given in (sklearn.neighbors.KDTree(X), sklearn.neighbors.BallTree(X), fitted):
+        model = fastnn.neighbors.NearestNeighbors().fit(given)
+        np.testing.assert_array_equal(model.kneighbors(queries)[1], expected)
+    for method in (model.kneighbors, model.radius_neighbors):
+        with pytest.raises(
+            ValueError, match="X has 3 features, but NearestNeighbors is expecting 8"
+        ):
+            method(queries[:, :3])
+    assert len(reasons()) == 2
+
+
+@pytest.mark.parametrize(
+    ("metric", "parameters"),
+    [
+        ("minkowski", {"w": -np.ones(3)}),
+        ("minkowski", {"w": np.full(3, np.nan)}),
+        ("minkowski", {"w": np.ones((3, 1))}),
+        ("minkowski", {"w": np.array(["1"])}),
+        ("minkowski", {"w": np.ones(3), "p": np.inf}),
+        ("minkowski", {"p": 1, "q": 2}),
+        ("l1", {"p": 2}),
+    ],
+)
+def test_parameters_without_a_space(metric, parameters):
+    assert isinstance(space_of(metric, **parameters), str)
+
+
+def test_weights_that_do_not_fit_are_left_to_scikit_learn(sets):
+    X, queries, _ = sets
+    models = pair("NearestNeighbors", metric_params={"w": np.ones(3)}, algorithm="brute")
+    assert_same_error(*(lambda m=m: m.fit(X).kneighbors(queries) for m in models))
+
+
+# ---- errors --------------------------------------------------------------------------------------
+
+
+def assert_same_error(ours, theirs):
+    """Both calls raise, the same type with the same message."""
+    with pytest.raises(Exception) as expected:  # noqa: PT011
+        theirs()
+    with pytest.raises(type(expected.value)) as found:
+        ours()
+    assert str(found.value) == str(expected.value)
+
+
+BAD_PARAMETERS = [
+    {"n_neighbors": 0},
+    {"n_neighbors": 2.5},
+    {"n_neighbors": "3"},
+    {"radius": -1.0},
+    {"weights": "heavy"},
+    {"algorithm": "magic"},
+    {"leaf_size": 0},
+    {"p": 0},
+    {"metric": "nothing"},
+    {"metric": "euclidean", "algorithm": "kd_tree", "metric_params": {"V": 1}},
+    {"metric": "cosine", "algorithm": "kd_tree"},
+    {"metric_params": 3},
+    {"n_jobs": 1.5},
+    {"n_jobs": 0},
+    {"contamination": 2.0},
+    {"mode": "heavy"},
+]
+
+
+@pytest.mark.parametrize("parameters", BAD_PARAMETERS, ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_bad_parameters(sets, name, parameters):
+    X, queries, y = sets
+    if not parameters.keys() <= getattr(fastnn.neighbors, name)().get_params().keys():
+        with pytest.raises(TypeError, match="unexpected keyword"):
+            getattr(fastnn.neighbors, name)(**parameters)
+        return
+
+    def use(model):
+        model.fit(X, y)
+        if hasattr(model, "kneighbors"):
+            return model.kneighbors(queries)
+        return model.radius_neighbors(queries)
+
+    ours, theirs = pair(name, **parameters)
+    if "n_jobs" in parameters and not hasattr(ours, "kneighbors"):
+        pytest.skip("scikit-learn's radius search does not look at n_jobs=0")
+    assert_same_error(lambda: use(ours), lambda: use(theirs))
+
+
+def bad_arrays():
+    nan, infinite = np.zeros((5, 8)), np.zeros((5, 8))
+    nan[2, 3], infinite[1, 1] = np.nan, np.inf
+    return {
+        "nan": nan,
+        "infinity": infinite,
+        "nan32": nan.astype(np.float32),
+        "empty": np.zeros((0, 8)),
+        "no features": np.zeros((5, 0)),
+        "1-D": np.zeros(8),
+        "3-D": np.zeros((2, 3, 8)),
+        "scalar": 3.0,
+        "strings": np.full((5, 8), "a"),
+        "complex": np.zeros((5, 8), complex),
+        "objects": np.full((5, 8), None),
+        "ragged": [[1.0, 2.0], [1.0]],
+    }
+
+
+@pytest.mark.parametrize("kind", bad_arrays())
+@pytest.mark.parametrize("name", NAMES)
+def test_bad_training_data(name, kind):
+    bad = bad_arrays()[kind]
+    y = np.arange(5) % 2
+    ours, theirs = pair(name)
+    assert_same_error(lambda: ours.fit(bad, y), lambda: theirs.fit(bad, y))
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "minkowski", "chebyshev"])
+@pytest.mark.parametrize("kind", [*bad_arrays(), "features"])
+def test_bad_queries(sets, kind, metric):
+    bad = np.zeros((3, 5)) if kind == "features" else bad_arrays()[kind]
+    w = {"w": np.arange(8.0)} if metric == "minkowski" else None
+    ours, theirs = pair("NearestNeighbors", metric=metric, metric_params=w)
+    ours.fit(sets[0])
+    theirs.fit(sets[0])
+    for method in ("kneighbors", "radius_neighbors"):
+        assert_same_error(
+            lambda m=method: getattr(ours, m)(bad), lambda m=method: getattr(theirs, m)(bad)
+        )
+
+
+@pytest.mark.parametrize("arguments", [(0,), (-1,), (301,), (2.0,), ("3",), (np.nan,)], ids=str)
+def test_bad_numbers_of_neighbors(sets, arguments):
+    X, queries, _ = sets
+    ours, theirs = pair("NearestNeighbors")
+    for Q in (queries, None):
+        assert_same_error(
+            lambda Q=Q: ours.fit(X).kneighbors(Q, *arguments),
+            lambda Q=Q: theirs.fit(X).kneighbors(Q, *arguments),
+        )
+    assert ours.kneighbors(n_neighbors=299)[0].shape == (300, 299)
+    assert_same_error(lambda: ours.kneighbors(None, 300), lambda: theirs.kneighbors(None, 300))
+
+
+def test_sorting_needs_distances(sets):
+    models = [model.fit(sets[0]) for model in pair("NearestNeighbors")]
+    assert_same_error(
+        *(lambda m=m: m.radius_neighbors(return_distance=False, sort_results=True) for m in models)
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_not_fitted(name):
+    ours, theirs = pair(name)
+    for method in ("kneighbors", "radius_neighbors", "predict", "predict_proba", "transform"):
+        if hasattr(ours, method):
+            assert_same_error(
+                lambda m=method: getattr(ours, m)([[1.0]]),
+                lambda m=method: getattr(theirs, m)([[1.0]]),
+            )
+
+
+# ---- life ----------------------------------------------------------------------------------------
+
+
+def test_pickle_clone_and_refit(sets):
+    X, queries, y = sets
+    for metric in ("l2", "cosine"):
+        model = fastnn.neighbors.KNeighborsClassifier(metric=metric).fit(X, y)
+        before = model.kneighbors(queries)
+        copy = pickle.loads(pickle.dumps(model))
+        for found in (copy.kneighbors(queries), clone(model).fit(X, y).kneighbors(queries)):
+            np.testing.assert_array_equal(found, before)
+        # What was kept for the old samples must not serve the new ones.
+        model.fit(-X[:200], y[:200])
+        expected = fastnn.kneighbors(queries, -X[:200], 5, metric)
+        np.testing.assert_array_equal(model.kneighbors(queries), expected)
+        model.set_params(metric="l1").fit(X, y)
+        np.testing.assert_array_equal(
+            model.kneighbors(queries), fastnn.kneighbors(queries, X, 5, "l1")
+        )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float16, bool, ">f8"])
+def test_dtypes(rng, dtype):
+    X = rng.integers(0, 2, (100, 20)).astype(dtype)
+    model = fastnn.neighbors.NearestNeighbors(metric="l1").fit(X)
+    expected = oracles.kneighbors(X[:9].astype(float), X.astype(float), 5, "l1")
+    for queries in (X[:9], X[:9].astype(float), X[:9].tolist(), np.asfortranarray(X[:9])):
+        found = model.kneighbors(queries)
+        np.testing.assert_array_equal(found[1], expected[1])
+        np.testing.assert_array_equal(found[0], expected[0])
+
+
+def test_integers_beyond_float64_are_left_to_scikit_learn(reasons):
+    X = np.array([[2**60 + 1], [0], [5]])
+    model = fastnn.neighbors.NearestNeighbors(n_neighbors=1, algorithm="brute").fit(X)
+    assert model.kneighbors([[4]])[1] == 2
+    assert "2**53" in reasons()[0]
+
+
+def test_not_finite_although_nobody_was_to_check(sets):
+    """With assume_finite scikit-learn does not look; no NaN may crash or be searched."""
+    X, queries, _ = sets
+    bad = X.copy()
+    bad[17] = np.nan
+    with sklearn.config_context(assume_finite=True):
+        for metric in ("l2", "chebyshev", "cosine"):
+            model = fastnn.neighbors.NearestNeighbors(metric=metric).fit(bad)
+            clean = fastnn.neighbors.NearestNeighbors(metric=metric).fit(X)
+            for size in (1, 40):
+                with pytest.raises(ValueError, match="NaN at row 17"):
+                    model.kneighbors(queries[:size])
+                with pytest.raises(ValueError, match="NaN at row 0"):
+                    clean.kneighbors(np.full((size, 8), np.nan))
+
+
+def test_values_no_tile_can_hold(rng):
+    X = data.make(data.overflowing, rng, 80, 6, np.float64)
+    model = fastnn.neighbors.NearestNeighbors().fit(X)
+    expected = oracles.kneighbors(X, X, 5, "l2")
+    np.testing.assert_array_equal(model.kneighbors(X)[1], expected[1])
+    found = model.radius_neighbors(X, np.inf, return_distance=False)
+    assert all(row.size == 80 for row in found)
+
+
+def test_data_frames_and_set_output(sets):
+    X, _, y = sets
+    frame = pd.DataFrame(X, columns=list("abcdefgh"))
+    model = fastnn.neighbors.KNeighborsRegressor().fit(frame, y)
+    assert list(model.feature_names_in_) == list("abcdefgh")
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict(X)
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(frame.rename(columns={"a": "z"}))
+
+
+# ---- adapters ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ["l1", "l2", "cosine", "chebyshev"])
+def test_precomputed_knn(rng, metric):
+    X = np.repeat(rng.standard_normal((50, 6)), 3, axis=0)
+    for k in (1, 2, 9):
+        indices, distances = fastnn.neighbors.precomputed_knn(X, k, metric)
+        assert indices.shape == distances.shape == (150, k)
+        np.testing.assert_array_equal(indices[:, 0], np.arange(150))
+        assert (distances[:, 0] == 0.0).all()
+        if k > 1:
+            rest = fastnn.neighbors.precomputed_knn(X, k - 1, metric, include_self=False)
+            np.testing.assert_array_equal(indices[:, 1:], rest[0])
+            np.testing.assert_array_equal(distances[:, 1:], rest[1])
+    assert (indices[:, 1:] != np.arange(150)[:, None]).all()
+    assert fastnn.neighbors.precomputed_knn(X, 150, metric)[0].shape == (150, 150)
+
+
+def test_precomputed_knn_refuses():
+    for arguments, message in (
+        ((np.ones((3, 1)), 4), "n_neighbors = 4, n_samples_fit = 3"),
+        ((np.ones((3, 1)), 0), "Expected n_neighbors > 0"),
+        (([[np.nan], [1.0]], 1), "NaN"),
+        (([[np.nan], [1.0]], 2), "NaN"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fastnn.neighbors.precomputed_knn(*arguments)
+    with pytest.raises(ValueError, match="n_neighbors = 3, n_samples_fit = 2"):
+        fastnn.neighbors.precomputed_knn(np.ones((3, 1)), 3, include_self=False)
