@@ -7,7 +7,7 @@ anything is timed, fastnn's result is compared with a float64 oracle. What count
 the turns. Peers get their best settings, and indexes built beforehand: their fit is not counted,
 while fastnn's calls include all they do. "of limit" is the fraction reached of a limit measured in
 the same turns: NumPy's matrix product of the same shape (multiply-adds for L2, at the same rate
-additions for L1), or reading the samples once.
+additions for L1), reading the samples once, or for votes and graphs the search alone.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import fastnn
+import fastnn.neighbors
 from fastnn.neighbors import KNeighborsClassifier
 
 N_THREADS = min(2, joblib.cpu_count())
@@ -202,6 +203,108 @@ def predict_row():
     return Row("predict, 1 query on 1,000 x 64", 5.0, contestants, "", check, 200)
 
 
+def fit_predict_row():
+    import sklearn.neighbors
+
+    rng = np.random.default_rng(0)
+    X, y = make(rng, 1000, 64, np.float32), rng.integers(0, 10, 1000)
+    query = make(rng, 1, 64, np.float32)
+
+    def classify(module):
+        return lambda: module.KNeighborsClassifier(n_jobs=N_THREADS).fit(X, y).predict(query)
+
+    contestants = {
+        "fastnn": classify(fastnn.neighbors),
+        "scikit-learn": classify(sklearn.neighbors),
+    }
+
+    def check():
+        assert contestants["fastnn"]() == contestants["scikit-learn"]()
+
+    return Row("fit and predict, 1 query on 1,000 x 64", 4.0, contestants, "", check, 100)
+
+
+def vote_row(method, weights):
+    """The limit is the search alone: of it the whole should reach 1 / 1.05."""
+    import sklearn.neighbors
+
+    rng = np.random.default_rng(0)
+    X, y = make(rng, 20_000, 64, np.float32), rng.integers(0, 10, 20_000)
+    queries = make(rng, 10_000, 64, np.float32)
+    models = {}
+    for name, module in [("fastnn", fastnn.neighbors), ("scikit-learn", sklearn.neighbors)]:
+        model = module.KNeighborsClassifier(15, weights=weights, n_jobs=N_THREADS)
+        models[name] = model.fit(X, y)
+    contestants = {
+        name: lambda model=model: getattr(model, method)(queries) for name, model in models.items()
+    }
+    contestants["kneighbors"] = lambda: models["fastnn"].kneighbors(queries)
+
+    def check():
+        ours, theirs = (getattr(model, method)(queries[:200]) for model in models.values())
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+    name = f"{method}, weights={weights!r}, k=15, 10,000 queries on 20,000 x 64"
+    return Row(name, 1.0, contestants, "kneighbors", check)
+
+
+def radius_row(dtype):
+    """About 30 neighbors each: with fit, and all samples as queries."""
+    rng = np.random.default_rng(0)
+    X = make(rng, 50_000, 32, dtype)
+    radius = float(np.median(fastnn.kneighbors(X[:500], X, 31)[0][:, -1]))
+
+    def search(module, **parameters):
+        model = module.NearestNeighbors(radius=radius, n_jobs=N_THREADS, **parameters)
+        return lambda: model.fit(X).radius_neighbors(X)
+
+    contestants = {"fastnn": search(fastnn.neighbors), "product": matrix_product(X, X)}
+    for name, module in [
+        ("scikit-learn", "sklearn.neighbors"),
+        ("sklearnex", "sklearnex.neighbors"),
+    ]:
+        if imported := import_or_none(module):
+            contestants[name] = search(imported, algorithm="brute")
+
+    def check():
+        some = X[:: len(X) // CHECKED_QUERIES]
+        model = fastnn.neighbors.NearestNeighbors(radius=radius).fit(X)
+        for query, found in zip(some, model.radius_neighbors(some)[1], strict=True):
+            difference = query.astype(np.float64) - X.astype(np.float64)
+            exact = np.sqrt((difference**2).sum(axis=1))
+            np.testing.assert_array_equal(found, np.flatnonzero(exact <= radius))
+
+    kind = {np.float32: "f32", np.float64: "f64"}[dtype]
+    name = f"radius_neighbors {kind}, 50,000 x 32, all queried, about 30 each"
+    return Row(name, 1.0, contestants, "product", check)
+
+
+def graph_row():
+    rng = np.random.default_rng(0)
+    X = make(rng, 20_000, 50, np.float32)
+
+    def graph(module, **parameters):
+        model = module.NearestNeighbors(n_neighbors=15, n_jobs=N_THREADS, **parameters)
+        return lambda: model.fit(X).kneighbors_graph(mode="distance")
+
+    contestants = {"fastnn": graph(fastnn.neighbors)}
+    model = fastnn.neighbors.NearestNeighbors(n_neighbors=15, n_jobs=N_THREADS).fit(X)
+    contestants["kneighbors"] = model.kneighbors
+    for name, module in [
+        ("scikit-learn", "sklearn.neighbors"),
+        ("sklearnex", "sklearnex.neighbors"),
+    ]:
+        if imported := import_or_none(module):
+            contestants[name] = graph(imported, algorithm="brute")
+
+    def check():
+        some = contestants["fastnn"]()[:CHECKED_QUERIES]
+        expected = oracle(X[:CHECKED_QUERIES], X, 16, "l2")[:, 1:]
+        np.testing.assert_array_equal(some.indices.reshape(-1, 15), expected)
+
+    return Row("kneighbors_graph, 20,000 x 50, k=15", 1.25, contestants, "kneighbors", check)
+
+
 def numpy_pairwise(X, Y, metric):
     """NumPy by the book: broadcasting for L1, a matrix product for L2."""
     if metric == "l1":
@@ -260,6 +363,14 @@ ROWS = {
         "kneighbors, 1 query on 1,000 x 64", 0.5, 1000, 64, 1, 5, "l2", np.float32, True, 200
     ),
     "predict": predict_row,
+    "fit-predict": fit_predict_row,
+    "vote": lambda: vote_row("predict", "uniform"),
+    "vote-distance": lambda: vote_row("predict", "distance"),
+    "proba": lambda: vote_row("predict_proba", "uniform"),
+    "proba-distance": lambda: vote_row("predict_proba", "distance"),
+    "radius": lambda: radius_row(np.float32),
+    "radius-f64": lambda: radius_row(np.float64),
+    "graph": graph_row,
     "pairwise-l1": lambda: pairwise_row("l1", 20.0),
     "pairwise-l2": lambda: pairwise_row("l2", 1.5),
 }

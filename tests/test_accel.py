@@ -116,12 +116,11 @@ def test_estimators_outlive_the_acceleration(blobs):
     np.testing.assert_array_equal(found[1], fitted_before.kneighbors(X)[1])
 
 
-@pytest.mark.filterwarnings("ignore:The number of connected components")
 @pytest.mark.filterwarnings("ignore:Graph is not fully connected")
 @pytest.mark.parametrize(
     ("estimator", "expected"),
     [
-        (sklearn.manifold.Isomap(n_neighbors=30), ("kneighbors", True)),
+        (sklearn.manifold.Isomap(n_neighbors=100), ("kneighbors", True)),
         (sklearn.cluster.DBSCAN(eps=1.5), ("radius_neighbors", True)),
         (sklearn.cluster.OPTICS(), ("kneighbors", True)),
         (
@@ -187,7 +186,9 @@ def test_functions(rng, dtype):
         assert report.rows(), number
         assert all(reason is None for _, reason, _, _ in report.rows()), number
         assert found.dtype == expected.dtype, number
-        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=3e-2 * (number == 0))
+        # scikit-learn subtracts from 1 for cosine distances, and norms for those of X to itself.
+        atol = {0: 3e-2, 6: 3e-7}.get(number, 0.0)
+        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=atol)
 
 
 @pytest.mark.parametrize(
