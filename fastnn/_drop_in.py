@@ -150,9 +150,23 @@ def _refuse_non_finite(estimator, rows):
         _validation.require_finite(rows, "X")  # where scikit-learn's check is switched off
 
 
+def _as_narrow_as(X, dtype):
+    """Return X in this dtype if that holds all of its values, so that the samples stay as they are.
+
+    Lists of numbers come as float64, and converting the samples for each query would take longer
+    than the search.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        narrow = X.astype(dtype)
+    return narrow if np.array_equal(narrow, X) else X
+
+
 def _search(estimator, X, rows, find):
     """Call find(X, rows, by_rows) until it has an answer; X is None for the rows themselves."""
-    X, rows = (rows, rows) if X is None else _validation.to_common_dtype(X, rows)
+    if X is None:
+        X = rows
+    elif X.dtype != rows.dtype:
+        X, rows = _validation.to_common_dtype(_as_narrow_as(X, rows.dtype), rows)
     found = find(X, rows, False)
     if found is None:
         _refuse_non_finite(estimator, X)
@@ -260,10 +274,8 @@ def _ragged(slices):
         stops = np.cumsum(counts).tolist()
         rows += [values[i:j] for i, j in zip([0, *stops], stops, strict=False)]
     result = np.empty(len(rows), dtype=object)
-    result[:] = rows if len({row.size for row in rows}) != 1 else None
-    if result[0] is None:  # NumPy would make one 2-D array of rows of one length
-        for i, row in enumerate(rows):
-            result[i] = row
+    for i, row in enumerate(rows):  # at once NumPy would take rows of one length for a 2-D array
+        result[i] = row
     return result
 
 

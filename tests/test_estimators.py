@@ -516,6 +516,28 @@ def test_dtypes(rng, dtype):
         np.testing.assert_array_equal(found[0], expected[0])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_queries_are_narrowed_where_that_is_exact(rng, monkeypatch, dtype):
+    """A float64 query must not cost a copy of all samples, nor lose a digit."""
+    X = rng.integers(0, 256, (100, 6)).astype(dtype)
+    model = fastnn.neighbors.NearestNeighbors(metric="l1").fit(X)
+    seen = []
+    find = _drop_in.find_neighbors
+
+    def spy(queries, samples, *arguments):
+        seen.append((queries.dtype, samples is X))
+        return find(queries, samples, *arguments)
+
+    monkeypatch.setattr(_drop_in, "find_neighbors", spy)
+    for offset, narrow in ((0.0, True), (0.1, False), (-300.0, dtype != np.uint8)):
+        queries = X[:9].astype(float) + offset
+        found = model.kneighbors(queries)
+        expected = oracles.kneighbors(queries, X, 5, "l1")
+        np.testing.assert_array_equal(found[1], expected[1])
+        np.testing.assert_array_equal(found[0], expected[0])
+        assert seen.pop() == ((np.dtype(dtype), True) if narrow else (np.dtype(float), False))
+
+
 def test_integers_beyond_float64_are_left_to_scikit_learn(reasons):
     X = np.array([[2**60 + 1], [0], [5]])
     model = fastnn.neighbors.NearestNeighbors(n_neighbors=1, algorithm="brute").fit(X)

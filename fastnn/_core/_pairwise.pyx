@@ -37,7 +37,15 @@ from ._dispatch cimport (
     fnn_kernels,
     fnn_row_distances,
 )
-from ._tiles cimport CHEBYSHEV, Expansion, Panels, choose_expansion, new_panels, norm_of, value_type_of
+from ._tiles cimport (
+    CHEBYSHEV,
+    Expansion,
+    Panels,
+    choose_expansion,
+    new_panels,
+    norm_of,
+    value_type_of,
+)
 
 cnp.import_array()
 

@@ -17,9 +17,10 @@ of at most E. A search sets a bound L such that it needs no pair with kappa < L;
 kappa~ + E >= L are pushed, and float64 distances in difference form alone decide about them.
 
     Let u = 2^-24, gamma_n = n u / (1 - n u), m(x) the norm (L2) or sum of magnitudes (L1) of a
-    packed row (Chebyshev: the norm, as the largest magnitude is at most that), R = m(q) + M, M the largest m(s) of the block. Sums in any order obey
-    |fl(sum) - sum| <= gamma_n sum |terms|, where n counts the operations (Higham, Accuracy and
-    Stability of Numerical Algorithms, 2nd ed., section 3.1). Sources of error in kappa:
+    packed row (Chebyshev: the norm, which no magnitude exceeds), R = m(q) + M, M the largest m(s)
+    of the block. Sums in any order obey |fl(sum) - sum| <= gamma_n sum |terms|, where n counts the
+    operations (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1).
+    Sources of error in kappa:
       the product with its start   L2: gamma_{d+2} (m(q) m(s) + m(s)^2 / 2) <= gamma_{d+2} R^2 / 2
                                    L1: gamma_{d+2} (m(q) + 1.5 m(s))        <= gamma_{d+2} 1.5 R
       rounding (x - c) * scale     each row moves by at most u' m(x), u' = u (1 + 2^-28), so the
