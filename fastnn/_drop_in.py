@@ -100,15 +100,16 @@ def numeric_rows(X):
 def prepare(estimator):
     """Return (space, rows of the training samples in it), or the reason why not (a str)."""
     fitted = estimator._fit_X
-    metric = estimator.effective_metric_
-    kept = vars(estimator).get("_moved_fit_X")
-    if kept is not None and kept[0] is fitted and kept[1] == metric:
-        return kept[2]
-    space = space_of(metric, **estimator.effective_metric_params_)
+    space = space_of(estimator.effective_metric_, **estimator.effective_metric_params_)
     if isinstance(space, str):
         return space
     if estimator._fit_method != "brute":
         return f"algorithm {estimator._fit_method!r}"
+    # Samples are moved once for each fit. Only arrays are kept, so that pickles of scikit-learn's
+    # estimators load without fastnn.
+    kept = vars(estimator).get("_moved_fit_X")
+    if kept is not None and kept[0] is fitted:
+        return space, kept[1]
     rows = numeric_rows(fitted)
     if isinstance(rows, str):
         return rows
@@ -116,8 +117,7 @@ def prepare(estimator):
         return "weights that do not fit the features"
     moved = space.move(rows)
     if moved is not fitted:
-        # Pickling keeps the pair together; a new fit has another _fit_X and starts anew.
-        estimator._moved_fit_X = (fitted, metric, (space, moved))
+        estimator._moved_fit_X = (fitted, moved)
     return space, moved
 
 

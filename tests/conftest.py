@@ -1,3 +1,4 @@
+import logging
 import os
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn import _drop_in
 
 # Child processes import the same package as the tests, not the sources in the current folder, which
 # hold nothing compiled after a plain install.
@@ -26,3 +28,14 @@ def isa(request):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def fallbacks(caplog):
+    """A function that returns the messages logged so far about what went to scikit-learn.
+
+    Each is logged although another test may have met it.
+    """
+    _drop_in._log_once.cache_clear()
+    caplog.set_level(logging.INFO, logger="fastnn")
+    return lambda: [record.getMessage() for record in caplog.records]

@@ -85,6 +85,19 @@ FOR_FLOAT64 = [*FOR_ALL_FLOATS, denormal, overflowing]
 FOR_UINT8 = [normal, duplicated, constant, integers]
 
 
+# What each native dtype can hold of them.
+CASES = [
+    (dtype, generator)
+    for dtype, generators in (
+        (np.float32, FOR_ALL_FLOATS),
+        (np.float64, FOR_FLOAT64),
+        (np.uint8, FOR_UINT8),
+    )
+    for generator in generators
+]
+CASE_NAMES = [f"{dtype.__name__}-{generator.__name__}" for dtype, generator in CASES]
+
+
 def make(generator, rng, n, d, dtype):
     X = generator(rng, n, d)
     if dtype == np.uint8:

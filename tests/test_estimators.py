@@ -1,6 +1,5 @@
 """The estimators are scikit-learn's: its contract, its errors, its answers."""
 
-import logging
 import pickle
 
 import numpy as np
@@ -57,17 +56,9 @@ def sets(rng):
     return rng.standard_normal((300, 8)), rng.standard_normal((40, 8)), rng.integers(0, 3, 300)
 
 
-@pytest.fixture
-def reasons(caplog):
-    """The reasons of all fallbacks, each logged although another test may have met it."""
-    _drop_in._log_once.cache_clear()
-    caplog.set_level(logging.INFO, logger="fastnn")
-    return lambda: [record.getMessage() for record in caplog.records]
-
-
 @pytest.mark.parametrize(("metric", "parameters"), METRICS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_searches_equal_scikit_learn(sets, reasons, metric, parameters, dtype):
+def test_searches_equal_scikit_learn(sets, fallbacks, metric, parameters, dtype):
     X, queries, _ = (a.astype(dtype) if a.dtype == float else a for a in sets)
     ours, theirs = pair("NearestNeighbors", metric=metric, algorithm="brute", **parameters)
     ours.set_params(algorithm="auto").fit(X)
@@ -89,7 +80,7 @@ def test_searches_equal_scikit_learn(sets, reasons, metric, parameters, dtype):
             ours.radius_neighbors(Q, radius, return_distance=False), found[1], strict=True
         ):
             np.testing.assert_array_equal(mine, np.sort(other))
-    assert reasons() == []
+    assert fallbacks() == []
 
 
 @pytest.mark.parametrize("mode", ["connectivity", "distance"])
@@ -260,7 +251,7 @@ FALLBACKS = [
 
 
 @pytest.mark.parametrize(("parameters", "reason"), FALLBACKS)
-def test_fallbacks_give_the_same_and_say_why(rng, reasons, parameters, reason):
+def test_fallbacks_give_the_same_and_say_why(rng, fallbacks, parameters, reason):
     X, queries = rng.random((60, 2)), rng.random((9, 2))
     ours, theirs = pair("NearestNeighbors", n_neighbors=3, radius=0.2, **parameters)
     for _ in range(2):
@@ -273,41 +264,41 @@ def test_fallbacks_give_the_same_and_say_why(rng, reasons, parameters, reason):
         strict=True,
     ):
         np.testing.assert_array_equal(mine, other)
-    messages = reasons()
+    messages = fallbacks()
     assert len(messages) == 2, "each fallback is logged once"
     assert messages[0].startswith("kneighbors falls back to scikit-learn: ")
     assert messages[1].startswith("radius_neighbors falls back to scikit-learn: ")
     assert all(reason in message for message in messages)
 
 
-def test_metric_objects_fall_back(rng, reasons):
+def test_metric_objects_fall_back(rng, fallbacks):
     X = rng.random((60, 2))
     ours, theirs = pair("NearestNeighbors", metric=DistanceMetric.get_metric("manhattan"))
     np.testing.assert_array_equal(ours.fit(X).kneighbors(X), theirs.fit(X).kneighbors(X))
-    assert "is not a name" in reasons()[0]
+    assert "is not a name" in fallbacks()[0]
 
 
-def test_sparse_input_falls_back(rng, reasons):
+def test_sparse_input_falls_back(rng, fallbacks):
     X = scipy.sparse.random_array((60, 7), density=0.4, rng=rng, format="csr")
     ours, theirs = pair("NearestNeighbors", n_neighbors=3)
     np.testing.assert_allclose(ours.fit(X).kneighbors(X)[0], theirs.fit(X).kneighbors(X)[0])
     np.testing.assert_allclose(
         ours.fit(X.toarray()).kneighbors(X)[0], theirs.kneighbors(X)[0], atol=1e-7
     )
-    assert reasons() == ["kneighbors falls back to scikit-learn: sparse input"]
+    assert fallbacks() == ["kneighbors falls back to scikit-learn: sparse input"]
 
 
-def test_precomputed_distances_and_graphs(sets, reasons):
+def test_precomputed_distances_and_graphs(sets, fallbacks):
     X, _, y = sets
     graph = fastnn.neighbors.KNeighborsTransformer(n_neighbors=6).fit_transform(X)
     for precomputed in (graph, fastnn.pairwise_distances(X)):
         model = fastnn.neighbors.KNeighborsClassifier(4, metric="precomputed").fit(precomputed, y)
         direct = fastnn.neighbors.KNeighborsClassifier(4).fit(X, y)
         np.testing.assert_array_equal(model.predict(precomputed), direct.predict(X))
-    assert all("precomputed" in message for message in reasons())
+    assert all("precomputed" in message for message in fallbacks())
 
 
-def test_large_sets_of_few_features_use_the_tree(rng, reasons, monkeypatch):
+def test_large_sets_of_few_features_use_the_tree(rng, fallbacks, monkeypatch):
     monkeypatch.setattr(_drop_in, "TREE_SAMPLES", 100)
     X = rng.random((101, 4))
     for samples, method in ((X, "kd_tree"), (X[:100], "brute"), (pd.DataFrame(X), "kd_tree")):
@@ -318,10 +309,10 @@ def test_large_sets_of_few_features_use_the_tree(rng, reasons, monkeypatch):
             model.kneighbors(samples)[1],
             oracles.kneighbors(X[: len(samples)], X[: len(samples)], 5, "l2")[1],
         )
-    assert reasons() == ["kneighbors falls back to scikit-learn: algorithm 'kd_tree'"]
+    assert fallbacks() == ["kneighbors falls back to scikit-learn: algorithm 'kd_tree'"]
 
 
-def test_fitted_with_a_tree_or_an_estimator(sets, reasons):
+def test_fitted_with_a_tree_or_an_estimator(sets, fallbacks):
     X, queries, _ = sets
     expected = oracles.kneighbors(queries, X, 5, "l2")[1]
     fitted = fastnn.neighbors.NearestNeighbors().fit(X)
@@ -333,7 +324,7 @@ def test_fitted_with_a_tree_or_an_estimator(sets, reasons):
             ValueError, match="X has 3 features, but NearestNeighbors is expecting 8"
         ):
             method(queries[:, :3])
-    assert len(reasons()) == 2
+    assert len(fallbacks()) == 2
 
 
 @pytest.mark.parametrize(
@@ -538,11 +529,11 @@ def test_queries_are_narrowed_where_that_is_exact(rng, monkeypatch, dtype):
         assert seen.pop() == ((np.dtype(dtype), True) if narrow else (np.dtype(float), False))
 
 
-def test_integers_beyond_float64_are_left_to_scikit_learn(reasons):
+def test_integers_beyond_float64_are_left_to_scikit_learn(fallbacks):
     X = np.array([[2**60 + 1], [0], [5]])
     model = fastnn.neighbors.NearestNeighbors(n_neighbors=1, algorithm="brute").fit(X)
     assert model.kneighbors([[4]])[1] == 2
-    assert "2**53" in reasons()[0]
+    assert "2**53" in fallbacks()[0]
 
 
 def test_not_finite_although_nobody_was_to_check(sets):

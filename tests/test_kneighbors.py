@@ -26,19 +26,8 @@ def assert_same(found, expected):
     assert found[1].dtype == np.int64
 
 
-def generators(dtype):
-    return {np.float32: data.FOR_ALL_FLOATS, np.float64: data.FOR_FLOAT64}.get(
-        dtype, data.FOR_UINT8
-    )
-
-
-CASES = [(dtype, generator) for dtype in DTYPES for generator in generators(dtype)]
-
-
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize(
-    ("dtype", "generator"), CASES, ids=[f"{d.__name__}-{g.__name__}" for d, g in CASES]
-)
+@pytest.mark.parametrize(("dtype", "generator"), data.CASES, ids=data.CASE_NAMES)
 def test_equals_the_oracle(isa, rng, dtype, generator, metric):
     for d in (1, 5, 16, 33, 128):
         both = data.make(generator, rng, 420, d, dtype)

@@ -47,19 +47,8 @@ def some_radii(X, Y, metric):
     return [0.0, *np.quantile(values, [0.02, 0.5], method="lower"), values.max(), np.inf]
 
 
-def generators(dtype):
-    return {np.float32: data.FOR_ALL_FLOATS, np.float64: data.FOR_FLOAT64}.get(
-        dtype, data.FOR_UINT8
-    )
-
-
-CASES = [(dtype, generator) for dtype in DTYPES for generator in generators(dtype)]
-
-
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize(
-    ("dtype", "generator"), CASES, ids=[f"{d.__name__}-{g.__name__}" for d, g in CASES]
-)
+@pytest.mark.parametrize(("dtype", "generator"), data.CASES, ids=data.CASE_NAMES)
 def test_equals_the_oracle(isa, rng, dtype, generator, metric):
     for d in (1, 8, 33, 128):
         Y = data.make(generator, rng, 200, d, dtype)
