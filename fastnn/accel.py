@@ -30,14 +30,17 @@ from ._metric_space import space_of
 __all__ = ["Report", "enabled", "install", "uninstall"]
 
 _lock = threading.RLock()
-_installed = 0
+# Who wants the kernels: install(), and so many `with enabled()` blocks.
+_wanted_always = False
+_wanted_in_blocks = 0
+# scikit-learn's functions and what stands in for them, while anyone wants that.
 _replaced_functions = {}
 
 
 def install():
     """Put the kernels in the place of scikit-learn's searches, in this process.
 
-    Each call needs a call of `uninstall` to undo it; all but the first do nothing else.
+    Once or many times is the same; `uninstall` undoes it.
 
     Examples
     --------
@@ -48,26 +51,16 @@ def install():
     array([[1]])
     >>> fastnn.accel.uninstall()
     """
-    global _installed
+    global _wanted_always
     with _lock:
-        _installed += 1
-        if _installed > 1:
-            return
-        for (owner, name), replacement in _drop_in.REPLACEMENTS.items():
-            setattr(owner, name, replacement)
-        _replaced_functions.update(
-            (getattr(pairwise, name), replacement) for name, replacement in _function_replacements()
-        )
-        _exchange(_replaced_functions)
+        _wanted_always = True
+        _replace_or_restore()
 
 
 def uninstall():
-    """Undo one call of `install`; when all are undone, scikit-learn is as it was.
+    """Undo `install`: scikit-learn is as it was. Does nothing where nothing is installed.
 
-    Raises
-    ------
-    RuntimeError
-        If nothing is installed.
+    Blocks of `enabled` that are still open stay accelerated.
 
     Examples
     --------
@@ -75,22 +68,15 @@ def uninstall():
     >>> fastnn.accel.install()
     >>> fastnn.accel.uninstall()
     """
-    global _installed
+    global _wanted_always
     with _lock:
-        if _installed == 0:
-            raise RuntimeError("fastnn.accel is not installed")
-        _installed -= 1
-        if _installed:
-            return
-        for (owner, name), original in _drop_in.ORIGINALS.items():
-            setattr(owner, name, original)
-        _exchange({ours: theirs for theirs, ours in _replaced_functions.items()})
-        _replaced_functions.clear()
+        _wanted_always = False
+        _replace_or_restore()
 
 
 @contextlib.contextmanager
 def enabled(report=None):
-    """Install for the time of a `with` block.
+    """Install for the time of a `with` block; blocks may be nested, and overlap in threads.
 
     Parameters
     ----------
@@ -107,7 +93,10 @@ def enabled(report=None):
     >>> [(operation, reason) for operation, reason, calls, seconds in report.rows()]
     [('kneighbors', None)]
     """
-    install()
+    global _wanted_in_blocks
+    with _lock:
+        _wanted_in_blocks += 1
+        _replace_or_restore()
     if report is not None:
         _drop_in.observers.append(report)
     try:
@@ -115,7 +104,26 @@ def enabled(report=None):
     finally:
         if report is not None:
             _drop_in.observers.remove(report)
-        uninstall()
+        with _lock:
+            _wanted_in_blocks -= 1
+            _replace_or_restore()
+
+
+def _replace_or_restore():
+    """Make scikit-learn what is wanted, if it is not."""
+    wanted = _wanted_always or _wanted_in_blocks > 0
+    if wanted and not _replaced_functions:
+        for (owner, name), replacement in _drop_in.REPLACEMENTS.items():
+            setattr(owner, name, replacement)
+        _replaced_functions.update(
+            (getattr(pairwise, name), replacement) for name, replacement in _function_replacements()
+        )
+        _exchange(_replaced_functions)
+    elif not wanted and _replaced_functions:
+        for (owner, name), original in _drop_in.ORIGINALS.items():
+            setattr(owner, name, original)
+        _exchange({ours: theirs for theirs, ours in _replaced_functions.items()})
+        _replaced_functions.clear()
 
 
 def _exchange(functions):

@@ -40,11 +40,15 @@ def state():
     return [*methods, *functions, *pairwise.PAIRWISE_DISTANCE_FUNCTIONS.values()]
 
 
+def same(one, other):
+    return all(a is b for a, b in zip(one, other, strict=True))
+
+
 @pytest.fixture(autouse=True)
 def scikit_learn_as_it_was():
     before = state()
     yield
-    assert all(a is b for a, b in zip(state(), before, strict=True))
+    assert same(state(), before)
     assert not _drop_in.observers
 
 
@@ -58,13 +62,14 @@ def test_install_is_idempotent_and_reversible():
     first = state()
     assert not any(a is b for a, b in zip(first[:6], before[:6], strict=True))
     accel.install()
-    assert all(a is b for a, b in zip(state(), first, strict=True))
-    accel.uninstall()
-    assert all(a is b for a, b in zip(state(), first, strict=True))
-    accel.uninstall()
-    assert all(a is b for a, b in zip(state(), before, strict=True))
-    with pytest.raises(RuntimeError, match="not installed"):
+    with accel.enabled(), accel.enabled():
         accel.uninstall()
+        assert same(state(), first), "an open block stays accelerated"
+        accel.install()
+    assert same(state(), first), "a block leaves what install() has done"
+    for _ in range(2):
+        accel.uninstall()
+        assert same(state(), before)
 
 
 def test_an_error_inside_uninstalls():
