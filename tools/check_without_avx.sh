@@ -16,6 +16,9 @@ fi
 # The program itself: a launcher's script is nothing that qemu could run.
 python=$("$python" -c "import sys; print(sys.executable)")
 
+# These name a CPU to OpenBLAS, which then executes what the emulated one has not.
+unset "${!OPENBLAS_@}"
+
 # SSE4.2 but no AVX: also the least that NumPy's wheels ask for.
 on_old_cpu=(qemu-x86_64 -cpu Nehalem "$python")
 
