@@ -95,6 +95,34 @@ typedef struct {
     fnn_row_distances f32, f64, u8;
 } fnn_row_family;
 
+/* What a block holds: so many boxes, or points in a multiple of these. */
+#define FNN_BLOCK_BOXES 8
+#define FNN_MAX_BLOCK_POINTS 32
+
+/* distances[i] = exact distance (L1, squared L2 or Chebyshev) from `query` to point i of a block,
+ * the very number that the row distances give; returns the bits of those that are at most `limit`.
+ * A block holds `width` points, feature by feature:
+ * points[n_features][width]. With `root` the distances' roots are stored, if any is within the
+ * limit. */
+typedef uint32_t (*fnn_block_points)(const double *query, const void *points, ptrdiff_t width,
+                                     ptrdiff_t n_features, double limit, int root,
+                                     double *distances);
+
+/* The same for boxes low <= x <= high, [n_features][FNN_BLOCK_BOXES] each. Terms are rounded and
+ * added as those of points are, and rounding is monotone: the result is at most what any point in
+ * the box gets. */
+typedef uint32_t (*fnn_block_boxes)(const double *query, const void *low, const void *high,
+                                    ptrdiff_t n_features, double limit, double *distances);
+
+typedef struct {
+    fnn_block_points points;
+    fnn_block_boxes boxes;
+} fnn_block;
+
+typedef struct {
+    fnn_block f32, f64;
+} fnn_block_family;
+
 /* What turns one row of a tile of sums into distances: see fastnn/_core/_pairwise.pyx. */
 typedef struct {
     double term, size; /* of the query */
@@ -110,6 +138,105 @@ typedef struct {
 typedef int (*fnn_expand)(const fnn_expansion *expansion, const double *sums, const double *terms,
                           const double *sizes, ptrdiff_t n, double *distances);
 
+/* Linear scores and their gradients. A few weight vectors (the classes) meet many rows, which are
+ * used where they lie: packing them for tiles would cost as much as the arithmetic, and ten classes
+ * would leave a third of a tile's columns idle. Weights and gradients are packed strip by strip:
+ * FNN_DOT_STRIP features of the first weight vector, the same of the second, and so on; the last
+ * strip is as narrow as what is left. */
+#define FNN_DOT_STRIP 512
+/* Rows of one call, at most. */
+#define FNN_MAX_BLOCK_ROWS 128
+
+/* scores[r][w] = the sum over k of rows[r][k] * weights[w][k]: in the weights' type within a strip,
+ * in float64 from strip to strip. */
+typedef void (*fnn_dot_rows)(const void *const *rows, ptrdiff_t n_rows, const void *weights,
+                             ptrdiff_t n_weights, ptrdiff_t n_features, double *scores);
+
+/* gradient[w][k] += the sum over r of factors[r][w] * rows[r][k]. `ahead` are as many rows that
+ * come next, and on their way to the second-level cache meanwhile; NULL: none. */
+typedef void (*fnn_add_outer)(const void *const *rows, const void *const *ahead, ptrdiff_t n_rows,
+                              const void *factors, ptrdiff_t n_weights, ptrdiff_t n_features,
+                              void *gradient);
+
+/* The sum of the rows' losses, each times its weight; NaN where a score
+ * is not finite. `gradient`, [n_rows][n_classes], receives the weighted losses' derivatives; it
+ * may be the scores themselves. `margin` counts for the SVM alone. */
+typedef double (*fnn_row_losses)(const void *scores, const int64_t *labels, const double *weights,
+                                 ptrdiff_t n_rows, ptrdiff_t n_classes, double margin,
+                                 void *gradient);
+
+/* One step of gradient descent with momentum. */
+typedef struct {
+    double factor, decay; /* the gradient is factor * gradient + decay * weights */
+    double rate, momentum;
+    int nesterov;
+} fnn_step;
+
+/* velocity = momentum * velocity - rate * gradient; weights += velocity, or with nesterov
+ * momentum * velocity - rate * gradient. Returns the sum of the new weights' squares. */
+typedef double (*fnn_descend)(const fnn_step *step, const void *gradient, ptrdiff_t n,
+                              void *velocity, void *weights);
+
+/* sum[i] += addend[i] */
+typedef void (*fnn_add)(const void *addend, ptrdiff_t n, void *sum);
+
+typedef struct {
+    fnn_dot_rows dot_rows;
+    fnn_add_outer add_outer;
+    fnn_row_losses svm_losses, softmax_losses;
+    fnn_add add;
+    fnn_descend descend;
+} fnn_linear;
+
+/* out[i] = x[i] <= 0 ? 0 : values[i], so that NaN is not lost. `out` may be `values` or `x`. */
+typedef void (*fnn_where_positive)(const void *x, const void *values, ptrdiff_t n, void *out);
+
+/* The gates of circuits: see fnn_gates.inc.h. Of gates with one input, `right` is not looked at,
+ * but may be read.
+ *
+ * forward: outputs[i] = value of (left[i], right[i]). backward: sums += upstream[i] times the local
+ * derivative, for each input whose sums are given (NULL: not wanted); both sums may be one array.
+ * The runs do the same for gates that stand in slots first, first + 1, ... of one array of values;
+ * left[k] and right[k] are the slots of inputs. Gates of a run may depend on earlier ones of it,
+ * but not where takes_vectors is set. */
+typedef void (*fnn_gate_forward)(const double *left, const double *right, ptrdiff_t n,
+                                 double *outputs);
+typedef void (*fnn_gate_backward)(const double *left, const double *right, const double *outputs,
+                                  const double *upstream, ptrdiff_t n, double *left_sums,
+                                  double *right_sums);
+typedef void (*fnn_gate_forward_run)(const int32_t *left, const int32_t *right, ptrdiff_t first,
+                                     ptrdiff_t n, double *values);
+typedef void (*fnn_gate_backward_run)(const int32_t *left, const int32_t *right, ptrdiff_t first,
+                                      ptrdiff_t n, const double *values, double *sums);
+
+typedef struct {
+    fnn_gate_forward forward;
+    fnn_gate_backward backward;
+    fnn_gate_forward_run forward_run;
+    fnn_gate_backward_run backward_run;
+    int takes_vectors;
+} fnn_gate;
+
+enum {
+    FNN_ADD,
+    FNN_SUBTRACT,
+    FNN_MULTIPLY,
+    FNN_DIVIDE,
+    FNN_MAX,
+    FNN_POWER,
+    FNN_CONSTANT_POWER, /* no derivative for the exponent */
+    FNN_SQUARE,         /* from here on with one input */
+    FNN_NEGATE,
+    FNN_EXP,
+    FNN_LOG,
+    FNN_TANH,
+    FNN_SIGMOID,
+    FNN_RELU,
+    FNN_N_GATES
+};
+
+typedef double (*fnn_sum)(const double *values, ptrdiff_t n);
+
 typedef struct {
     const char *name;
     fnn_tile dot_f32, max_f32, largest_f32, dot_f64, max_f64, dot_u8, sad_u8;
@@ -118,11 +245,25 @@ typedef struct {
     fnn_panel_sums squares_f32, values_f32, magnitudes_f32;
     fnn_panel_sums squares_f64, values_f64, magnitudes_f64;
     fnn_row_family square_differences, absolute_differences, largest_difference;
+    fnn_block_family block_squares, block_absolutes, block_largest;
     fnn_expand expand;
+    fnn_linear linear_f32, linear_u8, linear_f64; /* named for the rows; bytes meet floats */
+    fnn_where_positive where_positive_f32, where_positive_f64;
+    fnn_gate gates[FNN_N_GATES];
+    fnn_sum sum_f64;
 } fnn_kernels;
 
 /* All tables that this build holds and this CPU can run, best first; returns how many. */
 ptrdiff_t fnn_available(const fnn_kernels **tables, ptrdiff_t capacity);
+
+/* Ask for a cache line that is needed soon. */
+static inline void fnn_prefetch(const void *address) {
+#if defined(__GNUC__)
+    __builtin_prefetch(address);
+#else
+    (void)address;
+#endif
+}
 
 /* The position of the lowest set bit; bits != 0. */
 static inline int fnn_lowest_bit(uint32_t bits) {

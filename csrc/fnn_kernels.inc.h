@@ -438,29 +438,171 @@ FNN_DEFINE_ROW_DISTANCES(absolute_differences_f64, double, widen_f64, magnitude)
 FNN_DEFINE_LARGEST_DIFFERENCE(largest_difference_f32, float, widen_f32)
 FNN_DEFINE_LARGEST_DIFFERENCE(largest_difference_f64, double, widen_f64)
 
-/* Whole numbers: exact in any order, so the compiler may choose it. 255^2 * 16384 < 2^31. */
+/* Whole numbers: exact in any order. Two sums at a time hide the additions' latency. 32-bit lanes
+ * take 2 * 255^2 a step: 255^2 * 16384 < 2^31. */
 #define FNN_BYTES_PER_SUM 16384
-#define FNN_DEFINE_BYTE_DISTANCES(name, TERM)                                                     \
+FNN_INLINE i64v sad_of(const uint8_t *x, const uint8_t *y) {
+    i64v a, b;
+    memcpy(&a, x, sizeof a);
+    memcpy(&b, y, sizeof b);
+    return i64_byte_sad(a, b);
+}
+
+/* BYTES is what a STEP takes; what is left is taken one by one. */
+#define FNN_DEFINE_BYTE_SUM(name, prefix, vector, lane, BYTES, STEP, TERM)         \
+    FNN_INLINE int64_t name(const uint8_t *x, const uint8_t *y, ptrdiff_t n) {     \
+        const ptrdiff_t whole = n - n % (2 * (BYTES));                             \
+        lane lanes[FNN_LANES(vector, lane)];                                       \
+        int64_t total = 0;                                                         \
+        vector first = prefix##_splat(0), second = first;                          \
+        for (ptrdiff_t k = 0; k < whole; k += 2 * (BYTES)) {                       \
+            first += STEP(x + k, y + k);                                           \
+            second += STEP(x + k + (BYTES), y + k + (BYTES));                      \
+        }                                                                          \
+        prefix##_store(lanes, first + second);                                     \
+        for (ptrdiff_t i = 0; i < FNN_LANES(vector, lane); ++i) total += lanes[i]; \
+        for (ptrdiff_t k = whole; k < n; ++k) {                                    \
+            const int difference = x[k] - y[k];                                    \
+            total += TERM;                                                         \
+        }                                                                          \
+        return total;                                                              \
+    }
+FNN_DEFINE_BYTE_SUM(byte_squares, i32, i32v, int32_t, FNN_HALF_BYTES, i32_byte_squares,
+                    difference *difference)
+FNN_DEFINE_BYTE_SUM(byte_magnitudes, i64, i64v, int64_t, (ptrdiff_t)sizeof(i64v), sad_of,
+                    (difference < 0 ? -difference : difference))
+
+#define FNN_DEFINE_BYTE_DISTANCES(name, SUM)                                                      \
     static void name(const void *query, const void *rows, ptrdiff_t stride, const int64_t *index, \
                      ptrdiff_t n, ptrdiff_t n_features, double *distances) {                      \
         for (ptrdiff_t i = 0; i < n; ++i) {                                                       \
             const uint8_t *x = query, *y = (const uint8_t *)row_at(rows, stride, index, i, n);    \
             int64_t total = 0;                                                                    \
             for (ptrdiff_t start = 0; start < n_features; start += FNN_BYTES_PER_SUM) {           \
-                const ptrdiff_t left = n_features - start,                                        \
-                                stop = left < FNN_BYTES_PER_SUM ? left : FNN_BYTES_PER_SUM;       \
-                int32_t sum = 0;                                                                  \
-                for (ptrdiff_t k = start; k < start + stop; ++k) {                                \
-                    const int difference = x[k] - y[k];                                           \
-                    sum += TERM;                                                                  \
-                }                                                                                 \
-                total += sum;                                                                     \
+                const ptrdiff_t left = n_features - start;                                        \
+                total += SUM(x + start, y + start,                                                \
+                             left < FNN_BYTES_PER_SUM ? left : FNN_BYTES_PER_SUM);                \
             }                                                                                     \
             distances[i] = (double)total;                                                         \
         }                                                                                         \
     }
-FNN_DEFINE_BYTE_DISTANCES(square_differences_u8, difference *difference)
-FNN_DEFINE_BYTE_DISTANCES(absolute_differences_u8, (difference < 0 ? -difference : difference))
+FNN_DEFINE_BYTE_DISTANCES(square_differences_u8, byte_squares)
+FNN_DEFINE_BYTE_DISTANCES(absolute_differences_u8, byte_magnitudes)
+
+/* ---- exact distances, a block of points or boxes at once ---------------------------------- */
+
+/* A lane is a point, and goes through its features in the order of the row distances. Eight points
+ * at once share the loads of the query. */
+
+FNN_INLINE f64v add(f64v sum, f64v term) { return sum + term; }
+/* Of zeros of both signs it is the sum's that stays. */
+FNN_INLINE f64v larger(f64v sum, f64v term) { return f64_max(term, sum); }
+
+/* How far the query is from the point, or outside of the box. */
+#define FNN_DEFINE_GAP(prefix, element, WIDEN)                                            \
+    FNN_INLINE f64v prefix##_gap(f64v query, const element *low, const element *high) {   \
+        if (!high) return query - WIDEN(low);                                             \
+        return f64_max(f64_max(WIDEN(low) - query, query - WIDEN(high)), f64_splat(0.0)); \
+    }
+FNN_DEFINE_GAP(f32, float, widen_f32)
+FNN_DEFINE_GAP(f64, double, widen_f64)
+
+/* One feature after the other, for maxima and for fewer terms than there are partial sums. */
+#define FNN_DEFINE_BLOCK_IN_ORDER(name, element, GAP, TERM, ADD)                                  \
+    FNN_INLINE void name##_in_order(const double *query, const element *low, const element *high, \
+                                    ptrdiff_t width, ptrdiff_t n, const int n_vectors,            \
+                                    f64v *sums) {                                                 \
+        const ptrdiff_t lanes = FNN_LANES(f64v, double);                                          \
+        for (ptrdiff_t k = 0; k < n; ++k) {                                                       \
+            const f64v value = f64_splat(query[k]);                                               \
+            FNN_UNROLL                                                                            \
+            for (int v = 0; v < n_vectors; ++v)                                                   \
+                sums[v] = ADD(sums[v],                                                            \
+                              TERM(GAP(value, low + v * lanes, high ? high + v * lanes : NULL))); \
+            low += width;                                                                         \
+            if (high) high += width;                                                              \
+        }                                                                                         \
+    }
+
+/* One vector of sums over many terms: a call of its own keeps the loops over few terms short. */
+#define FNN_DEFINE_BLOCK_SUM(name, element, GAP, TERM)                                             \
+    static FNN_NOINLINE void name##_sum(const double *query, const element *low,                   \
+                                        const element *high, ptrdiff_t width, ptrdiff_t n,         \
+                                        f64v *sum) {                                               \
+        if (n > FNN_LEAF) {                                                                        \
+            const ptrdiff_t half = n / 2 - n / 2 % FNN_PARTIAL_SUMS;                               \
+            f64v rest;                                                                             \
+            name##_sum(query, low, high, width, half, sum);                                        \
+            name##_sum(query + half, low + half * width, high ? high + half * width : NULL, width, \
+                       n - half, &rest);                                                           \
+            *sum += rest;                                                                          \
+            return;                                                                                \
+        }                                                                                          \
+        const ptrdiff_t whole = n - n % FNN_PARTIAL_SUMS;                                          \
+        f64v r[FNN_PARTIAL_SUMS];                                                                  \
+        FNN_UNROLL                                                                                 \
+        for (int p = 0; p < FNN_PARTIAL_SUMS; ++p) r[p] = f64_splat(0.0);                          \
+        for (ptrdiff_t k = 0; k < whole; k += FNN_PARTIAL_SUMS) FNN_UNROLL                         \
+        for (int p = 0; p < FNN_PARTIAL_SUMS; ++p)                                                 \
+            r[p] += TERM(GAP(f64_splat(query[k + p]), low + (k + p) * width,                       \
+                             high ? high + (k + p) * width : NULL));                               \
+        r[0] = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));                  \
+        name##_in_order(query + whole, low + whole * width, high ? high + whole * width : NULL,    \
+                        width, n - whole, 1, r);                                                   \
+        *sum = r[0];                                                                               \
+    }
+
+#define FNN_DEFINE_BLOCK(name, element, GAP, TERM, ADD, IN_ORDER)                                 \
+    FNN_DEFINE_BLOCK_IN_ORDER(name, element, GAP, TERM, ADD)                                      \
+    FNN_DEFINE_BLOCK_SUM(name, element, GAP, TERM)                                                \
+    FNN_INLINE uint32_t name##_some(const double *query, const element *low, const element *high, \
+                                    ptrdiff_t width, ptrdiff_t n_features, f64v limits,           \
+                                    const int n_vectors, double *distances) {                     \
+        const ptrdiff_t lanes = FNN_LANES(f64v, double);                                          \
+        f64v sums[FNN_BLOCK_BOXES];                                                               \
+        uint32_t bits = 0;                                                                        \
+        FNN_UNROLL                                                                                \
+        for (int v = 0; v < n_vectors; ++v) sums[v] = f64_splat(0.0);                             \
+        if (IN_ORDER)                                                                             \
+            name##_in_order(query, low, high, width, n_features, n_vectors, sums);                \
+        else                                                                                      \
+            for (int v = 0; v < n_vectors; ++v)                                                   \
+                name##_sum(query, low + v * lanes, high ? high + v * lanes : NULL, width,         \
+                           n_features, &sums[v]);                                                 \
+        FNN_UNROLL                                                                                \
+        for (int v = 0; v < n_vectors; ++v) {                                                     \
+            f64_store(distances + v * lanes, sums[v]);                                            \
+            bits |= f64_at_most(sums[v], limits) << (v * lanes);                                  \
+        }                                                                                         \
+        return bits;                                                                              \
+    }                                                                                             \
+    static uint32_t name##_boxes(const double *query, const void *low, const void *high,          \
+                                 ptrdiff_t n_features, double limit, double *distances) {         \
+        return name##_some(query, low, high, FNN_BLOCK_BOXES, n_features, f64_splat(limit),       \
+                           FNN_BLOCK_BOXES / FNN_LANES(f64v, double), distances);                 \
+    }                                                                                             \
+    static uint32_t name##_points(const double *query, const void *points, ptrdiff_t width,       \
+                                  ptrdiff_t n_features, double limit, int root,                   \
+                                  double *distances) {                                            \
+        const ptrdiff_t lanes = FNN_LANES(f64v, double), step = FNN_BLOCK_BOXES;                  \
+        const element *block = points;                                                            \
+        uint32_t bits = 0;                                                                        \
+        for (ptrdiff_t i = 0; i < width; i += step)                                               \
+            bits |= name##_some(query, block + i, NULL, width, n_features, f64_splat(limit),      \
+                                (int)(step / lanes), distances + i)                               \
+                    << i;                                                                         \
+        if (root && bits)                                                                         \
+            for (ptrdiff_t i = 0; i < width; i += lanes)                                          \
+                f64_store(distances + i, f64_sqrt(f64_load(distances + i)));                      \
+        return bits;                                                                              \
+    }
+#define FNN_FEW_FEATURES (n_features < FNN_PARTIAL_SUMS)
+FNN_DEFINE_BLOCK(block_squares_f32, float, f32_gap, square, add, FNN_FEW_FEATURES)
+FNN_DEFINE_BLOCK(block_squares_f64, double, f64_gap, square, add, FNN_FEW_FEATURES)
+FNN_DEFINE_BLOCK(block_absolutes_f32, float, f32_gap, magnitude, add, FNN_FEW_FEATURES)
+FNN_DEFINE_BLOCK(block_absolutes_f64, double, f64_gap, magnitude, add, FNN_FEW_FEATURES)
+FNN_DEFINE_BLOCK(block_largest_f32, float, f32_gap, magnitude, larger, 1)
+FNN_DEFINE_BLOCK(block_largest_f64, double, f64_gap, magnitude, larger, 1)
 
 /* ---- distances from sums ----------------------------------------------------------------- */
 
@@ -481,6 +623,457 @@ static int expand(const fnn_expansion *e, const double *sums, const double *term
         for (ptrdiff_t i = 0; i < n; ++i) distances[i] *= unscale;
     return spoiled != 0;
 }
+
+/* ---- linear scores and gradients --------------------------------------------------------- */
+
+/* Sums of a tile, its rows and one vector of weights leave some registers to the compiler, which
+ * would else keep a sum in memory. Ten classes, the usual number, are two tiles, and one where
+ * there are 32 registers: rows of others' arrays seldom start at a cache line, and so cost twice
+ * the loads. */
+#if defined(FNN_ISA_AVX512)
+#define FNN_DOT_ROWS 2
+#define FNN_DOT_WEIGHTS 10
+#define FNN_OUTER_WEIGHTS 10
+#define FNN_FOR_WIDTHS(CASE, ...) \
+    CASE(__VA_ARGS__, 10)         \
+    CASE(__VA_ARGS__, 9)          \
+    CASE(__VA_ARGS__, 8)          \
+    CASE(__VA_ARGS__, 7) CASE(__VA_ARGS__, 6) FNN_FOR_FIVE_WIDTHS(CASE, __VA_ARGS__)
+#else
+#define FNN_DOT_ROWS 2
+#define FNN_DOT_WEIGHTS 5
+#define FNN_OUTER_WEIGHTS 5
+#define FNN_FOR_WIDTHS(CASE, ...) FNN_FOR_FIVE_WIDTHS(CASE, __VA_ARGS__)
+#endif
+#define FNN_FOR_FIVE_WIDTHS(CASE, ...) \
+    CASE(__VA_ARGS__, 5)               \
+    CASE(__VA_ARGS__, 4) CASE(__VA_ARGS__, 3) CASE(__VA_ARGS__, 2) CASE(__VA_ARGS__, 1)
+
+FNN_INLINE double f64_sum(f64v v) {
+    double lanes[FNN_LANES(f64v, double)];
+    f64_store(lanes, v);
+    FNN_UNROLL
+    for (int step = FNN_LANES(f64v, double) / 2; step > 0; step /= 2) FNN_UNROLL
+    for (int i = 0; i < step; ++i) lanes[i] += lanes[i + step];
+    return lanes[0];
+}
+FNN_INLINE double f32_sum(f32v v) {
+#if defined(FNN_VECTOR_BYTES)
+    f32half halves[2];
+    memcpy(halves, &v, sizeof v);
+    return f64_sum(f64_from_f32half(halves[0]) + f64_from_f32half(halves[1]));
+#else
+    return (double)v;
+#endif
+}
+
+/* A tile is n_rows x n_weights sums along one strip; both are constants where this is inlined. The
+ * first weights of a group of rows ask for the next group: interleaved streams are more than
+ * the processor follows by itself. */
+#define FNN_DEFINE_DOT_TILE(name, prefix, vector, lane, element, LOAD)                           \
+    FNN_INLINE void name##_tile(const int n_rows, const int n_weights, const element *const *x,  \
+                                const element *const *ahead, const lane *w, ptrdiff_t n,         \
+                                double *scores, ptrdiff_t stride) {                              \
+        const ptrdiff_t lanes = FNN_LANES(vector, lane), whole = n - n % lanes;                  \
+        vector sums[FNN_DOT_ROWS][FNN_DOT_WEIGHTS];                                              \
+        FNN_UNROLL                                                                               \
+        for (int r = 0; r < n_rows; ++r) FNN_UNROLL                                              \
+        for (int c = 0; c < n_weights; ++c) sums[r][c] = prefix##_splat(0);                      \
+        for (ptrdiff_t k = 0; k < whole; k += lanes) {                                           \
+            vector value[FNN_DOT_ROWS];                                                          \
+            FNN_UNROLL                                                                           \
+            for (int r = 0; r < n_rows; ++r) {                                                   \
+                value[r] = LOAD(x[r] + k);                                                       \
+                FNN_KEEP(value[r]);                                                              \
+                if (ahead) FNN_PREFETCH(ahead[r] + k);                                           \
+            }                                                                                    \
+            FNN_UNROLL                                                                           \
+            for (int c = 0; c < n_weights; ++c) {                                                \
+                vector weight = prefix##_load(w + c * n + k);                                    \
+                FNN_KEEP(weight);                                                                \
+                FNN_UNROLL                                                                       \
+                for (int r = 0; r < n_rows; ++r)                                                 \
+                    sums[r][c] = prefix##_multiply_add(value[r], weight, sums[r][c]);            \
+            }                                                                                    \
+        }                                                                                        \
+        FNN_UNROLL                                                                               \
+        for (int r = 0; r < n_rows; ++r) FNN_UNROLL                                              \
+        for (int c = 0; c < n_weights; ++c) {                                                    \
+            double sum = prefix##_sum(sums[r][c]);                                               \
+            for (ptrdiff_t k = whole; k < n; ++k) sum += (double)x[r][k] * (double)w[c * n + k]; \
+            scores[r * stride + c] += sum;                                                       \
+        }                                                                                        \
+    }
+
+#define FNN_DOT_CASE(name, width)                                                 \
+    case width:                                                                   \
+        name##_tile(n_rows, width, x, next, w + c * n, n, scores + c, n_weights); \
+        break;
+#define FNN_DEFINE_DOT_ROWS(name, prefix, vector, lane, element, LOAD)                             \
+    FNN_DEFINE_DOT_TILE(name, prefix, vector, lane, element, LOAD)                                 \
+    FNN_INLINE void name##_group(const int n_rows, const element *const *x,                        \
+                                 const element *const *ahead, const lane *w, ptrdiff_t n,          \
+                                 ptrdiff_t n_weights, double *scores) {                            \
+        for (ptrdiff_t c = 0; c < n_weights;) {                                                    \
+            const ptrdiff_t left = n_weights - c;                                                  \
+            const ptrdiff_t tiles = (left + FNN_DOT_WEIGHTS - 1) / FNN_DOT_WEIGHTS;                \
+            const ptrdiff_t width = (left + tiles - 1) / tiles;                                    \
+            const element *const *next = c == 0 ? ahead : NULL;                                    \
+            switch (width) { FNN_FOR_WIDTHS(FNN_DOT_CASE, name) }                                  \
+            c += width;                                                                            \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    static void name(const void *const *rows, ptrdiff_t n_rows, const void *weights,               \
+                     ptrdiff_t n_weights, ptrdiff_t n_features, double *scores) {                  \
+        const element *const *all = (const element *const *)rows;                                  \
+        const lane *w = weights;                                                                   \
+        memset(scores, 0, (size_t)(n_rows * n_weights) * sizeof *scores);                          \
+        for (ptrdiff_t start = 0; start < n_features; start += FNN_DOT_STRIP) {                    \
+            const ptrdiff_t left = n_features - start,                                             \
+                            n = left < FNN_DOT_STRIP ? left : FNN_DOT_STRIP;                       \
+            for (ptrdiff_t r = 0; r < n_rows;) {                                                   \
+                const int together = n_rows - r >= FNN_DOT_ROWS ? FNN_DOT_ROWS : 1;                \
+                const element *x[FNN_DOT_ROWS], *ahead[FNN_DOT_ROWS];                              \
+                for (int i = 0; i < together; ++i) {                                               \
+                    const ptrdiff_t next = r + together + i;                                       \
+                    x[i] = all[r + i] + start;                                                     \
+                    /* After the last rows come the first ones' next strip. */                     \
+                    ahead[i] = next < n_rows ? all[next] + start                                   \
+                               : left > n    ? all[(next - n_rows) % n_rows] + start + n           \
+                                             : x[i];                                               \
+                }                                                                                  \
+                if (together == 1)                                                                 \
+                    name##_group(1, x, ahead, w, n, n_weights, scores + r * n_weights);            \
+                else                                                                               \
+                    name##_group(FNN_DOT_ROWS, x, ahead, w, n, n_weights, scores + r * n_weights); \
+                r += together;                                                                     \
+            }                                                                                      \
+            w += n_weights * n;                                                                    \
+        }                                                                                          \
+    }
+
+/* Two vectors of features of up to FNN_OUTER_WEIGHTS gradients stay in registers while all rows
+ * pass. Rows of a power of two bytes fall into one set of the first cache, so the first weights
+ * copy what they read to a panel (from bytes: widened), and the others read that. */
+#define FNN_OUTER_CASE(name, width)                                                             \
+    case width:                                                                                 \
+        if (c == 0)                                                                             \
+            name##_tile(width, 1, x, next, start + k, n_rows, f + c, n_weights, panel, out, n); \
+        else                                                                                    \
+            name##_tile(width, 0, x, next, start + k, n_rows, f + c, n_weights, panel, out, n); \
+        break;
+#define FNN_DEFINE_ADD_OUTER(name, prefix, vector, lane, element, LOAD)                         \
+    FNN_INLINE void name##_tile(const int n_weights, const int first, const element *const *x,  \
+                                const element *const *ahead, ptrdiff_t k, ptrdiff_t n_rows,     \
+                                const lane *factors, ptrdiff_t stride, lane *panel,             \
+                                lane *gradient, ptrdiff_t n) {                                  \
+        const ptrdiff_t lanes = FNN_LANES(vector, lane);                                        \
+        vector sums[FNN_OUTER_WEIGHTS][2];                                                      \
+        FNN_UNROLL                                                                              \
+        for (int c = 0; c < n_weights; ++c) {                                                   \
+            sums[c][0] = prefix##_load(gradient + c * n);                                       \
+            sums[c][1] = prefix##_load(gradient + c * n + lanes);                               \
+        }                                                                                       \
+        for (ptrdiff_t r = 0; r < n_rows; ++r) {                                                \
+            vector x0, x1;                                                                      \
+            if (first) {                                                                        \
+                x0 = LOAD(x[r] + k);                                                            \
+                x1 = LOAD(x[r] + k + lanes);                                                    \
+                if (ahead)                                                                      \
+                    for (ptrdiff_t i = 0; i < 2 * lanes; i += 64 / (ptrdiff_t)sizeof(element))  \
+                        FNN_PREFETCH_L2(ahead[r] + k + i);                                      \
+                prefix##_store(panel + 2 * lanes * r, x0);                                      \
+                prefix##_store(panel + 2 * lanes * r + lanes, x1);                              \
+            } else {                                                                            \
+                x0 = prefix##_load(panel + 2 * lanes * r);                                      \
+                x1 = prefix##_load(panel + 2 * lanes * r + lanes);                              \
+            }                                                                                   \
+            FNN_UNROLL                                                                          \
+            for (int c = 0; c < n_weights; ++c) {                                               \
+                vector factor = prefix##_splat(factors[r * stride + c]);                        \
+                FNN_KEEP(factor);                                                               \
+                sums[c][0] = prefix##_multiply_add(x0, factor, sums[c][0]);                     \
+                sums[c][1] = prefix##_multiply_add(x1, factor, sums[c][1]);                     \
+            }                                                                                   \
+        }                                                                                       \
+        FNN_UNROLL                                                                              \
+        for (int c = 0; c < n_weights; ++c) {                                                   \
+            prefix##_store(gradient + c * n, sums[c][0]);                                       \
+            prefix##_store(gradient + c * n + lanes, sums[c][1]);                               \
+        }                                                                                       \
+    }                                                                                           \
+                                                                                                \
+    static void name(const void *const *rows, const void *const *ahead, ptrdiff_t n_rows,       \
+                     const void *factors, ptrdiff_t n_weights, ptrdiff_t n_features,            \
+                     void *gradient) {                                                          \
+        const ptrdiff_t lanes = FNN_LANES(vector, lane);                                        \
+        const element *const *x = (const element *const *)rows;                                 \
+        const element *const *next = (const element *const *)ahead;                             \
+        const lane *f = factors;                                                                \
+        lane *g = gradient;                                                                     \
+        FNN_ALIGNED lane panel[FNN_MAX_BLOCK_ROWS * 2 * FNN_LANES(vector, lane)];               \
+        for (ptrdiff_t start = 0; start < n_features; start += FNN_DOT_STRIP) {                 \
+            const ptrdiff_t left = n_features - start,                                          \
+                            n = left < FNN_DOT_STRIP ? left : FNN_DOT_STRIP;                    \
+            const ptrdiff_t whole = n - n % (2 * lanes);                                        \
+            for (ptrdiff_t k = 0; k < whole; k += 2 * lanes) {                                  \
+                for (ptrdiff_t c = 0; c < n_weights;) {                                         \
+                    const ptrdiff_t more = n_weights - c;                                       \
+                    const ptrdiff_t tiles = (more + FNN_OUTER_WEIGHTS - 1) / FNN_OUTER_WEIGHTS; \
+                    const int width = (int)((more + tiles - 1) / tiles);                        \
+                    lane *out = g + c * n + k;                                                  \
+                    switch (width) { FNN_FOR_WIDTHS(FNN_OUTER_CASE, name) }                     \
+                    c += width;                                                                 \
+                }                                                                               \
+            }                                                                                   \
+            for (ptrdiff_t c = 0; c < n_weights; ++c)                                           \
+                for (ptrdiff_t k = whole; k < n; ++k) {                                         \
+                    lane sum = 0;                                                               \
+                    for (ptrdiff_t r = 0; r < n_rows; ++r)                                      \
+                        sum += f[r * n_weights + c] * (lane)x[r][start + k];                    \
+                    g[c * n + k] += sum;                                                        \
+                }                                                                               \
+            g += n_weights * n;                                                                 \
+        }                                                                                       \
+    }
+
+FNN_DEFINE_DOT_ROWS(dot_rows_f32, f32, f32v, float, float, f32_load)
+FNN_DEFINE_DOT_ROWS(dot_rows_u8, f32, f32v, float, uint8_t, f32_from_u8)
+FNN_DEFINE_DOT_ROWS(dot_rows_f64, f64, f64v, double, double, f64_load)
+FNN_DEFINE_ADD_OUTER(add_outer_f32, f32, f32v, float, float, f32_load)
+FNN_DEFINE_ADD_OUTER(add_outer_u8, f32, f32v, float, uint8_t, f32_from_u8)
+FNN_DEFINE_ADD_OUTER(add_outer_f64, f64, f64v, double, double, f64_load)
+
+/* ---- losses ------------------------------------------------------------------------------ */
+
+/* e^x for x <= 0, to about two units in the last place: x = n ln 2 + r with |r| <= ln 2 / 2, and
+ * e^x = 2^n e^r with the Taylor polynomial of e^r. Adding 1.5 * 2^(digits - 1) rounds to a whole
+ * number n and leaves it in the lowest bits; ln 2 is taken in two parts, the first of few digits,
+ * so that n times it is exact. What would fall below the normal numbers stays at their end. */
+FNN_INLINE f32v f32_exponential(f32v x) {
+    static const float inverse_factorials[] = {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6,
+                                               0.5f,       1.0f,       1.0f};
+    const f32v to_whole = f32_splat(12582912.0f), clipped = f32_max(x, f32_splat(-87.0f));
+    const f32v shifted = f32_multiply_add(clipped, f32_splat(1.44269504f), to_whole);
+    const f32v n = shifted - to_whole;
+    f32v r = f32_multiply_add(n, f32_splat(-0.693359375f), clipped);
+    r = f32_multiply_add(n, f32_splat(2.12194440e-4f), r);
+    f32v power = f32_splat(1.0f / 5040);
+    FNN_UNROLL
+    for (int i = 0; i < 7; ++i)
+        power = f32_multiply_add(power, r, f32_splat(inverse_factorials[i]));
+    return f32_from_bits(f32_to_bits(power) +
+                         ((f32_to_bits(shifted) - f32_to_bits(to_whole)) << 23));
+}
+
+/* x = n ln 2 + r as above; returns e^r - 1 without cancellation. The polynomial is evaluated in
+ * pairs of terms, pairs of pairs, and so on: deep circuits wait for one number at a time. */
+FNN_INLINE f64v f64_reduced_exponential(f64v x, f64v *n) {
+    static const double inverse_factorials[] = {
+        0.5,           1.0 / 6,        1.0 / 24,        1.0 / 120,
+        1.0 / 720,     1.0 / 5040,     1.0 / 40320,     1.0 / 362880,
+        1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
+    *n = f64_round(x * 1.4426950408889634);
+    f64v r = f64_multiply_add(*n, f64_splat(-0.693145751953125), x);
+    r = f64_multiply_add(*n, f64_splat(-1.42860682030941723e-6), r);
+    const f64v square = r * r, fourth = square * square;
+    f64v pairs[6], fours[3];
+    FNN_UNROLL
+    for (int i = 0; i < 6; ++i)
+        pairs[i] = f64_multiply_add(f64_splat(inverse_factorials[2 * i + 1]), r,
+                                    f64_splat(inverse_factorials[2 * i]));
+    FNN_UNROLL
+    for (int i = 0; i < 3; ++i) fours[i] = f64_multiply_add(pairs[2 * i + 1], square, pairs[2 * i]);
+    const f64v power =
+        f64_multiply_add(f64_multiply_add(fours[2], fourth, fours[1]), fourth, fours[0]);
+    return f64_multiply_add(square, power, r);
+}
+
+FNN_INLINE f64v f64_exponential(f64v x) {
+    f64v n;
+    const f64v power = f64_reduced_exponential(f64_max(f64_splat(-708.0), x), &n);
+    return (power + 1.0) * f64_power_of_two(n);
+}
+
+/* Rows whose exponentials are taken in one go, whatever the number of classes. */
+#define FNN_LOSS_ROWS 64
+
+/* Conditions become masks, not branches: which margins are missed is anyone's guess. A score times
+ * zero is NaN unless it is finite. */
+#define FNN_DEFINE_LOSSES(prefix, vector, lane)                                                 \
+    /* Four sums at a time: additions that wait for each other would set the pace. */           \
+    FNN_INLINE lane sum_of_positive_##prefix(const lane *values, ptrdiff_t n) {                 \
+        lane sums[4] = {0, 0, 0, 0};                                                            \
+        const ptrdiff_t whole = n - n % 4;                                                      \
+        for (ptrdiff_t i = 0; i < whole; i += 4) FNN_UNROLL                                     \
+        for (int j = 0; j < 4; ++j) sums[j] += values[i + j] > 0 ? values[i + j] : 0;           \
+        for (ptrdiff_t i = whole; i < n; ++i) sums[0] += values[i] > 0 ? values[i] : 0;         \
+        return (sums[0] + sums[1]) + (sums[2] + sums[3]);                                       \
+    }                                                                                           \
+                                                                                                \
+    /* Returns 0, or NaN unless all are finite. */                                              \
+    static double ones_where_positive_##prefix(lane *values, ptrdiff_t n) {                     \
+        const ptrdiff_t lanes = FNN_LANES(vector, lane), whole = n - n % lanes;                 \
+        vector spoiled = prefix##_splat(0);                                                     \
+        lane rest = 0;                                                                          \
+        for (ptrdiff_t i = 0; i < whole; i += lanes) {                                          \
+            const vector value = prefix##_load(values + i);                                     \
+            spoiled += value * 0;                                                               \
+            prefix##_store(values + i, prefix##_where_positive(value, prefix##_splat(1)));      \
+        }                                                                                       \
+        for (ptrdiff_t i = whole; i < n; ++i) {                                                 \
+            rest += values[i] * 0;                                                              \
+            values[i] = (lane)(values[i] > 0);                                                  \
+        }                                                                                       \
+        return prefix##_sum(spoiled) + (double)rest;                                            \
+    }                                                                                           \
+                                                                                                \
+    static double svm_losses_##prefix(const void *scores, const int64_t *labels,                \
+                                      const double *weights, ptrdiff_t n_rows,                  \
+                                      ptrdiff_t n_classes, double margin, void *gradient) {     \
+        double total = 0.0;                                                                     \
+        for (ptrdiff_t start = 0; start < n_rows; start += FNN_LOSS_ROWS) {                     \
+            const ptrdiff_t left = n_rows - start,                                              \
+                            n = left < FNN_LOSS_ROWS ? left : FNN_LOSS_ROWS;                    \
+            const lane *first_s = (const lane *)scores + start * n_classes;                     \
+            lane *first_g = (lane *)gradient + start * n_classes;                               \
+            for (ptrdiff_t r = 0; r < n; ++r) {                                                 \
+                const lane *s = first_s + r * n_classes;                                        \
+                lane *g = first_g + r * n_classes;                                              \
+                const ptrdiff_t y = (ptrdiff_t)labels[start + r];                               \
+                const lane right = s[y], shift = (lane)margin - right;                          \
+                for (ptrdiff_t c = 0; c < n_classes; ++c) g[c] = s[c] + shift;                  \
+                g[y] = right * 0;                                                               \
+                total += weights[start + r] * (double)sum_of_positive_##prefix(g, n_classes);   \
+            }                                                                                   \
+            total += ones_where_positive_##prefix(first_g, n * n_classes);                      \
+            for (ptrdiff_t r = 0; r < n; ++r) {                                                 \
+                lane *g = first_g + r * n_classes;                                              \
+                const lane gain = (lane)weights[start + r];                                     \
+                const lane count = sum_of_positive_##prefix(g, n_classes);                      \
+                for (ptrdiff_t c = 0; c < n_classes; ++c) g[c] *= gain;                         \
+                g[labels[start + r]] = -count * gain;                                           \
+            }                                                                                   \
+        }                                                                                       \
+        return total;                                                                           \
+    }                                                                                           \
+                                                                                                \
+    static void exponentials_##prefix(lane *values, ptrdiff_t n) {                              \
+        const ptrdiff_t lanes = FNN_LANES(vector, lane), whole = n - n % lanes;                 \
+        lane rest[FNN_LANES(vector, lane)] = {0};                                               \
+        for (ptrdiff_t i = 0; i < whole; i += lanes)                                            \
+            prefix##_store(values + i, prefix##_exponential(prefix##_load(values + i)));        \
+        memcpy(rest, values + whole, (size_t)(n - whole) * sizeof(lane));                       \
+        prefix##_store(rest, prefix##_exponential(prefix##_load(rest)));                        \
+        memcpy(values + whole, rest, (size_t)(n - whole) * sizeof(lane));                       \
+    }                                                                                           \
+                                                                                                \
+    static double softmax_losses_##prefix(const void *scores, const int64_t *labels,            \
+                                          const double *weights, ptrdiff_t n_rows,              \
+                                          ptrdiff_t n_classes, double margin, void *gradient) { \
+        double total = 0.0, of_label[FNN_LOSS_ROWS];                                            \
+        (void)margin;                                                                           \
+        for (ptrdiff_t start = 0; start < n_rows; start += FNN_LOSS_ROWS) {                     \
+            const ptrdiff_t left = n_rows - start,                                              \
+                            n = left < FNN_LOSS_ROWS ? left : FNN_LOSS_ROWS;                    \
+            const lane *first_s = (const lane *)scores + start * n_classes;                     \
+            lane *first_g = (lane *)gradient + start * n_classes;                               \
+            for (ptrdiff_t r = 0; r < n; ++r) {                                                 \
+                const lane *s = first_s + r * n_classes;                                        \
+                lane *g = first_g + r * n_classes;                                              \
+                lane largest = s[0], spoiled = 0;                                               \
+                for (ptrdiff_t c = 0; c < n_classes; ++c) {                                     \
+                    largest = s[c] > largest ? s[c] : largest;                                  \
+                    spoiled += s[c] * 0;                                                        \
+                }                                                                               \
+                of_label[r] = (double)s[labels[start + r]] - (double)largest + (double)spoiled; \
+                for (ptrdiff_t c = 0; c < n_classes; ++c) g[c] = s[c] - largest;                \
+            }                                                                                   \
+            exponentials_##prefix(first_g, n * n_classes);                                      \
+            for (ptrdiff_t r = 0; r < n; ++r) {                                                 \
+                lane *g = first_g + r * n_classes;                                              \
+                const double weight = weights[start + r];                                       \
+                double sum = 0.0;                                                               \
+                for (ptrdiff_t c = 0; c < n_classes; ++c) sum += (double)g[c];                  \
+                const lane gain = (lane)(weight / sum);                                         \
+                for (ptrdiff_t c = 0; c < n_classes; ++c) g[c] *= gain;                         \
+                g[labels[start + r]] -= (lane)weight;                                           \
+                total += weight * (log(sum) - of_label[r]);                                     \
+            }                                                                                   \
+        }                                                                                       \
+        return total;                                                                           \
+    }
+FNN_DEFINE_LOSSES(f32, f32v, float)
+FNN_DEFINE_LOSSES(f64, f64v, double)
+
+/* ---- descent ----------------------------------------------------------------------------- */
+
+#define FNN_DEFINE_DESCENT(prefix, vector, lane)                                                  \
+    static void add_##prefix(const void *addend, ptrdiff_t n, void *sum) {                        \
+        const ptrdiff_t lanes = FNN_LANES(vector, lane), whole = n - n % lanes;                   \
+        const lane *source = addend;                                                              \
+        lane *target = sum;                                                                       \
+        for (ptrdiff_t i = 0; i < whole; i += lanes)                                              \
+            prefix##_store(target + i, prefix##_load(target + i) + prefix##_load(source + i));    \
+        for (ptrdiff_t i = whole; i < n; ++i) target[i] += source[i];                             \
+    }                                                                                             \
+                                                                                                  \
+    FNN_INLINE vector prefix##_descend(const fnn_step *step, vector g, vector *v, vector w) {     \
+        const vector momentum = prefix##_splat((lane)step->momentum);                             \
+        const vector factor = prefix##_splat((lane)step->factor);                                 \
+        const vector decay = prefix##_splat((lane)step->decay);                                   \
+        const vector move = prefix##_splat((lane)step->rate) * (factor * g + decay * w);          \
+        *v = momentum * *v - move;                                                                \
+        return w + (step->nesterov ? momentum * *v - move : *v);                                  \
+    }                                                                                             \
+                                                                                                  \
+    static double descend_##prefix(const fnn_step *step, const void *gradient, ptrdiff_t n,       \
+                                   void *velocity, void *weights) {                               \
+        const ptrdiff_t lanes = FNN_LANES(vector, lane), whole = n - n % lanes, rest = n - whole; \
+        const lane *g = gradient;                                                                 \
+        lane *v = velocity, *w = weights;                                                         \
+        lane last_g[FNN_LANES(vector, lane)] = {0}, last_v[FNN_LANES(vector, lane)] = {0};        \
+        lane last_w[FNN_LANES(vector, lane)] = {0};                                               \
+        vector squares = prefix##_splat(0);                                                       \
+        for (ptrdiff_t i = 0; i < whole; i += lanes) {                                            \
+            vector moved = prefix##_load(v + i);                                                  \
+            const vector now =                                                                    \
+                prefix##_descend(step, prefix##_load(g + i), &moved, prefix##_load(w + i));       \
+            prefix##_store(v + i, moved);                                                         \
+            prefix##_store(w + i, now);                                                           \
+            squares += now * now;                                                                 \
+        }                                                                                         \
+        memcpy(last_g, g + whole, (size_t)rest * sizeof(lane));                                   \
+        memcpy(last_v, v + whole, (size_t)rest * sizeof(lane));                                   \
+        memcpy(last_w, w + whole, (size_t)rest * sizeof(lane));                                   \
+        vector moved = prefix##_load(last_v);                                                     \
+        const vector now =                                                                        \
+            prefix##_descend(step, prefix##_load(last_g), &moved, prefix##_load(last_w));         \
+        prefix##_store(last_v, moved);                                                            \
+        prefix##_store(last_w, now);                                                              \
+        memcpy(v + whole, last_v, (size_t)rest * sizeof(lane));                                   \
+        memcpy(w + whole, last_w, (size_t)rest * sizeof(lane));                                   \
+        return prefix##_sum(squares + now * now);                                                 \
+    }
+FNN_DEFINE_DESCENT(f32, f32v, float)
+FNN_DEFINE_DESCENT(f64, f64v, double)
+
+#define FNN_DEFINE_WHERE_POSITIVE(prefix, vector, lane)                                      \
+    static void where_positive_##prefix(const void *x, const void *values, ptrdiff_t n,      \
+                                        void *out) {                                         \
+        const ptrdiff_t lanes = FNN_LANES(vector, lane), whole = n - n % lanes;              \
+        const lane *condition = x, *source = values;                                         \
+        lane *target = out;                                                                  \
+        for (ptrdiff_t i = 0; i < whole; i += lanes)                                         \
+            prefix##_store(target + i, prefix##_where_positive(prefix##_load(condition + i), \
+                                                               prefix##_load(source + i)));  \
+        for (ptrdiff_t i = whole; i < n; ++i) target[i] = condition[i] <= 0 ? 0 : source[i]; \
+    }
+FNN_DEFINE_WHERE_POSITIVE(f32, f32v, float)
+FNN_DEFINE_WHERE_POSITIVE(f64, f64v, double)
+
+#include "fnn_gates.inc.h"
 
 /* ---- the table -------------------------------------------------------------------------- */
 
@@ -515,5 +1108,21 @@ const fnn_kernels FNN_TABLE = {
     .absolute_differences = {absolute_differences_f32, absolute_differences_f64,
                              absolute_differences_u8},
     .largest_difference = {largest_difference_f32, largest_difference_f64, NULL},
+    .block_squares = {{block_squares_f32_points, block_squares_f32_boxes},
+                      {block_squares_f64_points, block_squares_f64_boxes}},
+    .block_absolutes = {{block_absolutes_f32_points, block_absolutes_f32_boxes},
+                        {block_absolutes_f64_points, block_absolutes_f64_boxes}},
+    .block_largest = {{block_largest_f32_points, block_largest_f32_boxes},
+                      {block_largest_f64_points, block_largest_f64_boxes}},
     .expand = expand,
+    .linear_f32 = {dot_rows_f32, add_outer_f32, svm_losses_f32, softmax_losses_f32, add_f32,
+                   descend_f32},
+    .linear_u8 = {dot_rows_u8, add_outer_u8, svm_losses_f32, softmax_losses_f32, add_f32,
+                  descend_f32},
+    .linear_f64 = {dot_rows_f64, add_outer_f64, svm_losses_f64, softmax_losses_f64, add_f64,
+                   descend_f64},
+    .where_positive_f32 = where_positive_f32,
+    .where_positive_f64 = where_positive_f64,
+    .gates = FNN_GATES,
+    .sum_f64 = sum_f64,
 };

@@ -8,6 +8,8 @@
 #ifndef FNN_SIMD_H
 #define FNN_SIMD_H
 
+#include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -22,16 +24,30 @@
 
 #if defined(__GNUC__)
 #define FNN_INLINE static inline __attribute__((always_inline))
+#define FNN_NOINLINE __attribute__((noinline))
 #define FNN_UNROLL _Pragma("GCC unroll 16")
 #define FNN_UNROLL_STEPS _Pragma("GCC unroll 4")
 #define FNN_PREFETCH(address) __builtin_prefetch(address)
+#define FNN_PREFETCH_L2(address) __builtin_prefetch(address, 0, 2)
 #define FNN_MAY_ALIAS __attribute__((may_alias))
+#define FNN_ALIGNED __attribute__((aligned(64)))
 #else
 #define FNN_INLINE static inline
+#define FNN_NOINLINE
 #define FNN_UNROLL
 #define FNN_UNROLL_STEPS
 #define FNN_PREFETCH(address) ((void)(address))
+#define FNN_PREFETCH_L2(address) ((void)(address))
 #define FNN_MAY_ALIAS
+#define FNN_ALIGNED
+#endif
+
+/* Keeps a value that several instructions use in a register. Compilers that fold a load into each
+ * of them load it as often, and loads, not multiplications, would set the pace. */
+#if defined(__GNUC__) && (defined(FNN_ISA_AVX512) || defined(FNN_ISA_AVX2))
+#define FNN_KEEP(v) __asm__("" : "+v"(v))
+#else
+#define FNN_KEEP(v) ((void)0)
 #endif
 
 #if defined(FNN_ISA_AVX512)
@@ -52,6 +68,7 @@ typedef float f32v __attribute__((vector_size(FNN_VECTOR_BYTES)));
 typedef double f64v __attribute__((vector_size(FNN_VECTOR_BYTES)));
 typedef int32_t i32v __attribute__((vector_size(FNN_VECTOR_BYTES)));
 typedef int64_t i64v __attribute__((vector_size(FNN_VECTOR_BYTES)));
+typedef uint64_t u64v __attribute__((vector_size(FNN_VECTOR_BYTES)));
 /* As many floats as f64v has doubles. */
 typedef float f32half __attribute__((vector_size(FNN_VECTOR_BYTES / 2)));
 #else
@@ -59,6 +76,7 @@ typedef float f32v;
 typedef double f64v;
 typedef int32_t i32v;
 typedef int64_t i64v;
+typedef uint64_t u64v;
 typedef float f32half;
 #endif
 
@@ -100,6 +118,130 @@ FNN_INLINE f64v f64_from_f32half(f32half v) {
 #endif
 }
 
+/* As many bytes as f32v has floats, widened. */
+FNN_INLINE f32v f32_from_u8(const uint8_t *source) {
+#if defined(FNN_ISA_AVX512)
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)source)));
+#elif defined(FNN_ISA_AVX2)
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)source)));
+#else
+    float values[FNN_LANES(f32v, float)];
+    for (ptrdiff_t i = 0; i < FNN_LANES(f32v, float); ++i) values[i] = source[i];
+    return f32_load(values);
+#endif
+}
+
+/* Of half as many bytes as a vector has: squares of differences, added up in pairs. */
+#define FNN_HALF_BYTES ((ptrdiff_t)sizeof(i32v) / 2)
+FNN_INLINE i32v i32_byte_squares(const uint8_t *x, const uint8_t *y) {
+#if defined(FNN_ISA_AVX512)
+    const __m512i a = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)x));
+    const __m512i b = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)y));
+    const __m512i difference = _mm512_sub_epi16(a, b);
+    return (i32v)_mm512_madd_epi16(difference, difference);
+#elif defined(FNN_ISA_AVX2)
+    const __m256i a = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)x));
+    const __m256i b = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)y));
+    const __m256i difference = _mm256_sub_epi16(a, b);
+    return (i32v)_mm256_madd_epi16(difference, difference);
+#elif defined(__SSE2__)
+    const __m128i zero = _mm_setzero_si128();
+    const __m128i a = _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)x), zero);
+    const __m128i b = _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)y), zero);
+    const __m128i difference = _mm_sub_epi16(a, b);
+    return (i32v)_mm_madd_epi16(difference, difference);
+#else
+    int32_t sums[FNN_LANES(i32v, int32_t)];
+    for (ptrdiff_t i = 0; i < FNN_LANES(i32v, int32_t); ++i) {
+        const int32_t first = x[2 * i] - y[2 * i], second = x[2 * i + 1] - y[2 * i + 1];
+        sums[i] = first * first + second * second;
+    }
+    return i32_load(sums);
+#endif
+}
+
+/* The bits of a number as an integer and back, lane by lane. */
+#define FNN_DEFINE_BITS(prefix, vector, bits)      \
+    FNN_INLINE bits prefix##_to_bits(vector v) {   \
+        bits b;                                    \
+        memcpy(&b, &v, sizeof b);                  \
+        return b;                                  \
+    }                                              \
+    FNN_INLINE vector prefix##_from_bits(bits b) { \
+        vector v;                                  \
+        memcpy(&v, &b, sizeof v);                  \
+        return v;                                  \
+    }
+FNN_DEFINE_BITS(f32, f32v, i32v)
+FNN_DEFINE_BITS(f64, f64v, i64v)
+#undef FNN_DEFINE_BITS
+
+/* All ones where it holds. */
+#if defined(FNN_VECTOR_BYTES)
+FNN_INLINE i64v f64_less(f64v a, f64v b) { return a < b; }
+FNN_INLINE i64v f64_equal(f64v a, f64v b) { return a == b; }
+#else
+FNN_INLINE i64v f64_less(f64v a, f64v b) { return -(i64v)(a < b); }
+FNN_INLINE i64v f64_equal(f64v a, f64v b) { return -(i64v)(a == b); }
+#endif
+FNN_INLINE f64v f64_select(i64v condition, f64v yes, f64v no) {
+    return f64_from_bits((f64_to_bits(yes) & condition) | (f64_to_bits(no) & ~condition));
+}
+FNN_INLINE f64v f64_magnitude(f64v x) {
+    return f64_from_bits(f64_to_bits(x) & i64_splat(INT64_MAX));
+}
+FNN_INLINE f64v f64_with_sign_of(f64v magnitude, f64v x) {
+    return f64_from_bits(f64_to_bits(magnitude) | (f64_to_bits(x) & i64_splat(INT64_MIN)));
+}
+
+/* Zero where x is, or is below; values elsewhere, also where x is NaN. */
+#if defined(FNN_VECTOR_BYTES)
+FNN_INLINE f32v f32_where_positive(f32v x, f32v values) {
+    return f32_from_bits(f32_to_bits(values) & ~(x <= (f32v){0}));
+}
+FNN_INLINE f64v f64_where_positive(f64v x, f64v values) {
+    return f64_from_bits(f64_to_bits(values) & ~(x <= (f64v){0}));
+}
+#else
+FNN_INLINE f32v f32_where_positive(f32v x, f32v values) { return x <= 0 ? 0 : values; }
+FNN_INLINE f64v f64_where_positive(f64v x, f64v values) { return x <= 0 ? 0 : values; }
+#endif
+
+FNN_INLINE f64v f64_sqrt(f64v v) {
+#if defined(FNN_ISA_AVX512)
+    return _mm512_sqrt_pd(v);
+#elif defined(FNN_ISA_AVX2)
+    return _mm256_sqrt_pd(v);
+#elif defined(__SSE2__)
+    return _mm_sqrt_pd(v);
+#elif defined(FNN_NEON)
+    return (f64v)vsqrtq_f64((float64x2_t)v);
+#else
+    double x[FNN_LANES(f64v, double)];
+    f64_store(x, v);
+    for (ptrdiff_t i = 0; i < FNN_LANES(f64v, double); ++i) x[i] = sqrt(x[i]);
+    return f64_load(x);
+#endif
+}
+
+/* The bits of the lanes in which a <= b. */
+FNN_INLINE uint32_t f64_at_most(f64v a, f64v b) {
+#if defined(FNN_ISA_AVX512)
+    return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ);
+#elif defined(FNN_ISA_AVX2)
+    return (uint32_t)_mm256_movemask_pd((__m256d)(a <= b));
+#elif defined(__SSE2__)
+    return (uint32_t)_mm_movemask_pd((__m128d)(a <= b));
+#else
+    double x[FNN_LANES(f64v, double)], y[FNN_LANES(f64v, double)];
+    uint32_t bits = 0;
+    f64_store(x, a);
+    f64_store(y, b);
+    for (ptrdiff_t i = 0; i < FNN_LANES(f64v, double); ++i) bits |= (uint32_t)(x[i] <= y[i]) << i;
+    return bits;
+#endif
+}
+
 #if defined(FNN_ISA_AVX512)
 
 FNN_INLINE f32v f32_multiply_add(f32v a, f32v b, f32v c) { return _mm512_fmadd_ps(a, b, c); }
@@ -109,6 +251,8 @@ FNN_INLINE f64v f64_minus(f64v c, f64v a) { return c - a; }
 FNN_INLINE f32v f32_max(f32v a, f32v b) { return _mm512_max_ps(a, b); }
 FNN_INLINE f64v f64_max(f64v a, f64v b) { return _mm512_max_pd(a, b); }
 FNN_INLINE f32v f32_min(f32v a, f32v b) { return _mm512_min_ps(a, b); }
+FNN_INLINE f64v f64_min(f64v a, f64v b) { return _mm512_min_pd(a, b); }
+FNN_INLINE f64v f64_scale(f64v x, f64v n) { return _mm512_scalef_pd(x, n); }
 FNN_INLINE i32v i32_pair_dot(i32v a, i32v b) {
     return (i32v)_mm512_madd_epi16((__m512i)a, (__m512i)b);
 }
@@ -138,6 +282,7 @@ FNN_INLINE f64v f64_minus(f64v c, f64v a) { return _mm256_fnmadd_pd(a, _mm256_se
 FNN_INLINE f32v f32_max(f32v a, f32v b) { return _mm256_max_ps(a, b); }
 FNN_INLINE f64v f64_max(f64v a, f64v b) { return _mm256_max_pd(a, b); }
 FNN_INLINE f32v f32_min(f32v a, f32v b) { return _mm256_min_ps(a, b); }
+FNN_INLINE f64v f64_min(f64v a, f64v b) { return _mm256_min_pd(a, b); }
 FNN_INLINE i32v i32_pair_dot(i32v a, i32v b) {
     return (i32v)_mm256_madd_epi16((__m256i)a, (__m256i)b);
 }
@@ -176,6 +321,7 @@ FNN_INLINE f64v f64_minus(f64v c, f64v a) { return c - a; }
 FNN_INLINE f32v f32_max(f32v a, f32v b) { return _mm_max_ps(a, b); }
 FNN_INLINE f64v f64_max(f64v a, f64v b) { return _mm_max_pd(a, b); }
 FNN_INLINE f32v f32_min(f32v a, f32v b) { return _mm_min_ps(a, b); }
+FNN_INLINE f64v f64_min(f64v a, f64v b) { return _mm_min_pd(a, b); }
 FNN_INLINE i32v i32_pair_dot(i32v a, i32v b) {
     return (i32v)_mm_madd_epi16((__m128i)a, (__m128i)b);
 }
@@ -184,6 +330,7 @@ FNN_INLINE i64v i64_byte_sad(i64v a, i64v b) { return (i64v)_mm_sad_epu8((__m128
 FNN_INLINE f32v f32_max(f32v a, f32v b) { return (f32v)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
 FNN_INLINE f64v f64_max(f64v a, f64v b) { return (f64v)vmaxq_f64((float64x2_t)a, (float64x2_t)b); }
 FNN_INLINE f32v f32_min(f32v a, f32v b) { return (f32v)vminq_f32((float32x4_t)a, (float32x4_t)b); }
+FNN_INLINE f64v f64_min(f64v a, f64v b) { return (f64v)vminq_f64((float64x2_t)a, (float64x2_t)b); }
 FNN_INLINE i32v i32_pair_dot(i32v a, i32v b) {
     const int16x8_t x = (int16x8_t)a, y = (int16x8_t)b;
     return (i32v)vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y));
@@ -208,6 +355,7 @@ FNN_INLINE f64v f64_max(f64v a, f64v b) {
     return f64_load(x);
 }
 FNN_INLINE f32v f32_min(f32v a, f32v b) { return -f32_max(-a, -b); }
+FNN_INLINE f64v f64_min(f64v a, f64v b) { return -f64_max(-a, -b); }
 FNN_INLINE i32v i32_pair_dot(i32v a, i32v b) {
     int16_t x[sizeof(i32v) / 2], y[sizeof(i32v) / 2];
     int32_t sums[sizeof(i32v) / 4];
@@ -271,5 +419,22 @@ FNN_INLINE uint32_t i64_bits(i64mask m) {
 }
 
 #endif /* instruction sets */
+
+/* Whole numbers of at most 51 bits: the nearest one, and 2^n. Adding 1.5 * 2^52 rounds, and leaves
+ * the number in the lowest bits. */
+#define FNN_TO_WHOLE 6755399441055744.0
+FNN_INLINE f64v f64_round(f64v x) { return (x + FNN_TO_WHOLE) - FNN_TO_WHOLE; }
+FNN_INLINE f64v f64_power_of_two(f64v n) {
+    const u64v whole = (u64v)f64_to_bits(n + FNN_TO_WHOLE);
+    return f64_from_bits((i64v)((whole << 52) + 0x3ff0000000000000u));
+}
+
+#if !defined(FNN_ISA_AVX512)
+/* x 2^n, in two factors, so that it overflows and loses digits as a product does. */
+FNN_INLINE f64v f64_scale(f64v x, f64v n) {
+    const f64v half = f64_round(0.5 * n);
+    return x * f64_power_of_two(half) * f64_power_of_two(n - half);
+}
+#endif
 
 #endif

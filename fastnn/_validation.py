@@ -4,6 +4,7 @@ Nothing below this module checks anything. An array that is already right passes
 microsecond, without a copy.
 """
 
+import numbers
 import operator
 
 import numpy as np
@@ -19,10 +20,7 @@ EXACT_IN_FLOAT64 = 2**53
 
 def check_n_neighbors(n_neighbors, n_samples, name="n_neighbors"):
     """Return `n_neighbors` as an int between 1 and `n_samples`."""
-    try:
-        k = operator.index(n_neighbors)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {type(n_neighbors).__name__}") from None
+    k = check_integer(n_neighbors, name)
     if k < 1:
         raise ValueError(f"Expected {name} > 0, got {k}")
     if k > n_samples:
@@ -136,6 +134,114 @@ def require_finite(X, name):
             raise ValueError(
                 f"{name} must hold finite numbers, got {what} at row {start + row}, column {column}"
             )
+
+
+def check_labels(y, n_samples, n_classes, name="y"):
+    """Return classes as a C-contiguous int64 array of shape (n_samples,).
+
+    Raises
+    ------
+    TypeError
+        If `y` does not hold integers.
+    ValueError
+        If its shape is another, or a class is not in 0 to n_classes - 1.
+    """
+    y = np.asarray(y)
+    if y.dtype.kind not in "biu":
+        raise TypeError(f"{name} must hold integers, the classes, got dtype {y.dtype}")
+    if y.shape != (n_samples,):
+        raise ValueError(
+            f"{name} must have shape ({n_samples},), a class for each row, got {y.shape}"
+        )
+    # A view, where it is one, turns what int64 cannot hold into negative classes.
+    labels = np.ascontiguousarray(y, np.int64)
+    outside = (labels < 0) | (labels >= n_classes)
+    if outside.any():
+        row = int(outside.argmax())
+        raise ValueError(
+            f"{name} must hold classes from 0 to {n_classes - 1}, got {y[row]} at row {row}"
+        )
+    return labels
+
+
+def check_sample_weight(sample_weight, n_samples):
+    """Return weights as float64 of shape (n_samples,) with the mean 1, or None for None."""
+    if sample_weight is None:
+        return None
+    weights = np.ascontiguousarray(sample_weight, np.float64)
+    if weights.shape != (n_samples,):
+        raise ValueError(f"sample_weight must have shape ({n_samples},), got {weights.shape}")
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise ValueError(
+            "sample_weight must hold finite numbers of at least 0, not all of them 0, "
+            f"got values from {weights.min()} to {weights.max()}"
+        )
+    return weights / weights.mean()
+
+
+def check_number(value, name, low=None):
+    """Return `value` as a float that is finite and at least `low`."""
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    number = float(value)
+    if not np.isfinite(number) or (low is not None and number < low):
+        wanted = "a finite number" if low is None else f"a finite number >= {low}"
+        raise ValueError(f"{name} must be {wanted}, got {number}")
+    return number
+
+
+def check_positive(value, name):
+    """Return `value` as a float that is finite and above 0."""
+    number = check_number(value, name)
+    if number <= 0:
+        raise ValueError(f"{name} must be above 0, got {number}")
+    return number
+
+
+def check_integer(value, name, low=None):
+    """Return `value` as an int of at least `low`."""
+    try:
+        integer = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
+    if low is not None and integer < low:
+        raise ValueError(f"{name} must be at least {low}, got {integer}")
+    return integer
+
+
+def check_callable(value, name):
+    """Raise a TypeError unless `value` is callable."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {type(value).__name__}")
+
+
+def check_floats(values, name):
+    """Return real numbers of any shape as an array of float32, where they are of it, or float64."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array if array.dtype == FLOAT32 else array.astype(FLOAT64)
+
+
+def as_number(value, name):
+    """Return what the function `name` has returned as a float."""
+    is_array = isinstance(value, np.ndarray)
+    if is_array and value.shape == () and value.dtype.kind in "biuf":
+        value = value.item()
+    if not isinstance(value, numbers.Real):
+        what = f"an array of shape {value.shape}" if is_array else type(value).__name__
+        raise TypeError(f"{name} must return a number, got {what}")
+    return float(value)
+
+
+def check_name(value, names, name):
+    """Return `value`, one of `names`."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {type(value).__name__}")
+    if value not in names:
+        known = ", ".join(repr(known) for known in names)
+        raise ValueError(f"{name} must be one of {known}, got {value!r}")
+    return value
 
 
 def check_out(out, shape, dtype):

@@ -1,4 +1,4 @@
-"""The naive NumPy truth of every kernel: float64 (or longdouble), difference form, no tricks."""
+"""The naive NumPy truth of every kernel: float64 (or longdouble), by the book, no tricks."""
 
 import numpy as np
 
@@ -51,3 +51,84 @@ def votes(neighbors, labels, n_classes, weights=None):
         for j, neighbor in enumerate(row):
             sums[i, labels[neighbor]] += 1.0 if weights is None else weights[i, j]
     return sums
+
+
+def losses_of_scores(scores, y, loss, margin=1.0, dtype=np.longdouble):
+    """Return each row's loss, and its derivatives with respect to the row's scores."""
+    scores = np.asarray(scores).astype(dtype)
+    rows, right = np.arange(len(scores)), np.eye(scores.shape[1], dtype=dtype)[y]
+    if loss == "svm":
+        excess = scores - scores[rows, y][:, None] + margin * (1 - right)
+        wrong = (excess > 0) & (right == 0)
+        derivatives = wrong - wrong.sum(axis=1, keepdims=True) * right
+        return np.where(wrong, excess, 0).sum(axis=1), derivatives
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    sums = exponentials.sum(axis=1)
+    return np.log(sums) - shifted[rows, y], exponentials / sums[:, None] - right
+
+
+def linear_loss(
+    W, X, y, loss, l2=0.0, bias=False, margin=1.0, mean=0.0, scale=1.0, sample_weight=None
+):
+    """Return the loss and its gradient; the constant feature is stored."""
+    X = (np.asarray(X).astype(np.float64) - mean) * scale
+    X = np.hstack([X, np.ones((len(X), 1))]) if bias else X
+    W = np.asarray(W).astype(np.float64)
+    weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight)
+    weights = weights / weights.sum()
+    losses, derivatives = losses_of_scores(X @ W.T, y, loss, margin, np.float64)
+    gradient = (derivatives * weights[:, None]).T @ X + l2 * W
+    return weights @ losses + 0.5 * l2 * (W * W).sum(), gradient
+
+
+def _slopes(gate, a, b, value):
+    """Return a gate's local derivatives with respect to its inputs."""
+    one = np.ones_like(a)
+    return {
+        "add": lambda: (one, one),
+        "subtract": lambda: (one, -one),
+        "multiply": lambda: (b, a),
+        "divide": lambda: (1 / b, -a / b**2),
+        "max": lambda: (a >= b, a < b),
+        "power": lambda: (b * a ** (b - 1), value * np.log(a)),
+        "negate": lambda: (-one, 0 * one),
+        "exp": lambda: (value, 0 * one),
+        "log": lambda: (1 / a, 0 * one),
+        "tanh": lambda: (1 - value**2, 0 * one),
+        "sigmoid": lambda: (value * (1 - value), 0 * one),
+        "relu": lambda: (a > 0, 0 * one),
+    }[gate]()
+
+
+GATE_VALUES = {
+    "add": lambda a, b: a + b,
+    "subtract": lambda a, b: a - b,
+    "multiply": lambda a, b: a * b,
+    "divide": lambda a, b: a / b,
+    "max": np.maximum,
+    "power": lambda a, b: a**b,
+    "negate": lambda a, b: -a,
+    "exp": lambda a, b: np.exp(a),
+    "log": lambda a, b: np.log(a),
+    "tanh": lambda a, b: np.tanh(a),
+    "sigmoid": lambda a, b: 1 / (1 + np.exp(-a)),
+    "relu": lambda a, b: np.maximum(a, 0),
+}
+
+
+def circuit(steps, leaves, dtype=np.longdouble):
+    """Evaluate a formula and its derivatives by the chain rule forward, one leaf after the other.
+
+    `steps` are (gate, i, j): the gate's inputs are the i-th and j-th of leaves and earlier outputs.
+    `leaves` has a row for each leaf. Return the last output and its derivatives, one for each leaf.
+    """
+    leaves = np.asarray(leaves).astype(dtype)
+    values = list(leaves)
+    tangents = list(np.eye(len(leaves), dtype=dtype)[:, :, None] * np.ones_like(leaves[0]))
+    for gate, i, j in steps:
+        a, b = values[i], values[j]
+        values.append(GATE_VALUES[gate](a, b))
+        slopes = _slopes(gate, a, b, values[-1])
+        tangents.append(slopes[0] * tangents[i] + slopes[1] * tangents[j])
+    return values[-1], tangents[-1]
