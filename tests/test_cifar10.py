@@ -1,15 +1,18 @@
 """CIFAR-10's files: what is read, and that nothing else gets through."""
 
+import io
 import os
 import pickle
 import re
 import struct
+import tarfile
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from fastnn import datasets
-from fastnn.datasets import load_cifar10
+from fastnn.datasets import _cifar10, _pickles, load_cifar10
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 BATCHES = [f"data_batch_{number}" for number in range(1, 6)]
@@ -137,11 +140,12 @@ def test_missing_folder(tmp_path):
         load_cifar10(tmp_path / "nowhere")
 
 
-def test_file_in_place_of_a_folder(tmp_path):
+def test_file_that_is_no_archive(tmp_path):
     path = tmp_path / "cifar-10-python.tar.gz"
-    path.touch()
-    with pytest.raises(NotADirectoryError, match=r"tar\.gz is not a folder"):
-        load_cifar10(path)
+    for content in (b"", b"no archive", b"\x1f\x8b\x08\x00", b"\x1f\x8bno archive"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"tar\.gz: not a tar archive, or damaged"):
+            load_cifar10(path)
 
 
 @pytest.mark.parametrize("name", [*SIZES, "batches.meta"])
@@ -258,9 +262,8 @@ def test_damaged_bytes_never_raise_anything_but_value_error(tmp_path, write_batc
     for position in positions:
         damaged = bytearray(content)
         damaged[position] ^= int(rng.integers(1, 256))
-        path.write_bytes(damaged)
         try:
-            images, labels = datasets._read_batch(path)
+            images, labels = _cifar10._read_batch(bytes(damaged), path)
         except ValueError as error:
             assert str(error).startswith(f"{path}: ")  # noqa: PT017 - not every byte matters
             n_refused += 1
@@ -386,9 +389,265 @@ def test_unfinished_objects_as_entries(folder, batches, key, value):
 
 
 def test_globals_are_the_same_after_an_attack(folder, batches):
-    before = dict(datasets.ALLOWED_GLOBALS)
+    before = dict(_pickles.ALLOWED_GLOBALS)
     (folder / "data_batch_1").write_bytes(b"\x80\x02c_codecs\nencode\n}U\x08functionNsb.")
     check_refused(folder, "data_batch_1", "refused")
     write(folder / "data_batch_1", batches["data_batch_1"])
     check_content(load_cifar10(folder), batches)
-    assert before == datasets.ALLOWED_GLOBALS
+    assert before == _pickles.ALLOWED_GLOBALS
+
+
+def test_text_that_is_encoded_over_and_over_again(folder):
+    """Each result would be held: a file could make of its bytes the square of them."""
+    text = b"X" + struct.pack("<I", 1000) + b"a" * 1000 + b"q\x01"
+    again = b"h\x01X\x06\x00\x00\x00latin1\x86R"
+    call = b"c_codecs\nencode\n"
+    content = b"\x80\x02" + text + b"0" + (call + again) * 50 + b"."
+    (folder / "test_batch").write_bytes(content)
+    check_refused(folder, "test_batch", "over and over again")
+
+
+@pytest.mark.parametrize("content", [b"\x82\x01.", b"\x83\x01\x00.", b"\x84\x01\x00\x00\x00."])
+def test_extensions_of_the_process_are_refused(folder, content):
+    (folder / "test_batch").write_bytes(b"\x80\x02" + content)
+    check_refused(folder, "test_batch", "no opcode")
+
+
+@pytest.mark.parametrize("content", [b"K\x00Q.", b"K\x07Q.", b"J\xff\xff\xff\xffQ.", b"P1\n."])
+def test_references_of_the_file_are_refused(folder, content):
+    (folder / "test_batch").write_bytes(b"\x80\x02" + content)
+    check_refused(folder, "test_batch", "refused a reference")
+
+
+def test_more_images_than_fit_a_frame(folder, batches):
+    """Protocol 4 has frames, whose lengths count the bytes that are set apart."""
+    framed = pickle.dumps(batches["data_batch_1"], protocol=4)
+    assert pickle.FRAME in framed
+    long = pickle.dumps(make_batch(40, 7), protocol=4)
+    (folder / "data_batch_1").write_bytes(long)
+    images = load_cifar10(folder).X_train
+    np.testing.assert_array_equal(images[:40], make_batch(40, 7)[b"data"])
+
+
+plain_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(10**400), 10**400)
+    | st.floats(allow_nan=False)
+    | st.binary(max_size=300)
+    | st.text(max_size=300)
+    | st.binary(min_size=5000, max_size=5100),
+    lambda values: (
+        st.lists(values, max_size=6)
+        | st.dictionaries(st.text() | st.binary(), values, max_size=6)
+        | st.tuples(values, values)
+    ),
+    max_leaves=30,
+)
+
+
+@settings(deadline=None)
+@given(value=plain_values, protocol=st.integers(0, 5))
+def test_unpickles_what_python_does(value, protocol):
+    """The pass over the opcodes ends where each argument ends, in all protocols."""
+
+    def plain(found):
+        if isinstance(found, memoryview):
+            return bytes(found)
+        if isinstance(found, dict):
+            return {plain(key): plain(item) for key, item in found.items()}
+        if isinstance(found, (list, tuple)):
+            return type(found)(map(plain, found))
+        return found
+
+    try:
+        found = _pickles.unpickle(pickle.dumps(value, protocol=protocol))
+    except pickle.UnpicklingError as error:
+        # Empty bytes are written as a call of bytes in the first protocols.
+        assert protocol < 3
+        assert "builtin" in str(error)  # noqa: PT017
+    else:
+        assert plain(found) == value
+
+
+@settings(deadline=None, max_examples=200)
+@given(content=st.binary(max_size=200), start=st.sampled_from([b"", b"\x80\x02", b"\x80\x04"]))
+def test_any_bytes_are_a_value_error_or_harmless(content, start):
+    try:
+        _cifar10._read_batch(start + content, "file")
+    except ValueError as error:
+        assert str(error).startswith("file: ")  # noqa: PT017 - chance may write a batch
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.data())
+def test_files_that_are_changed_anywhere(data):
+    content = bytearray(pickle_as_python_2(make_batch(2, 0)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, 160) | st.integers(0, len(content) - 1))
+        content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    try:
+        images, labels = _cifar10._read_batch(bytes(content), "file")
+    except ValueError as error:
+        assert str(error).startswith("file: ")  # noqa: PT017 - not every byte matters
+    else:
+        assert images.shape == (len(labels), 3072)
+        assert images.dtype == np.uint8
+        assert set(labels.tolist()) <= set(range(10))
+
+
+# ---- the binary version, and archives ------------------------------------------------------------
+
+
+def as_binary(batch):
+    labels = np.array(batch[b"labels"], np.uint8)[:, None]
+    return np.hstack([labels, batch[b"data"]]).tobytes()
+
+
+@pytest.fixture
+def binary_folder(tmp_path, batches):
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    for name, batch in batches.items():
+        (folder / f"{name}.bin").write_bytes(as_binary(batch))
+    (folder / "batches.meta.txt").write_text("\n".join(NAMES) + "\n\n")
+    return folder
+
+
+def test_binary_version(binary_folder, batches):
+    check_content(load_cifar10(binary_folder), batches)
+    check_content(load_cifar10(binary_folder.parent), batches)
+
+
+@pytest.mark.parametrize("name", [f"{name}.bin" for name in SIZES] + ["batches.meta.txt"])
+def test_missing_file_of_the_binary_version(binary_folder, name):
+    (binary_folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match="lacks"):
+        load_cifar10(binary_folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("data_batch_2.bin", b"", "rows of 3073 bytes, got 0 bytes"),
+        ("data_batch_2.bin", bytes(3072), "rows of 3073 bytes, got 3072 bytes"),
+        ("data_batch_2.bin", bytes(3074), "rows of 3073 bytes, got 3074 bytes"),
+        ("test_batch.bin", b"\x0a" + bytes(3072), "from 0 to 9, got 10 for image 0"),
+        ("batches.meta.txt", b"a\nb\n", "must hold 10 names, got 2 of them"),
+        ("batches.meta.txt", b"a " * 9 + b"\xff", "must be UTF-8"),
+    ],
+)
+def test_wrong_file_of_the_binary_version(binary_folder, name, content, message):
+    (binary_folder / name).write_bytes(content)
+    check_refused(binary_folder, name, message)
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("version", ["python", "binary"])
+def test_archives(folder, binary_folder, batches, tmp_path, mode, version):
+    source = folder if version == "python" else binary_folder
+    path = tmp_path / "cifar-10.tar.gz"
+    with tarfile.open(path, mode) as archive:
+        for file in sorted(source.iterdir(), reverse=True):  # the official order is none
+            archive.add(file, f"{source.name}/{file.name}")
+        archive.add(tmp_path, "readme.html", recursive=False)
+    check_content(load_cifar10(path), batches)
+
+
+def write_archive(path, members):
+    """Write an archive of (TarInfo, content or None)."""
+    with tarfile.open(path, "w:gz") as archive:
+        for member, content in members:
+            archive.addfile(member, None if content is None else io.BytesIO(content))
+
+
+def member_of(name, content=b"", **attributes):
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    for attribute, value in attributes.items():
+        setattr(member, attribute, value)
+    return member, content
+
+
+def test_archive_that_lacks_files(tmp_path):
+    path = tmp_path / "some.tar.gz"
+    write_archive(path, [member_of("cifar-10-batches-py/test_batch", b"1")])
+    with pytest.raises(
+        FileNotFoundError, match=r"some\.tar\.gz lacks data_batch_1, .*batches\.meta"
+    ):
+        load_cifar10(path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE])
+def test_links_in_archives_are_not_followed(folder, tmp_path, kind):
+    path = tmp_path / "some.tar.gz"
+    links = [
+        (member_of(file.name, type=kind, linkname=str(file))[0], None) for file in folder.iterdir()
+    ]
+    write_archive(path, links)
+    with pytest.raises(FileNotFoundError, match="lacks data_batch_1"):
+        load_cifar10(path)
+
+
+def test_damaged_batch_in_an_archive(folder, batches, tmp_path):
+    path = tmp_path / "some.tar.gz"
+    (folder / "data_batch_3").write_bytes(b"\x80\x02N.")
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder, folder.name)
+    with pytest.raises(ValueError, match=r"some\.tar\.gz: data_batch_3: must hold a dict"):
+        load_cifar10(path)
+
+
+def test_archive_that_is_cut_off(folder, tmp_path):
+    whole, path = tmp_path / "whole.tar.gz", tmp_path / "cut.tar.gz"
+    with tarfile.open(whole, "w:gz") as archive:
+        archive.add(folder, folder.name)
+    content = whole.read_bytes()
+    for n_bytes in range(0, len(content) - 20, len(content) // 12):
+        path.write_bytes(content[:n_bytes])
+        with pytest.raises((ValueError, FileNotFoundError), match=re.escape(str(path))):
+            load_cifar10(path)
+
+
+def test_archives_that_claim_too_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(_cifar10, "MAX_ARCHIVED_BYTES", 1000)
+    path = tmp_path / "some.tar.gz"
+    write_archive(path, [member_of("a/test_batch", bytes(1001))])
+    with pytest.raises(ValueError, match=r"damaged: test_batch has 1,001 bytes"):
+        load_cifar10(path)
+    monkeypatch.setattr(_cifar10, "MAX_ARCHIVE_BYTES", 5000)
+    write_archive(path, [member_of("other", bytes(3000)), member_of("more", bytes(3000))])
+    with pytest.raises(ValueError, match=r"damaged: more than 5,000 bytes"):
+        load_cifar10(path)
+
+
+def test_sparse_files_in_archives(tmp_path):
+    """A sparse file claims zeros that are nowhere."""
+    path = tmp_path / "some.tar"
+    headers = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(1 << 40), "GNU.sparse.major": "0"}
+    member, content = member_of("test_batch", b"a", pax_headers=headers)
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(member, io.BytesIO(content))
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(str(path))):
+        load_cifar10(path)
+
+
+@settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_archives_that_are_changed_anywhere(data, tmp_path):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name in ("data_batch_1.bin", "test_batch.bin", "batches.meta.txt"):
+            member, content = member_of(name, b"\x01" * 600)
+            archive.addfile(member, io.BytesIO(content))
+    content = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, 512) | st.integers(0, len(content) - 1))
+        content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    path = tmp_path / "some.tar"
+    path.write_bytes(bytes(content))
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(str(path))):
+        load_cifar10(path)
