@@ -15,6 +15,7 @@ import functools
 import logging
 import numbers
 import time
+import weakref
 
 import numpy as np
 from scipy.sparse import issparse
@@ -28,10 +29,9 @@ from sklearn.neighbors._base import (
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _validation
-from ._core._knn import find_neighbors
-from ._core._radius import find_within_radius
 from ._core._threads import effective_n_threads
 from ._core._vote import sum_votes
+from ._indexes import ALGORITHMS, Index
 from ._metric_space import space_of
 
 logger = logging.getLogger("fastnn")
@@ -51,10 +51,8 @@ ORIGINALS = {
 
 # Sums of votes held at a time, so that many classes and many queries need no large array.
 VOTES_PER_SLICE = 1 << 20
-# With so few features and so many samples, scikit-learn's k-d tree looks at so few of them that an
-# exhaustive search cannot keep up.
-TREE_FEATURES = 4
-TREE_SAMPLES = 20_000
+# scikit-learn's own estimators are searched on behalf of for these; ours know more.
+THEIR_ALGORITHMS = ("auto", "brute")
 
 
 # ---- what was done, and why not ------------------------------------------------------------------
@@ -150,6 +148,21 @@ def _refuse_non_finite(estimator, rows):
         _validation.require_finite(rows, "X")  # where scikit-learn's check is switched off
 
 
+# Each estimator's index. Not kept on the estimator: it is made again where it is needed, and
+# pickles of scikit-learn's estimators load without fastnn.
+_indexes = weakref.WeakKeyDictionary()
+
+
+def index_of(estimator, rows, metric):
+    """Return the index of an estimator's rows, a new one if it has been fitted anew."""
+    index = _indexes.get(estimator)
+    if index is None or index.Y is not rows or index.metric != metric:
+        algorithm = estimator.algorithm
+        index = Index(rows, metric, algorithm if algorithm in ALGORITHMS else "brute")
+        _indexes[estimator] = index
+    return index
+
+
 def _as_narrow_as(X, dtype):
     """Return X in this dtype if that holds all of its values, so that the samples stay as they are.
 
@@ -161,18 +174,16 @@ def _as_narrow_as(X, dtype):
     return narrow if np.array_equal(narrow, X) else X
 
 
-def _search(estimator, X, rows, find):
-    """Call find(X, rows, by_rows) until it has an answer; X is None for the rows themselves."""
+def _index_and_queries(estimator, X, rows, metric):
+    """Return an index and queries of one dtype; X is None for the rows themselves."""
+    index = index_of(estimator, rows, metric)
     if X is None:
-        X = rows
-    elif X.dtype != rows.dtype:
+        return index, rows
+    if X.dtype != rows.dtype:
         X, rows = _validation.to_common_dtype(_as_narrow_as(X, rows.dtype), rows)
-    found = find(X, rows, False)
-    if found is None:
-        _refuse_non_finite(estimator, X)
-        _validation.require_finite(rows, "X")
-        found = find(X, rows, True)
-    return found
+        if rows is not index.Y:
+            index = Index(rows, metric, index.algorithm)
+    return index, X
 
 
 # ---- methods -------------------------------------------------------------------------------------
@@ -182,19 +193,21 @@ def _search(estimator, X, rows, find):
 def fit_neighbors(self, X, y=None):
     theirs = ORIGINALS[NeighborsBase, "_fit"]
     vars(self).pop("_moved_fit_X", None)
-    if self.algorithm != "auto" or isinstance(
+    algorithm = self.algorithm
+    native = algorithm in getattr(self, "_native_algorithms", THEIR_ALGORITHMS)
+    if not native or algorithm == "brute":
+        return theirs(self, X, y)
+    served = not isinstance(
         space_of(self.metric, **{**_minkowski_p(self), **(self.metric_params or {})}), str
-    ):
+    )
+    if algorithm != "bounded" and (not served or issparse(X)):
         return theirs(self, X, y)
-    shape = np.shape(X) if isinstance(X, np.ndarray) else getattr(X, "shape", (0, 0))
-    if len(shape) == 2 and shape[1] <= TREE_FEATURES and shape[0] > TREE_SAMPLES:
-        return theirs(self, X, y)
-    # scikit-learn would build a tree that nothing looks at.
+    # scikit-learn would build a tree that nothing looks at, or does not know the name.
     self.algorithm = "brute"
     try:
         return theirs(self, X, y)
     finally:
-        self.algorithm = "auto"
+        self.algorithm = algorithm
 
 
 def _minkowski_p(estimator):
@@ -218,14 +231,14 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
             return theirs(self, X, n_neighbors, return_distance)
     with observe("kneighbors"):
         n_threads = effective_n_threads(self.n_jobs)
-        distances, indices = _search(
-            self,
-            queries,
-            rows,
-            lambda Q, S, by_rows: find_neighbors(
-                Q, S, int(k), space.kernel, n_threads, by_rows, None, X is None
-            ),
-        )
+        index, queries = _index_and_queries(self, queries, rows, space.kernel)
+        try:
+            distances, indices = index.kneighbors(
+                queries, int(k), n_threads, None, exclude_self=X is None
+            )
+        except ValueError:
+            _refuse_non_finite(self, queries)  # in scikit-learn's words
+            raise
         return (space.distances(distances), indices) if return_distance else indices
 
 
@@ -246,21 +259,14 @@ def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_resul
             return theirs(self, X, radius, return_distance, sort_results)
     with observe("radius_neighbors"):
         n_threads = effective_n_threads(self.n_jobs)
-        slices = _search(
-            self,
-            queries,
-            rows,
-            lambda Q, S, by_rows: find_within_radius(
-                Q,
-                S,
-                space.radius(float(r)),
-                space.kernel,
-                n_threads,
-                sort_results,
-                by_rows,
-                X is None,
-            ),
-        )
+        index, queries = _index_and_queries(self, queries, rows, space.kernel)
+        try:
+            slices = index.radius_neighbors(
+                queries, space.radius(float(r)), n_threads, sort_results, exclude_self=X is None
+            )
+        except ValueError:
+            _refuse_non_finite(self, queries)
+            raise
         indices = _ragged((counts, indices) for counts, _, indices in slices)
         if not return_distance:
             return indices
@@ -288,9 +294,9 @@ def _votes(estimator, X):
     if estimator.outputs_2d_:
         return None
     if estimator.weights in ("uniform", None):
-        indices, weights = kneighbors(estimator, X, return_distance=False), None
+        indices, weights = estimator.kneighbors(X, return_distance=False), None
     else:
-        distances, indices = kneighbors(estimator, X)
+        distances, indices = estimator.kneighbors(X)
         weights = _get_weights(distances, estimator.weights)
         if not (isinstance(weights, np.ndarray) and weights.shape == indices.shape):
             return None

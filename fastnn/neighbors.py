@@ -2,9 +2,8 @@
 
 The estimators are scikit-learn's own classes with another search: constructors, methods,
 attributes, warnings and errors are theirs. What the kernels do not serve (other metrics, sparse and
-precomputed input, trees asked for by name, and under algorithm="auto" more than 20,000 samples of
-up to four features, where scikit-learn's k-d tree is quicker) is left to scikit-learn's own code;
-the logger "fastnn" says so, once, at level INFO.
+precomputed input, trees asked for by name) is left to scikit-learn's own code; the logger
+"fastnn" says so, once, at level INFO.
 """
 
 import math
@@ -12,11 +11,12 @@ import math
 import numpy as np
 import sklearn.neighbors
 from sklearn.neighbors import _graph
-from sklearn.utils._param_validation import validate_params
+from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils.validation import check_is_fitted
 
 from . import _drop_in, _validation
-from ._core._knn import find_neighbors
 from ._core._threads import effective_n_threads
+from ._indexes import ALGORITHMS, Index
 from ._metric_space import check_moved_pair
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 
-def kneighbors(X, Y, n_neighbors=5, metric="l2", *, n_jobs=None, verbose=0):
+def kneighbors(X, Y, n_neighbors=5, metric="l2", *, algorithm="auto", n_jobs=None, verbose=0):
     """Find the nearest rows of Y for each row of X, exactly.
 
     The neighbors are those of the distances evaluated in float64 in difference form (sum of
@@ -53,6 +53,9 @@ def kneighbors(X, Y, n_neighbors=5, metric="l2", *, n_jobs=None, verbose=0):
         "l1" ("manhattan", "cityblock"), "l2" ("euclidean", "minkowski"), "sqeuclidean",
         "chebyshev" or "cosine" (half the squared L2 distance of the rows divided by their norms,
         in float64).
+    algorithm : {"auto", "brute", "bounded", "kd_tree"}, default="auto"
+        How to search: all pairs; few of them, by lower bounds on the distances of all; or with a
+        k-d tree. "auto" looks at the data. The result is the same.
     n_jobs : int, optional
         Threads, as in scikit-learn; None: all the cores that this process may use.
     verbose : int, default=0
@@ -87,42 +90,67 @@ def kneighbors(X, Y, n_neighbors=5, metric="l2", *, n_jobs=None, verbose=0):
     """
     X, Y, space = check_moved_pair(X, Y, metric)
     k = _validation.check_n_neighbors(n_neighbors, Y.shape[0])
-    distances, indices = _search(X, Y, k, space.kernel, effective_n_threads(n_jobs), verbose)
+    index = Index(Y, space.kernel, _validation.check_name(algorithm, ALGORITHMS, "algorithm"))
+    distances, indices = _search(index, X, k, effective_n_threads(n_jobs), verbose)
     return space.distances(distances), indices
 
 
-def _search(X, Y, k, metric, n_threads, verbose=0, exclude_self=False):
-    """Search with arguments that have passed the border, but for NaN and infinity.
+def _search(index, X, k, n_threads, verbose, exclude_self=False):
+    """Search with arguments that have passed the border, with a progress bar if wanted.
 
-    The search meets every value anyway, so it reports what is out of range and the arrays are
-    looked at only then.
+    NaN and infinity among them are left to the index, whose searches meet every value anyway.
     """
     if not verbose:
-        return _search_quietly(X, Y, k, metric, n_threads, None, exclude_self)
+        return index.kneighbors(X, k, n_threads, None, exclude_self)
     from tqdm.auto import tqdm
 
     with tqdm(total=X.shape[0], desc="kneighbors", unit=" queries", unit_scale=True) as bar:
-        return _search_quietly(
-            X, Y, k, metric, n_threads, lambda share: bar.update(share * X.shape[0]), exclude_self
-        )
 
+        def advance(share):
+            bar.update(share * X.shape[0])
 
-def _search_quietly(X, Y, k, metric, n_threads, advance, exclude_self):
-    found = find_neighbors(X, Y, k, metric, n_threads, False, advance, exclude_self)
-    if found is None:
-        _validation.require_finite(X, "X")
-        _validation.require_finite(Y, "Y")
-        found = find_neighbors(X, Y, k, metric, n_threads, True, advance, exclude_self)
-    return found
+        return index.kneighbors(X, k, n_threads, advance, exclude_self)
 
 
 # ---- estimators ----------------------------------------------------------------------------------
 
 
 class _Neighbors:
-    """Puts the kernels in the place of scikit-learn's searches."""
+    """Puts the kernels in the place of scikit-learn's searches.
+
+    `algorithm` may be "bounded" too. Trees by name are scikit-learn's, with its rules on sparse
+    queries and radii; "auto" has one of its own.
+    """
 
     _fit = _drop_in.fit_neighbors
+    _native_algorithms = ("auto", "brute", "bounded")
+
+    def __init_subclass__(cls, **arguments):
+        super().__init_subclass__(**arguments)
+        constraints = getattr(cls, "_parameter_constraints", {})
+        if "algorithm" in constraints:
+            names = {"auto", "ball_tree", "kd_tree", "brute", "bounded"}
+            cls._parameter_constraints = {**constraints, "algorithm": [StrOptions(names)]}
+
+    @property
+    def effective_algorithm_(self):
+        """What a search uses: "brute", "bounded" or "kd_tree"; scikit-learn's, where it searches.
+
+        With ``algorithm="auto"`` large searches settle it.
+        """
+        return self._index_or_method()[0]
+
+    def explain_algorithm(self):
+        """Return why `effective_algorithm_` is what it is, as a sentence."""
+        return "{}: {}".format(*self._index_or_method())
+
+    def _index_or_method(self):
+        check_is_fitted(self)
+        prepared = _drop_in.prepare(self)
+        if isinstance(prepared, str):
+            return self._fit_method, f"scikit-learn's own, for {prepared}"
+        index = _drop_in.index_of(self, prepared[1], prepared[0].kernel)
+        return index.kind, index.reason
 
 
 class _KNeighbors(_Neighbors):
@@ -194,7 +222,6 @@ class KNeighborsClassifier(_KNeighbors, sklearn.neighbors.KNeighborsClassifier):
             and X.ndim == 2
             and X.size > 0
             and X.flags.c_contiguous
-            and X.shape[1] > _drop_in.TREE_FEATURES
             and y.dtype.kind in "iu"
             and y.shape == (X.shape[0],)
             and type(metric) is str
@@ -507,7 +534,8 @@ def precomputed_knn(X, n_neighbors, metric="l2", *, include_self=True, n_jobs=No
     if k == 0:
         _validation.require_finite(X, "X")
         return itself, np.zeros((n, 1))
-    distances, indices = _search(X, X, k, space.kernel, n_threads, verbose, exclude_self=True)
+    index = Index(X, space.kernel)
+    distances, indices = _search(index, X, k, n_threads, verbose, exclude_self=True)
     distances = space.distances(distances)
     if not include_self:
         return indices, distances

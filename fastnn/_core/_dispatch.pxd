@@ -1,6 +1,6 @@
 """The C tables' declarations and the active one; other compiled modules cimport from here."""
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 
 cdef extern from "fnn_kernels.h" nogil:
@@ -9,6 +9,24 @@ cdef extern from "fnn_kernels.h" nogil:
         FNN_MAX_TILE_COLS
         FNN_SUM_DEPTH
         FNN_SUMS_PER_TOTAL
+        FNN_DOT_STRIP
+        FNN_MAX_BLOCK_ROWS
+        FNN_ADD
+        FNN_SUBTRACT
+        FNN_MULTIPLY
+        FNN_DIVIDE
+        FNN_MAX
+        FNN_POWER
+        FNN_CONSTANT_POWER
+        FNN_SQUARE
+        FNN_NEGATE
+        FNN_EXP
+        FNN_LOG
+        FNN_TANH
+        FNN_SIGMOID
+        FNN_RELU
+        FNN_N_GATES
+        FNN_BLOCK_BOXES
 
     ctypedef struct fnn_scan_arguments:
         Py_ssize_t depth
@@ -52,6 +70,21 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_row_distances f64
         fnn_row_distances u8
 
+    ctypedef uint32_t (*fnn_block_points)(
+        const double *, const void *, Py_ssize_t, Py_ssize_t, double, int, double *
+    ) noexcept nogil
+    ctypedef uint32_t (*fnn_block_boxes)(
+        const double *, const void *, const void *, Py_ssize_t, double, double *
+    ) noexcept nogil
+
+    ctypedef struct fnn_block:
+        fnn_block_points points
+        fnn_block_boxes boxes
+
+    ctypedef struct fnn_block_family:
+        fnn_block f32
+        fnn_block f64
+
     ctypedef struct fnn_expansion:
         double term
         double size
@@ -65,6 +98,64 @@ cdef extern from "fnn_kernels.h" nogil:
     ctypedef int (*fnn_expand)(
         const fnn_expansion *, const double *, const double *, const double *, Py_ssize_t, double *
     ) noexcept nogil
+
+    ctypedef void (*fnn_dot_rows)(
+        const void *const *, Py_ssize_t, const void *, Py_ssize_t, Py_ssize_t, double *
+    ) noexcept nogil
+    ctypedef void (*fnn_add_outer)(
+        const void *const *, const void *const *, Py_ssize_t, const void *, Py_ssize_t, Py_ssize_t,
+        void *
+    ) noexcept nogil
+    ctypedef double (*fnn_row_losses)(
+        const void *, const int64_t *, const double *, Py_ssize_t, Py_ssize_t, double, void *
+    ) noexcept nogil
+
+    ctypedef struct fnn_step:
+        double factor
+        double decay
+        double rate
+        double momentum
+        int nesterov
+
+    ctypedef double (*fnn_descend)(
+        const fnn_step *, const void *, Py_ssize_t, void *, void *
+    ) noexcept nogil
+    ctypedef void (*fnn_add)(const void *, Py_ssize_t, void *) noexcept nogil
+
+    ctypedef struct fnn_linear:
+        fnn_dot_rows dot_rows
+        fnn_add_outer add_outer
+        fnn_row_losses svm_losses
+        fnn_row_losses softmax_losses
+        fnn_add add
+        fnn_descend descend
+
+    ctypedef void (*fnn_where_positive)(
+        const void *, const void *, Py_ssize_t, void *
+    ) noexcept nogil
+
+    ctypedef void (*fnn_gate_forward)(
+        const double *, const double *, Py_ssize_t, double *
+    ) noexcept nogil
+    ctypedef void (*fnn_gate_backward)(
+        const double *, const double *, const double *, const double *, Py_ssize_t, double *,
+        double *
+    ) noexcept nogil
+    ctypedef void (*fnn_gate_forward_run)(
+        const int32_t *, const int32_t *, Py_ssize_t, Py_ssize_t, double *
+    ) noexcept nogil
+    ctypedef void (*fnn_gate_backward_run)(
+        const int32_t *, const int32_t *, Py_ssize_t, Py_ssize_t, const double *, double *
+    ) noexcept nogil
+
+    ctypedef struct fnn_gate:
+        fnn_gate_forward forward
+        fnn_gate_backward backward
+        fnn_gate_forward_run forward_run
+        fnn_gate_backward_run backward_run
+        bint takes_vectors
+
+    ctypedef double (*fnn_sum)(const double *, Py_ssize_t) noexcept nogil
 
     ctypedef struct fnn_kernels:
         const char *name
@@ -90,10 +181,21 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_row_family square_differences
         fnn_row_family absolute_differences
         fnn_row_family largest_difference
+        fnn_block_family block_squares
+        fnn_block_family block_absolutes
+        fnn_block_family block_largest
         fnn_expand expand
+        fnn_linear linear_f32
+        fnn_linear linear_u8
+        fnn_linear linear_f64
+        fnn_where_positive where_positive_f32
+        fnn_where_positive where_positive_f64
+        fnn_gate gates[FNN_N_GATES]
+        fnn_sum sum_f64
 
     Py_ssize_t fnn_available(const fnn_kernels **tables, Py_ssize_t capacity)
     int fnn_lowest_bit(uint32_t bits)
+    void fnn_prefetch(const void *address)
 
 
 # The table in use. Read it once per call: set_isa() may change it at any time.

@@ -14,7 +14,7 @@ from libc.stdlib cimport free, malloc
 cimport numpy as cnp
 
 from ._search cimport BY_BOUNDS, BY_TILES, SearchPlan, TileSearch, plan_search
-from ._selection cimport Candidate, select_first, sort_candidates
+from ._selection cimport Candidate, leave_out, select_first, sort_candidates
 
 cnp.import_array()
 
@@ -165,17 +165,6 @@ cdef class NeighborSearch(TileSearch):
                     distance = sqrt(distance)
             distances[i] = distance
             indices[i] = items[i].index
-
-
-cdef Py_ssize_t leave_out(Candidate *items, Py_ssize_t n, int64_t itself) noexcept nogil:
-    """Drop the sample itself; the first, as scikit-learn does, where duplicates displaced it."""
-    cdef Py_ssize_t place = 0, i
-    for i in range(n):
-        if items[i].index == itself:
-            place = i
-    for i in range(place, n - 1):
-        items[i] = items[i + 1]
-    return n - 1
 
 
 cdef Py_ssize_t candidate_capacity(Py_ssize_t k, Py_ssize_t n_samples):

@@ -14,7 +14,7 @@ import numpy as np
 cimport numpy as cnp
 
 from ._search cimport BY_ROWS, BY_TILES, SearchPlan, TileSearch, plan_search
-from ._selection cimport Candidate, sort_candidates
+from ._selection cimport Candidate, sort_by_index, sort_candidates
 
 cnp.import_array()
 
@@ -165,7 +165,7 @@ cdef class RadiusSearch(TileSearch):
         if self.by_distance:
             sort_candidates(items, kept)
         elif self.n_splits > 1:  # each split's candidates come in order
-            sort_by_index(items, kept, distances)
+            sort_by_index(items, kept)
         free(distances)
         self.counts[query] = kept
 
@@ -176,21 +176,6 @@ cdef class RadiusSearch(TileSearch):
             indices[i] = self.neighbors[query][i].index
         free(self.neighbors[query])
         self.neighbors[query] = NULL
-
-
-cdef void sort_by_index(Candidate *items, Py_ssize_t n, double *keys) noexcept nogil:
-    """Sort candidates by index alone; `keys` has room for n."""
-    cdef Py_ssize_t i
-    cdef int64_t index
-    for i in range(n):
-        keys[i] = items[i].key
-        items[i].key = -<double>items[i].index
-        items[i].index = i
-    sort_candidates(items, n)
-    for i in range(n):
-        index = <int64_t>-items[i].key
-        items[i].key = keys[items[i].index]
-        items[i].index = index
 
 
 def find_within_radius(

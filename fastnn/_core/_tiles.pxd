@@ -37,6 +37,7 @@ cdef enum Norm:
 
 cdef ValueType value_type_of(cnp.ndarray array) noexcept
 cdef Norm norm_of(str metric) noexcept
+cdef cnp.ndarray aligned_bytes(Py_ssize_t n_bytes)
 
 
 cdef struct Expansion:
@@ -88,6 +89,7 @@ cdef class Panels:
     ) noexcept nogil
 
 
+cdef cnp.ndarray aligned_bytes(Py_ssize_t n_bytes)
 cdef Panels new_panels(
     Expansion expansion,
     bint queries,

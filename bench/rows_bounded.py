@@ -1,0 +1,121 @@
+"""Rows of ratios.py: whole searches of many features, fit and one pass of queries.
+
+Here fits count, ours and the peers'. "brute" is fastnn's own exhaustive search: where the data have
+structure, algorithm="auto" finds bounds that skip most of its work; where they have none, it must
+not lose much.
+"""
+
+import os
+
+import numpy as np
+
+import fastnn
+from contest import N_THREADS, Row, import_or_none
+from digits import make_digits
+from fastnn.datasets import load_cifar10
+from rows_neighbors import CHECKED_QUERIES, make, oracle
+
+N_TRAIN, N_TEST = 20_000, 2000
+
+
+def images(dtype):
+    """Return training and test pixels, and what the table calls them."""
+    if folder := os.environ.get("FASTNN_CIFAR10"):
+        cifar = load_cifar10(folder)
+        Y, X = cifar.X_train[:N_TRAIN], cifar.X_test[:N_TEST]
+        return Y.astype(dtype), X.astype(dtype), "CIFAR-10 pixels"
+    # Smooth random images: sums of a few waves, and noise.
+    rng = np.random.default_rng(0)
+    waves = rng.standard_normal((40, 3072))
+    pixels = 128 + 12 * rng.standard_normal((N_TRAIN + N_TEST, 40)) @ waves / np.sqrt(40)
+    pixels = np.clip(pixels + 4 * rng.standard_normal(pixels.shape), 0, 255).astype(np.uint8)
+    return pixels[:N_TRAIN].astype(dtype), pixels[N_TRAIN:].astype(dtype), "smooth random pixels"
+
+
+def blobs(rng, n, n_queries, d, n_blobs):
+    centers = 10 * rng.standard_normal((n_blobs, d))
+    points = centers[rng.integers(0, n_blobs, n + n_queries)]
+    points = (points + rng.standard_normal(points.shape)).astype(np.float32)
+    return points[:n], points[n:]
+
+
+def sklearn_whole(module, X, Y, k, metric):
+    long_name = {"l1": "manhattan", "l2": "euclidean"}[metric]
+
+    def search():
+        model = module.NearestNeighbors(
+            n_neighbors=k, algorithm="brute", metric=long_name, n_jobs=N_THREADS
+        )
+        return model.fit(Y).kneighbors(X)
+
+    return search
+
+
+def faiss_whole(faiss, X, Y, k, metric):
+    faiss.omp_set_num_threads(N_THREADS)
+
+    def search():
+        index = faiss.IndexFlat(Y.shape[1], {"l1": faiss.METRIC_L1, "l2": faiss.METRIC_L2}[metric])
+        index.add(Y)
+        return index.search(X, k)
+
+    return search
+
+
+def whole_row(name, target, Y, X, k, metric):
+    def ours(algorithm):
+        return lambda: fastnn.kneighbors(X, Y, k, metric, algorithm=algorithm, n_jobs=N_THREADS)
+
+    def check():
+        expected = oracle(X[:CHECKED_QUERIES], Y, k, metric)
+        np.testing.assert_array_equal(ours("auto")()[1][:CHECKED_QUERIES], expected)
+
+    contestants = {"fastnn": ours("auto"), "brute": ours("brute")}
+    wide = X.dtype == np.float64
+    floats = [Z if wide else Z.astype(np.float32) for Z in (X, Y)]
+    for peer, module, search in [
+        ("sklearnex", "sklearnex.neighbors", sklearn_whole),
+        ("scikit-learn", "sklearn.neighbors", sklearn_whole),
+        ("faiss", "faiss", faiss_whole),
+    ]:
+        if peer == "faiss" and wide:
+            continue  # float32 only
+        if imported := import_or_none(module):
+            contestants[peer] = search(imported, *floats, k, metric)
+    return Row(name, target, contestants, ("brute",), check)
+
+
+def image_row(metric, dtype, target):
+    Y, X, kind = images(dtype)
+    name = f"{metric} {np.dtype(dtype)}, {N_TRAIN:,} x 3,072, {N_TEST:,} queries, {kind}, with fit"
+    return whole_row(name, target, Y, X, 10, metric)
+
+
+def digits_row():
+    X = make_digits(62_000)[0]
+    name = "l2 uint8, 60,000 x 784, 2,000 queries, shifted digits, with fit"
+    return whole_row(name, 5.0, X[:60_000], X[60_000:], 10, "l2")
+
+
+def normal_row():
+    rng = np.random.default_rng(0)
+    Y, X = make(rng, 100_000, 128, np.float32), make(rng, 2000, 128, np.float32)
+    name = "l2 float32, 100,000 x 128, 2,000 queries, random normal, with fit"
+    return whole_row(name, 1.0, Y, X, 10, "l2")
+
+
+def blobs_row():
+    Y, X = blobs(np.random.default_rng(0), 500_000, 5000, 32, 1000)
+    name = "l2 float32, 500,000 x 32, 5,000 queries, 1,000 blobs, with fit"
+    return whole_row(name, 5.0, Y, X, 10, "l2")
+
+
+ROWS = {
+    "whole-l2-uint8": lambda: image_row("l2", np.uint8, 6.0),
+    "whole-l2-f32": lambda: image_row("l2", np.float32, 6.0),
+    "whole-l2-f64": lambda: image_row("l2", np.float64, 6.0),
+    "whole-l1-uint8": lambda: image_row("l1", np.uint8, 15.0),
+    "whole-digits": digits_row,
+    "whole-normal": normal_row,
+    "whole-blobs": blobs_row,
+}

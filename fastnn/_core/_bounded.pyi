@@ -1,0 +1,33 @@
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import disjoint_base
+
+from ._search import TileSearch
+
+_Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
+
+@disjoint_base
+class BoundedSearch(TileSearch): ...
+
+def find_neighbors_by_bounds(
+    X: _Rows,
+    Y: _Rows,
+    k: int,
+    metric: str,
+    bounds: object,
+    n_threads: int,
+    advance: Callable[[float], object] | None = None,
+    exclude_self: bool = False,
+) -> tuple[NDArray[np.float64], NDArray[np.int64], int] | None: ...
+def sum_groups(
+    X: _Rows,
+    groups: NDArray[np.int64],
+    centers: NDArray[np.float64],
+    unit: float,
+    codes: NDArray[np.uint8],
+    sizes: NDArray[np.float64],
+    n_threads: int,
+) -> None: ...

@@ -1,0 +1,394 @@
+"""The k nearest neighbors by lower bounds: most pairs are left alone, the others decided exactly.
+
+    rows --fastnn/_bounds.py--> bounding rows: a few numbers each, whose distances are lower bounds
+      1. seeds: the samples with the smallest bounds; the k-th of their exact distances is a first
+         limit for each query
+      2. the bounding rows of all pairs meet in the frame of _search.pyx, tile by tile
+           pairs whose bound is within the limit --> push() --> exact distances --> a lower limit
+
+What is skipped is proven to be too far, so the result is the very same as that of _knn.pyx:
+
+    Let D(x, y) be the exact distance, b(x), b(y) the exact bounding rows, with
+    |b(x) - b(y)| <= D(x, y), and b~ the rows as they are stored, |b~(x) - b(x)| <= margin(x): the
+    proofs of both stand in fastnn/_bounds.py. If k samples have evaluated distances of at most t,
+    a sample y can be among the k nearest only if its evaluated distance is, and that differs from
+    D by a factor of at most 1 + (d + 8) 2^-53 [see _search.pyx], so that
+        |b~(x) - b~(y)| <= t (1 + (d + 8) 2^-52) + margin(x) + margin(y).
+    With the largest margin of all samples this is the reach of a query. That the tiles evaluate
+    |b~(x) - b~(y)| in float32 is a matter of the frame: a pair is passed over only if it is beyond
+    the reach by more than E.
+"""
+
+from cython.parallel cimport prange, threadid
+from libc.math cimport INFINITY, floor, sqrt
+from libc.stdint cimport int64_t, uint8_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+import numpy as np
+
+cimport numpy as cnp
+
+from ._dispatch cimport active_kernels, fnn_row_distances
+from ._search cimport BY_BOUNDS, BY_ROWS, BY_TILES, SearchPlan, TileSearch, plan_search
+from ._selection cimport Candidate, leave_out, select_first, sort_candidates
+from ._tiles cimport choose_expansion, norm_of, value_type_of
+
+from ._knn import find_neighbors
+
+cnp.import_array()
+
+cdef enum:
+    # Pairs of a query that are decided together: rows further on are asked for meanwhile.
+    MAX_PENDING = 48
+    # Of the rows themselves: a part of most last-level caches.
+    CHUNK_ROW_BYTES = 8 << 20
+    # Beyond the k that a limit takes; with them, it is lower.
+    MORE_SEEDS = 24
+    # Queries that are moved at a time.
+    MAX_SLICE_ROWS = 4096
+    # Multiplications below which starting threads costs more than it gains.
+    MIN_PARALLEL_VALUES = 1 << 16
+
+
+cdef class BoundedSearch(TileSearch):
+    """The k nearest of every query of a slice; X and Y of the frame are the bounding rows."""
+
+    cdef Py_ssize_t k, room
+    # The rows themselves.
+    cdef const char *query_rows
+    cdef const char *sample_rows
+    cdef Py_ssize_t row_features, row_bytes
+    cdef fnn_row_distances row_distances
+    cdef bint rooted_distance, squared_distance
+    cdef double slack, sample_margin, unit
+    cdef const double *query_margins
+    cdef void *memory
+    # [n_splits][n_queries][room]: exact distances (keys are -distance), then pending indices.
+    cdef Candidate *candidates
+    cdef Py_ssize_t *counts
+    cdef Py_ssize_t *exact_counts
+    cdef double *reaches
+    # [n_threads][n_splits * room]
+    cdef Candidate *scratch
+    cdef int64_t *scratch_indices
+    cdef double *scratch_distances
+    # Exact distances of each thread, a cache line apart.
+    cdef int64_t *evaluated
+
+    cdef int start(
+        self, cnp.ndarray X, cnp.ndarray Y, str metric, Py_ssize_t k, cnp.ndarray margins,
+        double sample_margin, double unit,
+    ) except -1:
+        cdef Py_ssize_t slots = self.n_splits * self.n_queries, i
+        self.k, self.room = k, k + MAX_PENDING
+        self.query_rows = <const char *>cnp.PyArray_DATA(X)
+        self.sample_rows = <const char *>cnp.PyArray_DATA(Y)
+        self.row_features = X.shape[1]
+        expansion = choose_expansion(active_kernels(), value_type_of(X), norm_of(metric), True)
+        self.row_distances = expansion.exact_distances
+        self.row_bytes = self.row_features * expansion.value_bytes
+        self.rooted_distance = metric == "l2"
+        self.squared_distance = metric == "sqeuclidean"
+        self.slack = 1.0 + (self.row_features + 8) * 2.0 ** -51
+        self.query_margins, self.sample_margin = <double *>cnp.PyArray_DATA(margins), sample_margin
+        self.unit = unit * (1.0 - 2.0 ** -50)
+        # All queries meet a chunk before the next one, so that its rows come from the cache.
+        cdef Py_ssize_t blocks
+        if self.mode != BY_ROWS:  # which has no blocks
+            blocks = max(1, CHUNK_ROW_BYTES // (self.row_bytes * self.block_rows))
+            self.chunk_rows = min(self.chunk_rows, blocks * self.block_rows)
+        cdef Py_ssize_t per_thread = self.n_threads * self.n_splits * self.room
+        self.memory = malloc(
+            (slots * self.room + per_thread) * sizeof(Candidate)
+            + slots * (2 * sizeof(Py_ssize_t) + sizeof(double))
+            + per_thread * (sizeof(int64_t) + sizeof(double))
+            + 8 * self.n_threads * sizeof(int64_t)
+        )
+        if self.memory == NULL:
+            raise MemoryError()
+        self.candidates = <Candidate *>self.memory
+        self.scratch = self.candidates + slots * self.room
+        self.counts = <Py_ssize_t *>(self.scratch + per_thread)
+        self.exact_counts = self.counts + slots
+        self.reaches = <double *>(self.exact_counts + slots)
+        self.scratch_indices = <int64_t *>(self.reaches + slots)
+        self.scratch_distances = <double *>(self.scratch_indices + per_thread)
+        self.evaluated = <int64_t *>(self.scratch_distances + per_thread)
+        memset(self.counts, 0, 2 * slots * sizeof(Py_ssize_t))
+        memset(self.evaluated, 0, 8 * self.n_threads * sizeof(int64_t))
+        for i in range(slots):
+            self.reaches[i] = INFINITY
+        return 0
+
+    def __dealloc__(self):
+        free(self.memory)
+
+    # ---- limits ---------------------------------------------------------------------------
+
+    cdef void plant(self, const int64_t *seeds, Py_ssize_t n_seeds):
+        """Set the first limits: the exact distances of k seeds for each query."""
+        cdef Py_ssize_t query
+        with nogil:
+            for query in prange(
+                self.n_queries, num_threads=max(1, min(self.n_threads, self.n_queries)),
+                schedule="dynamic", chunksize=16, use_threads_if=self.n_threads > 1,
+            ):
+                self.plant_query(query, seeds + query * n_seeds, n_seeds, threadid())
+
+    cdef void plant_query(
+        self, Py_ssize_t query, const int64_t *seeds, Py_ssize_t n_seeds, int thread
+    ) noexcept nogil:
+        cdef Candidate *items = self.scratch + thread * self.n_splits * self.room
+        cdef double *distances = self.scratch_distances + thread * self.n_splits * self.room
+        cdef Py_ssize_t i, split
+        self.evaluate(query, seeds, n_seeds, distances, thread)
+        for i in range(n_seeds):
+            items[i].key, items[i].index = -distances[i], seeds[i]
+        select_first(items, n_seeds, self.k)
+        for split in range(self.n_splits):
+            self.lower(split * self.n_queries + query, query, -items[self.k - 1].key)
+
+    cdef void evaluate(
+        self, Py_ssize_t query, const int64_t *indices, Py_ssize_t n, double *distances, int thread
+    ) noexcept nogil:
+        """The distances that are returned, from the query to some samples."""
+        cdef Py_ssize_t i
+        self.row_distances(
+            self.query_rows + query * self.row_bytes, self.sample_rows, self.row_features,
+            indices, n, self.row_features, distances,
+        )
+        self.evaluated[8 * thread] += n
+        if self.rooted_distance:
+            for i in range(n):
+                distances[i] = sqrt(distances[i])
+
+    cdef void lower(self, Py_ssize_t slot, Py_ssize_t query, double limit) noexcept nogil:
+        """Pass no pairs of which the distance is proven to be above the limit."""
+        cdef double reach = sqrt(limit) if self.squared_distance else limit, bound
+        reach = (reach * self.slack + self.query_margins[query] + self.sample_margin) * self.slack
+        reach /= self.unit
+        if not reach < self.reaches[slot]:
+            return
+        self.reaches[slot] = reach
+        if self.mode == BY_TILES:
+            # Lanes are -|codes of x - codes of y|, and have to exceed the bound.
+            self.bounds[slot] = -reach - 1.0
+        elif self.mode == BY_BOUNDS:
+            bound = self.key_of(query, reach)
+            self.bounds[slot] = bound if bound > -1e38 else -INFINITY
+
+    cdef double row_limit(self, Py_ssize_t slot) noexcept nogil:
+        return self.unrooted(self.reaches[slot])
+
+    # ---- candidates -----------------------------------------------------------------------
+
+    cdef void push(
+        self, Py_ssize_t slot, Py_ssize_t query, double key, int64_t index, int thread
+    ) noexcept nogil:
+        self.candidates[slot * self.room + self.counts[slot]].index = index
+        self.counts[slot] += 1
+        if self.counts[slot] == self.room:
+            self.decide(slot, query, thread)
+
+    cdef void decide(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil:
+        """Evaluate the pending pairs, keep the k nearest, and lower the limit."""
+        cdef Candidate *items = self.candidates + slot * self.room
+        cdef int64_t *indices = self.scratch_indices + thread * self.n_splits * self.room
+        cdef double *distances = self.scratch_distances + thread * self.n_splits * self.room
+        cdef Py_ssize_t first = self.exact_counts[slot], n = self.counts[slot] - first, i
+        for i in range(n):
+            indices[i] = items[first + i].index
+        self.evaluate(query, indices, n, distances, thread)
+        for i in range(n):
+            items[first + i].key = -distances[i]
+        if first + n >= self.k:
+            select_first(items, first + n, self.k)
+            self.lower(slot, query, -items[self.k - 1].key)
+        self.counts[slot] = self.exact_counts[slot] = min(first + n, self.k)
+
+    # ---- results --------------------------------------------------------------------------
+
+    cdef void finish(self, double *distances, int64_t *indices, Py_ssize_t first_self):
+        """Write each query's k neighbors, ascending by (distance, index).
+
+        Query q is sample first_self + q and left out, unless first_self is negative.
+        """
+        cdef Py_ssize_t query, width = self.k - (first_self >= 0)
+        with nogil:
+            for query in prange(
+                self.n_queries, num_threads=max(1, min(self.n_threads, self.n_queries)),
+                schedule="dynamic", chunksize=16, use_threads_if=self.n_threads > 1,
+            ):
+                self.finish_query(
+                    query, distances + query * width, indices + query * width,
+                    first_self + query if first_self >= 0 else -1, threadid(),
+                )
+
+    cdef void finish_query(
+        self, Py_ssize_t query, double *distances, int64_t *indices, int64_t itself, int thread
+    ) noexcept nogil:
+        cdef Candidate *items = self.scratch + thread * self.n_splits * self.room
+        cdef Py_ssize_t n = 0, split, slot, i
+        for split in range(self.n_splits):
+            slot = split * self.n_queries + query
+            self.decide(slot, query, thread)
+            for i in range(self.counts[slot]):
+                items[n] = self.candidates[slot * self.room + i]
+                n += 1
+        select_first(items, n, self.k)
+        sort_candidates(items, self.k)
+        n = self.k
+        if itself >= 0:
+            n = leave_out(items, self.k, itself)
+        for i in range(n):
+            distances[i] = -items[i].key
+            indices[i] = items[i].index
+
+    cdef int64_t n_evaluated(self) noexcept:
+        cdef int64_t total = 0
+        cdef int thread
+        for thread in range(self.n_threads):
+            total += self.evaluated[8 * thread]
+        return total
+
+
+def find_neighbors_by_bounds(
+    cnp.ndarray X,
+    cnp.ndarray Y,
+    Py_ssize_t k,
+    str metric,
+    bounds,
+    int n_threads,
+    object advance=None,
+    bint exclude_self=False,
+):
+    """Return (distances, indices, how many were evaluated) of the k nearest rows of Y, or None.
+
+    Parameters
+    ----------
+    X, Y : ndarray of shape (n_queries, d) and (n_samples, d)
+        C-contiguous, of one dtype: float32, float64 or uint8.
+    k : int
+        1 <= k <= n_samples; with exclude_self k < n_samples.
+    metric : {"l1", "l2", "sqeuclidean"}
+    bounds : object of `fastnn/_bounds.py`
+        Made for Y: `rows` and `margin`, `metric`, `unit` (what a distance of 1 between bounding
+        rows stands for), and `move`, which returns rows and margins for queries.
+    n_threads : int
+    advance : callable or None
+        Called with the share of the work done since the last call.
+    exclude_self : bool
+        X is Y, and no row is its own neighbor.
+
+    Returns
+    -------
+    (ndarray of float64, ndarray of int64, int), or None
+        The first two of shape (n_queries, k); how many distances were evaluated. None where the
+        bounds cannot serve such queries.
+    """
+    cdef cnp.npy_intp[2] shape = [X.shape[0], k]
+    cdef Py_ssize_t first = 0, start, stop, n_seeds
+    cdef Py_ssize_t n_queries = X.shape[0], wanted = k + exclude_self
+    cdef int64_t evaluated = 0
+    cdef BoundedSearch search
+    cdef SearchPlan plan
+    cdef cnp.ndarray seeds
+    distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
+    indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
+    while first < n_queries:
+        part = X[first:first + MAX_SLICE_ROWS]
+        moved = bounds.move(part, n_threads)
+        if moved is None:
+            return None
+        rows, margins = moved
+        n_seeds = min(wanted + MORE_SEEDS, <Py_ssize_t>Y.shape[0])
+        found = find_neighbors(rows, bounds.rows, n_seeds, bounds.metric, n_threads)
+        plan = plan_search(
+            rows, bounds.rows, bounds.metric, n_threads, False,
+            (wanted + MAX_PENDING) * sizeof(Candidate),
+        )
+        if found is None or plan is None:
+            return None
+        seeds = found[1]
+        for start in range(0, rows.shape[0], plan.slice_queries):
+            stop = min(start + plan.slice_queries, <Py_ssize_t>rows.shape[0])
+            search = BoundedSearch(
+                rows[start:stop], bounds.rows, bounds.metric, plan.mode, plan.center, plan.scale,
+                plan.n_threads,
+            )
+            search.start(
+                part[start:stop], Y, metric, wanted, margins[start:stop], bounds.margin, bounds.unit
+            )
+            search.plant(<const int64_t *>cnp.PyArray_DATA(seeds) + start * n_seeds, n_seeds)
+            if not search.scan_all(advance, <double>(stop - start) / n_queries, False):
+                return None
+            search.finish(
+                <double *>cnp.PyArray_DATA(distances) + (first + start) * k,
+                <int64_t *>cnp.PyArray_DATA(indices) + (first + start) * k,
+                first + start if exclude_self else -1,
+            )
+            evaluated += search.n_evaluated()
+        first += MAX_SLICE_ROWS
+    return distances, indices, evaluated
+
+
+# ---- sums of groups of features -----------------------------------------------------------------
+
+
+ctypedef fused value_t:
+    float
+    double
+    uint8_t
+
+
+cdef void add_groups(
+    const value_t *row, const int64_t *groups, Py_ssize_t n_features, double *sums, double *size
+) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef double value, total = 0.0
+    for j in range(n_features):
+        value = row[j]
+        sums[groups[j]] += value
+        total += value if value >= 0 else -value
+    size[0] = total
+
+
+def sum_groups(
+    const value_t[:, ::1] X, const int64_t[::1] groups, const double[::1] centers, double unit,
+    uint8_t[:, ::1] codes, double[::1] sizes, int n_threads,
+):
+    """Write codes for the sums of groups of features, and the rows' L1 norms.
+
+    A code is floor((sum - center) / unit) + 128, cut to 0 to 255.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32, float64 or uint8
+    groups : ndarray of shape (d,), int64
+        Each feature's group.
+    centers : ndarray of shape (n_groups,), float64
+    unit : float
+    codes : ndarray of shape (n, n_groups), uint8
+    sizes : ndarray of shape (n,), float64
+    n_threads : int
+    """
+    cdef Py_ssize_t n = X.shape[0], d = X.shape[1], n_groups = centers.shape[0], i, g
+    cdef double[:, ::1] scratch = np.empty((n_threads, n_groups + 8))
+    cdef double *totals
+    if n * d < MIN_PARALLEL_VALUES:
+        n_threads = 1
+    for i in prange(
+        n, nogil=True, num_threads=n_threads, schedule="static", use_threads_if=n_threads > 1
+    ):
+        totals = &scratch[threadid(), 0]
+        memset(totals, 0, n_groups * sizeof(double))
+        add_groups(&X[i, 0], &groups[0], d, totals, &sizes[i])
+        for g in range(n_groups):
+            codes[i, g] = code_of((totals[g] - centers[g]) / unit)
+
+
+cdef uint8_t code_of(double value) noexcept nogil:
+    # What is not finite becomes a code too: the row's norm tells.
+    value = floor(value) + 128.0
+    return <uint8_t>value if 0.0 <= value <= 255.0 else 255 if value > 255.0 else 0

@@ -1,0 +1,33 @@
+from collections.abc import Callable
+from typing import TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+_Slice: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
+
+@final
+class SearchMemory: ...
+
+@final
+class KDTree:
+    Y: _Rows
+    metric: str
+    def __init__(self, Y: _Rows, metric: str, n_threads: int) -> None: ...
+    def kneighbors(
+        self,
+        X: _Rows,
+        k: int,
+        n_threads: int,
+        advance: Callable[[float], object] | None = None,
+        exclude_self: bool = False,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None: ...
+    def radius_neighbors(
+        self,
+        X: _Rows,
+        radius: float,
+        n_threads: int,
+        sort_results: bool = False,
+        exclude_self: bool = False,
+    ) -> list[_Slice] | None: ...

@@ -1,0 +1,975 @@
+"""A k-d tree of wide nodes, for few features: exact, and without any rounding margin.
+
+The samples are permuted into leaves of LEAF_POINTS, and every node holds the bounding boxes of up
+to FAN_OUT children:
+
+    level 2   [ box | box | ...                             ]     a node: FAN_OUT boxes side by side
+    level 1   [ box | box | ... ][ box | box | ... ] ...
+    leaves    [points][points]...                                 a leaf: LEAF_POINTS side by side
+
+Node i of a level has the children FAN_OUT * i, FAN_OUT * i + 1, ... of the level below, and all but
+the last of a level are full, so that there is nothing else to store. The samples of a node are
+split in two, at the child that is in the middle, along the feature in which they are widest; the
+halves are split again until there is one child left. A block of points or boxes lies feature by
+feature, and one call of a kernel gives the distances of a query to all of it, a lane each.
+
+Why no neighbor is missed. The distance of a query q to a point p is, in this order, for every
+feature the difference q - p, rounded; its square or magnitude, rounded; and the sum of these in one
+fixed order, rounded at each step (or their maximum). The block kernels do so lane by lane, hence
+the very numbers of the row kernels, NumPy's. The bound of a box low <= p <= high is computed by the
+same operations in the same order, from the gaps max(low - q, q - high, 0), each difference rounded.
+Rounding is monotone: a <= b implies fl(a) <= fl(b), also where values underflow or overflow. So
+
+    low <= p <= high      =>  fl(low - q) <= fl(p - q)  and  fl(q - high) <= fl(q - p)
+                          =>  0 <= gap <= |fl(q - p)|              (fl is odd)
+                          =>  fl(gap^2) <= fl(fl(q - p)^2)
+    t_j <= s_j for all j  =>  each partial sum of t is <= that of s, by induction over the additions
+
+and the computed bound is at most the computed distance of any point in the box. A box is left out
+only if its bound exceeds the limit, the largest computed distance that can still matter. Samples
+enter float32 boxes as they are, and float64 holds every float32.
+
+"l2" orders by the roots, which may tie where their squares do not: the limit is then the square of
+the largest root, enlarged so that it is no less than any number with that root (`limit_of`).
+"""
+
+from cpython.exc cimport PyErr_CheckSignals
+from cython cimport final, floating
+from cython.parallel cimport prange, threadid
+from libc.math cimport INFINITY
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+
+import time
+
+import numpy as np
+
+cimport numpy as cnp
+
+from ._dispatch cimport (
+    FNN_BLOCK_BOXES,
+    active_kernels,
+    fnn_block,
+    fnn_block_family,
+    fnn_kernels,
+    fnn_lowest_bit,
+    fnn_prefetch,
+)
+from ._selection cimport (
+    Candidate,
+    insert_candidate,
+    leave_out,
+    precedes,
+    select_first,
+    select_first_of_many,
+    sort_by_index,
+    sort_candidates,
+)
+from ._threads import effective_n_threads
+from ._tiles cimport CHEBYSHEV, L1, Norm, aligned_bytes, norm_of
+
+cnp.import_array()
+
+cdef enum:
+    # A multiple of 8 up to FNN_MAX_BLOCK_POINTS. Times are flat from 16 to 32.
+    LEAF_POINTS = 24
+    FAN_OUT = FNN_BLOCK_BOXES
+    # LEAF_POINTS * FAN_OUT ** MAX_LEVELS exceeds any number of samples.
+    MAX_LEVELS = 20
+    MAX_VISITS = MAX_LEVELS * (FAN_OUT - 1) + 2
+    # Ranges of samples that are split side by side before each is left to one thread, and what is
+    # not worth it.
+    MAX_RANGES = 64
+    MIN_RANGE = 1 << 12
+    # Between two looks at signals.
+    BATCH_RANGES = 32
+    # Queries that are sorted together, and those that one thread takes at a time.
+    SLICE_QUERIES = 1 << 16
+    RADIUS_SLICE_QUERIES = 1 << 12
+    TASK_QUERIES = 32
+    # Queries ahead whose row, and room for results, are asked for: they are anywhere.
+    PREFETCH_AHEAD = 4
+    # Up to here candidates are kept sorted: see `take`.
+    MAX_SORTED = 24
+    # Queries before the first look at the clock.
+    FIRST_QUERIES = 1 << 10
+    FIRST_CAPACITY = 256
+    # Values and queries below which starting threads costs more than it gains.
+    MIN_PARALLEL_VALUES = 1 << 12
+    MIN_PARALLEL_QUERIES = 64
+
+
+cdef enum Collect:
+    SORTED
+    NEAREST
+    WITHIN
+
+
+cdef struct Visit:
+    double distance
+    Py_ssize_t node
+    int level
+
+
+# What one thread needs for its current query.
+cdef struct Search:
+    fnn_block kernels
+    Collect collect
+    double *query
+    double distances[LEAF_POINTS]
+    Visit visits[MAX_VISITS]
+    # What a pair may have at most, as the kernels give it.
+    double limit
+    double radius
+    Py_ssize_t k
+    Candidate *items
+    Py_ssize_t n, capacity
+    int64_t itself
+    bint root, out_of_memory
+
+
+# Samples start to stop of a node whose children have `unit` samples each.
+cdef struct Range:
+    Py_ssize_t start, stop, unit
+
+
+# What the construction takes beside the rows, and gives back.
+cdef struct Sorting:
+    # Each sample, in the order of the leaves in the end, and room for as many.
+    Candidate *items
+    Candidate *room
+    # [n_threads][box_size]
+    double *boxes
+    Py_ssize_t box_size, n_features
+
+
+cdef inline void move_visit(Visit *target, const Visit *source) noexcept nogil:
+    """Field by field, as the next load will be: see insert_candidate."""
+    target.distance = source.distance
+    target.node = source.node
+    target.level = source.level
+
+
+cdef inline double limit_of(double distance, bint root) noexcept nogil:
+    """What the kernels may give at most for a distance of at most this one.
+
+    A root s = fl(sqrt(t)) has t <= s^2 (1 + 2^-53)^2, and fl(s s) >= s^2 (1 - 2^-53), so that a
+    factor of 1 + 2^-50 is enough. Denormal t and fl(s s) are whole multiples of 2^-1074, fl(s s) at
+    least s^2 - 1/2 and t at most s^2 (1 + 2^-51): below 2^50 that makes t <= fl(s s), and beyond
+    t <= fl(s s) + 1, which the factor adds.
+    """
+    return distance * distance * (1.0 + 2.0 ** -50) if root else distance
+
+
+cdef inline void load_row(const floating *row, Py_ssize_t n_features, double *query) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(n_features):
+        query[j] = row[j]
+
+
+cdef bint any_not_finite(const floating *values, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int found = 0
+    for i in range(n):
+        found |= values[i] - values[i] != 0  # infinity - infinity is NaN
+    return found
+
+
+cdef void bound_rows(
+    const floating *rows, const Sorting *sorting, Range samples, double *box
+) noexcept nogil:
+    """Set box to the least and then the largest values of the samples."""
+    cdef Py_ssize_t d = sorting.n_features, i, j
+    cdef double *low = box
+    cdef double *high = box + d
+    cdef const floating *row
+    cdef double value
+    for j in range(d):
+        low[j] = INFINITY
+        high[j] = -INFINITY
+    for i in range(samples.start, samples.stop):
+        row = rows + sorting.items[i].index * d
+        for j in range(d):
+            value = row[j]
+            low[j] = value if value < low[j] else low[j]
+            high[j] = value if value > high[j] else high[j]
+
+
+cdef Py_ssize_t widest(const double *box, Py_ssize_t n_features) noexcept nogil:
+    cdef Py_ssize_t j, best = 0
+    for j in range(n_features):
+        if box[n_features + j] - box[j] > box[n_features + best] - box[best]:
+            best = j
+    return best
+
+
+cdef Py_ssize_t split(
+    const floating *rows, Sorting *sorting, const double *box, Range samples, double *cut
+) noexcept nogil:
+    """Put the larger values of the widest feature first; return where the smaller ones start.
+
+    The place is that of the middle child. The cut is the least of the larger values.
+    """
+    cdef Candidate *items = sorting.items + samples.start
+    cdef Py_ssize_t n = samples.stop - samples.start, d = sorting.n_features, i
+    cdef Py_ssize_t half = (n + samples.unit - 1) // samples.unit // 2 * samples.unit
+    rows += widest(box, d)
+    for i in range(n):
+        items[i].key = rows[items[i].index * d]
+    select_first_of_many(items, n, half, sorting.room + samples.start)
+    cut[0] = items[half - 1].key
+    return samples.start + half
+
+
+cdef void smaller_unit(Range *samples) noexcept nogil:
+    """Go down to the first level on which the samples have several children."""
+    while samples.unit > LEAF_POINTS and samples.stop - samples.start <= samples.unit:
+        samples.unit //= FAN_OUT
+
+
+cdef void halve(
+    const floating *rows, Sorting *sorting, int thread, Range *halves
+) noexcept nogil:
+    """Split halves[0] into itself and halves[1], which is empty if there is but one leaf."""
+    cdef double *box = sorting.boxes + thread * sorting.box_size
+    cdef double cut
+    smaller_unit(&halves[0])
+    halves[1] = halves[0]
+    halves[1].start = halves[0].stop
+    if halves[0].stop - halves[0].start > LEAF_POINTS:
+        bound_rows(rows, sorting, halves[0], box)
+        halves[1].start = split(rows, sorting, box, halves[0], &cut)
+        halves[0].stop = halves[1].start
+
+
+cdef void split_all(
+    const floating *rows, Sorting *sorting, Range samples, double *box
+) noexcept nogil:
+    """Split the samples until each leaf has its own.
+
+    They are in `box`, which has room for a box of each level below behind it. That is the box of a
+    node, cut at each split: to bound the samples at each would cost more than it gains.
+    """
+    cdef Range half
+    cdef double cut, kept
+    cdef Py_ssize_t d = sorting.n_features, feature
+    if samples.stop - samples.start <= LEAF_POINTS:
+        return
+    if samples.stop - samples.start <= samples.unit:
+        smaller_unit(&samples)
+        box += 2 * d
+        bound_rows(rows, sorting, samples, box)
+    feature = widest(box, d)
+    half = samples
+    half.stop = split(rows, sorting, box, samples, &cut)
+    samples.start = half.stop
+    kept = box[feature]
+    box[feature] = cut
+    split_all(rows, sorting, half, box)
+    box[feature] = kept
+    kept = box[d + feature]
+    box[d + feature] = cut
+    split_all(rows, sorting, samples, box)
+    box[d + feature] = kept
+
+
+@final
+cdef class SearchMemory:
+    """A Search for each thread."""
+
+    cdef Search *searches
+    cdef double *queries
+    cdef int n_threads
+
+    def __cinit__(self, int n_threads, Py_ssize_t n_features, Py_ssize_t capacity):
+        cdef int i
+        cdef Py_ssize_t stride = n_features + 16
+        self.searches = <Search *>calloc(n_threads, sizeof(Search))
+        self.queries = <double *>malloc(n_threads * stride * sizeof(double))
+        self.n_threads = n_threads
+        if self.searches == NULL or self.queries == NULL:
+            raise MemoryError()
+        for i in range(n_threads):
+            self.searches[i].query = self.queries + i * stride
+            self.searches[i].capacity = capacity
+            self.searches[i].items = <Candidate *>malloc(capacity * sizeof(Candidate))
+            if self.searches[i].items == NULL:
+                raise MemoryError()
+
+    cdef void start(self, KDTree tree, Collect collect, double radius, Py_ssize_t k) noexcept:
+        cdef int i
+        for i in range(self.n_threads):
+            self.searches[i].kernels = tree.block_kernels()
+            self.searches[i].collect = collect
+            self.searches[i].radius = radius
+            self.searches[i].root = tree.root
+            self.searches[i].k = k
+
+    def __dealloc__(self):
+        cdef int i
+        if self.searches != NULL:
+            for i in range(self.n_threads):
+                free(self.searches[i].items)
+        free(self.searches)
+        free(self.queries)
+
+
+cdef void forget(Search *search) noexcept nogil:
+    """Start a query."""
+    cdef Py_ssize_t i
+    search.limit = limit_of(search.radius, search.root)
+    if search.collect == SORTED:
+        for i in range(search.k):
+            search.items[i].key = -INFINITY
+            search.items[i].index = INT64_MAX
+    elif search.collect == NEAREST:
+        search.n = 0
+
+
+cdef inline void take(Search *search, double distance, int64_t index) noexcept nogil:
+    """Collect a pair, whose distance is given as it is returned."""
+    cdef Candidate item
+    item.key = -distance
+    item.index = index
+    if search.collect == SORTED:
+        if precedes(item, search.items[search.k - 1]):
+            insert_candidate(search.items, search.k, item)
+            search.limit = limit_of(-search.items[search.k - 1].key, search.root)
+        return
+    if search.collect == WITHIN:
+        if -item.key > search.radius or index == search.itself:
+            return
+        if search.n == search.capacity and not grow(search):
+            return
+    search.items[search.n] = item
+    search.n += 1
+    if search.collect == NEAREST and search.n == search.capacity:
+        select_first(search.items, search.n, search.k)
+        search.n = search.k
+        search.limit = limit_of(-search.items[search.k - 1].key, search.root)
+
+
+cdef inline uint32_t first_bits(Py_ssize_t n) noexcept nogil:
+    return <uint32_t>-1 if n >= 32 else (<uint32_t>1 << n) - 1
+
+
+cdef bint grow(Search *search) noexcept nogil:
+    cdef Py_ssize_t capacity = 2 * search.capacity
+    cdef Candidate *items = <Candidate *>realloc(search.items, capacity * sizeof(Candidate))
+    if items == NULL:
+        search.out_of_memory = True
+        return False
+    search.items = items
+    search.capacity = capacity
+    return True
+
+
+@final
+cdef class KDTree:
+    """The samples in a tree, for one metric.
+
+    Parameters
+    ----------
+    Y : ndarray of shape (n_samples, n_features)
+        C-contiguous, float32 or float64. It is kept, for pickles; searches read a copy.
+    metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
+    n_threads : int
+        For the construction.
+    """
+
+    cdef readonly cnp.ndarray Y
+    cdef readonly str metric
+    cdef bint finite, root
+    cdef Norm norm
+    cdef Py_ssize_t value_bytes, n_samples, n_features, height
+    # [n_leaves][n_features][LEAF_POINTS] values, and the row of Y that each point is.
+    cdef char *points
+    cdef int64_t *indices
+    # [nodes of all levels][low, high][n_features][FAN_OUT] values, level 1 first.
+    cdef char *boxes
+    cdef Py_ssize_t point_bytes, box_bytes
+    # How many nodes a level has (level 0: leaves), and the place of its first among the boxes.
+    cdef Py_ssize_t n_nodes[MAX_LEVELS]
+    cdef Py_ssize_t first_node[MAX_LEVELS]
+    # The samples' rows, leaf after leaf.
+    cdef object leaf_order
+    cdef object keep_alive
+
+    def __init__(self, cnp.ndarray Y, str metric, int n_threads):
+        self.Y = Y
+        self.metric = metric
+        self.norm = norm_of(metric)
+        self.root = metric == "l2"
+        self.value_bytes = cnp.PyArray_ITEMSIZE(Y)
+        self.n_samples = Y.shape[0]
+        self.n_features = Y.shape[1]
+        if Y.shape[0] * Y.shape[1] < MIN_PARALLEL_VALUES:
+            n_threads = 1
+        self.finite = all_finite(Y, n_threads)
+        if not self.finite:
+            return
+        self.allocate()
+        if self.value_bytes == sizeof(float):
+            self.build(<const float *>cnp.PyArray_DATA(Y), n_threads)
+        else:
+            self.build(<const double *>cnp.PyArray_DATA(Y), n_threads)
+
+    def __reduce__(self):
+        return _rebuild, (self.Y, self.metric)
+
+    cdef object allocate(self):
+        cdef Py_ssize_t level = 0, n_blocks = 0
+        self.n_nodes[0] = (self.n_samples + LEAF_POINTS - 1) // LEAF_POINTS
+        while self.n_nodes[level] > 1:
+            level += 1
+            self.n_nodes[level] = (self.n_nodes[level - 1] + FAN_OUT - 1) // FAN_OUT
+            self.first_node[level] = n_blocks
+            n_blocks += self.n_nodes[level]
+        self.height = level
+        self.point_bytes = LEAF_POINTS * self.n_features * self.value_bytes
+        self.box_bytes = FAN_OUT * self.n_features * self.value_bytes
+        points = aligned_bytes(self.n_nodes[0] * self.point_bytes)
+        boxes = aligned_bytes(max(1, 2 * n_blocks * self.box_bytes))
+        indices = np.empty(self.n_nodes[0] * LEAF_POINTS, dtype=np.int64)
+        self.points = <char *>cnp.PyArray_DATA(points)
+        self.boxes = <char *>cnp.PyArray_DATA(boxes)
+        self.indices = <int64_t *>cnp.PyArray_DATA(indices)
+        self.leaf_order = indices[:self.n_samples]
+        self.keep_alive = (points, boxes, indices)
+
+    cdef fnn_block block_kernels(self) noexcept:
+        cdef const fnn_kernels *kernels = active_kernels()
+        cdef fnn_block_family family = kernels.block_squares
+        if self.norm == L1:
+            family = kernels.block_absolutes
+        elif self.norm == CHEBYSHEV:
+            family = kernels.block_largest
+        return family.f32 if self.value_bytes == sizeof(float) else family.f64
+
+    # ---- construction ---------------------------------------------------------------------
+
+    cdef int build(self, const floating *rows, int n_threads) except -1:
+        cdef Sorting sorting
+        sorting.n_features = self.n_features
+        # A box for each level and one above them, and a cache line between threads.
+        sorting.box_size = 2 * self.n_features * (self.height + 2) + 8
+        sorting.items = <Candidate *>malloc(2 * self.n_samples * sizeof(Candidate))
+        sorting.room = sorting.items + self.n_samples
+        sorting.boxes = <double *>malloc(n_threads * sorting.box_size * sizeof(double))
+        try:
+            if sorting.items == NULL or sorting.boxes == NULL:
+                raise MemoryError()
+            self.sort_into_leaves(rows, &sorting, n_threads)
+            self.pack(rows, sorting.items, n_threads)
+        finally:
+            free(sorting.items)
+            free(sorting.boxes)
+        return 0
+
+    cdef int sort_into_leaves(
+        self, const floating *rows, Sorting *sorting, int n_threads
+    ) except -1:
+        """Order the items; between steps Ctrl-C takes effect."""
+        cdef Range ranges[MAX_RANGES]
+        cdef Py_ssize_t n_ranges = 1, n = self.n_samples, first, last, i
+        for i in range(n):
+            sorting.items[i].index = i
+        ranges[0].start = 0
+        ranges[0].stop = n
+        ranges[0].unit = LEAF_POINTS
+        while ranges[0].unit < n:
+            ranges[0].unit *= FAN_OUT
+        while n_ranges < MAX_RANGES and n > n_ranges * MIN_RANGE:
+            for i in range(n_ranges - 1, -1, -1):
+                ranges[2 * i] = ranges[i]
+            with nogil:
+                for i in prange(
+                    n_ranges, num_threads=max(1, min(n_threads, n_ranges)), schedule="dynamic",
+                    use_threads_if=n_threads > 1,
+                ):
+                    halve(rows, sorting, threadid(), &ranges[2 * i])
+            n_ranges *= 2
+            PyErr_CheckSignals()
+        for first in range(0, n_ranges, BATCH_RANGES):
+            last = min(first + BATCH_RANGES, n_ranges)
+            with nogil:
+                for i in prange(
+                    first, last, num_threads=n_threads, schedule="dynamic",
+                    use_threads_if=n_threads > 1,
+                ):
+                    self.finish_range(rows, sorting, threadid(), ranges[i])
+            PyErr_CheckSignals()
+        return 0
+
+    cdef void finish_range(
+        self, const floating *rows, Sorting *sorting, int thread, Range samples
+    ) noexcept nogil:
+        cdef double *box = sorting.boxes + thread * sorting.box_size
+        bound_rows(rows, sorting, samples, box)
+        split_all(rows, sorting, samples, box)
+
+    cdef void pack(
+        self, const floating *rows, const Candidate *items, int n_threads
+    ) noexcept nogil:
+        """Fill the leaves, and the boxes from the lowest level up."""
+        cdef Py_ssize_t level, i
+        for i in prange(
+            self.n_nodes[0], num_threads=n_threads, schedule="static",
+            use_threads_if=n_threads > 1,
+        ):
+            self.pack_leaf(rows, items + i * LEAF_POINTS, i)
+        for level in range(1, self.height):
+            for i in range(self.n_nodes[level]):
+                self.bound_node(rows, level, i)
+
+    cdef inline Py_ssize_t n_children(self, Py_ssize_t level, Py_ssize_t node) noexcept nogil:
+        return min(<Py_ssize_t>FAN_OUT, self.n_nodes[level - 1] - node * FAN_OUT)
+
+    cdef inline char *boxes_of(self, Py_ssize_t level, Py_ssize_t node) noexcept nogil:
+        """The boxes of a node's children: all their lower ends, then the upper ones."""
+        return self.boxes + 2 * (self.first_node[level] + node) * self.box_bytes
+
+    cdef void pack_leaf(
+        self, const floating *rows, const Candidate *items, Py_ssize_t leaf
+    ) noexcept nogil:
+        cdef Py_ssize_t n = min(<Py_ssize_t>LEAF_POINTS, self.n_samples - leaf * LEAF_POINTS), i, j
+        cdef floating *points = <floating *>(self.points + leaf * self.point_bytes)
+        cdef floating *box = NULL
+        cdef floating value, low, high
+        if self.height > 0:
+            box = <floating *>self.boxes_of(1, leaf // FAN_OUT) + leaf % FAN_OUT
+        for i in range(LEAF_POINTS):
+            self.indices[leaf * LEAF_POINTS + i] = items[i].index if i < n else -1
+        for j in range(self.n_features):
+            low = high = rows[items[0].index * self.n_features + j]
+            for i in range(n):
+                value = rows[items[i].index * self.n_features + j]
+                points[j * LEAF_POINTS + i] = value
+                low = value if value < low else low
+                high = value if value > high else high
+            for i in range(n, LEAF_POINTS):
+                points[j * LEAF_POINTS + i] = low
+            if box != NULL:
+                box[j * FAN_OUT] = low
+                box[(self.n_features + j) * FAN_OUT] = high
+
+    cdef void bound_node(
+        self, const floating *rows, Py_ssize_t level, Py_ssize_t node
+    ) noexcept nogil:
+        """Write the box of a node among those of its parent; `rows` give the type."""
+        cdef const floating *children = <const floating *>self.boxes_of(level, node)
+        cdef floating *box = (
+            <floating *>self.boxes_of(level + 1, node // FAN_OUT) + node % FAN_OUT
+        )
+        cdef floating low, high
+        cdef Py_ssize_t n = self.n_children(level, node), upper = self.n_features * FAN_OUT, i, j
+        for j in range(self.n_features):
+            low = children[j * FAN_OUT]
+            high = children[upper + j * FAN_OUT]
+            for i in range(1, n):
+                low = min(low, children[j * FAN_OUT + i])
+                high = max(high, children[upper + j * FAN_OUT + i])
+            box[j * FAN_OUT] = low
+            box[upper + j * FAN_OUT] = high
+
+    # ---- one query ------------------------------------------------------------------------
+
+    cdef inline void find(
+        self, Search *search, const char *X, Py_ssize_t query, Py_ssize_t home
+    ) noexcept nogil:
+        """Collect what a row of X needs: first from the leaf `home`, if it is not negative.
+
+        With the limit that this gives, few of the boxes on the way down are worth a visit. What is
+        nearer is visited first.
+        """
+        cdef Py_ssize_t n = 1
+        self.load_query(search, X, query)
+        forget(search)
+        if home >= 0:
+            self.scan_leaf(search, home)
+        search.visits[0].distance = 0.0
+        search.visits[0].level = self.height
+        search.visits[0].node = 0
+        while n > 0:
+            n -= 1
+            if search.visits[n].distance > search.limit:
+                continue
+            if search.visits[n].level == 0:
+                if search.visits[n].node != home:
+                    self.scan_leaf(search, search.visits[n].node)
+            else:
+                n = self.open_node(search, n)
+
+    cdef inline void load_query(
+        self, Search *search, const char *X, Py_ssize_t query
+    ) noexcept nogil:
+        cdef const char *row = X + query * self.n_features * self.value_bytes
+        if self.value_bytes == sizeof(float):
+            load_row(<const float *>row, self.n_features, search.query)
+        else:
+            load_row(<const double *>row, self.n_features, search.query)
+
+    cdef inline void scan_leaf(self, Search *search, Py_ssize_t leaf) noexcept nogil:
+        cdef const int64_t *indices = self.indices + leaf * LEAF_POINTS
+        cdef uint32_t bits = search.kernels.points(
+            search.query, self.points + leaf * self.point_bytes, LEAF_POINTS, self.n_features,
+            search.limit, search.root, search.distances,
+        )
+        cdef int i
+        if leaf == self.n_nodes[0] - 1:
+            bits &= first_bits(self.n_samples - leaf * LEAF_POINTS)
+        while bits:
+            i = fnn_lowest_bit(bits)
+            bits &= bits - 1
+            take(search, search.distances[i], indices[i])
+
+    cdef inline uint32_t children_within(
+        self, Search *search, Py_ssize_t level, Py_ssize_t node, double limit
+    ) noexcept nogil:
+        cdef const char *low = self.boxes_of(level, node)
+        return first_bits(self.n_children(level, node)) & search.kernels.boxes(
+            search.query, low, low + self.box_bytes, self.n_features, limit, search.distances
+        )
+
+    cdef inline Py_ssize_t open_node(self, Search *search, Py_ssize_t n) noexcept nogil:
+        """Replace visit n by those of the node's children, the nearest last; return how many."""
+        cdef Py_ssize_t level = search.visits[n].level, node = search.visits[n].node
+        cdef Py_ssize_t first = n, place
+        cdef uint32_t bits = self.children_within(search, level, node, search.limit)
+        cdef Visit visit
+        visit.level = level - 1
+        while bits:
+            visit.node = node * FAN_OUT + fnn_lowest_bit(bits)
+            visit.distance = search.distances[fnn_lowest_bit(bits)]
+            bits &= bits - 1
+            place = n
+            while place > first and search.visits[place - 1].distance < visit.distance:
+                move_visit(&search.visits[place], &search.visits[place - 1])
+                place -= 1
+            move_visit(&search.visits[place], &visit)
+            n += 1
+        return n
+
+    cdef Py_ssize_t nearest_leaf(
+        self, Search *search, const char *X, Py_ssize_t query
+    ) noexcept nogil:
+        """Go to the nearest child on each level."""
+        cdef Py_ssize_t level = self.height, node = 0, child, best
+        cdef double least
+        self.load_query(search, X, query)
+        while level > 0:
+            self.children_within(search, level, node, INFINITY)
+            best = 0
+            least = search.distances[0]
+            for child in range(1, self.n_children(level, node)):
+                best = child if search.distances[child] < least else best
+                least = min(least, search.distances[child])
+            node = node * FAN_OUT + best
+            level -= 1
+        return node
+
+    # ---- many queries ---------------------------------------------------------------------
+
+    cdef object homes_of(self, cnp.ndarray X, Py_ssize_t first, Py_ssize_t n, SearchMemory memory):
+        """Return the leaf next to each of n rows of X."""
+        cdef const char *rows = <const char *>cnp.PyArray_DATA(X)
+        cdef int n_threads = memory.n_threads
+        cdef Py_ssize_t i
+        homes = np.empty(n, dtype=np.int64)
+        cdef int64_t[::1] home = homes
+        with nogil:
+            for i in prange(
+                n, num_threads=n_threads, schedule="static", use_threads_if=n_threads > 1
+            ):
+                home[i] = self.nearest_leaf(&memory.searches[threadid()], rows, first + i)
+        return homes
+
+    cdef object order_of(self, const int64_t[::1] homes, Py_ssize_t first):
+        """Return the rows from `first` on in the order of their leaves, as far as it matters.
+
+        Neighbors in space then come one after the other, and find in the caches what those before
+        them have read. Leaves are counted in groups, so that there are not more of these than rows.
+        """
+        cdef Py_ssize_t n = homes.shape[0], i, group
+        cdef int shift = 0
+        while self.n_nodes[0] >> shift > n:
+            shift += 1
+        starts = np.zeros((self.n_nodes[0] >> shift) + 2, dtype=np.int64)
+        order = np.empty(n, dtype=np.int64)
+        cdef int64_t[::1] start = starts
+        cdef int64_t[::1] row = order
+        with nogil:
+            for i in range(n):
+                start[(homes[i] >> shift) + 1] += 1
+            for group in range(1, start.shape[0]):
+                start[group] += start[group - 1]
+            for i in range(n):
+                group = homes[i] >> shift
+                row[start[group]] = first + i
+                start[group] += 1
+        return order
+
+    def kneighbors(
+        self,
+        cnp.ndarray X,
+        Py_ssize_t k,
+        int n_threads,
+        object advance=None,
+        bint exclude_self=False,
+    ):
+        """Return (distances, indices) of the k nearest samples to each row of X, or None.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_queries, n_features)
+            C-contiguous, of Y's dtype.
+        k : int
+            1 <= k <= n_samples; with exclude_self k < n_samples.
+        n_threads : int
+        advance : callable or None
+            Called with the share of the work done since the last call.
+        exclude_self : bool
+            X is Y, and no row is its own neighbor.
+
+        Returns
+        -------
+        (ndarray of float64, ndarray of int64), each of shape (n_queries, k), or None
+            None when a value of X or Y is not finite.
+        """
+        cdef cnp.npy_intp[2] shape = [X.shape[0], k]
+        cdef Py_ssize_t n_queries = X.shape[0], wanted = k + exclude_self, capacity = wanted
+        cdef SearchMemory memory
+        if n_queries < MIN_PARALLEL_QUERIES:
+            n_threads = 1
+        if not self.finite or (X is not self.Y and not all_finite(X, n_threads)):
+            return None
+        if wanted > MAX_SORTED:
+            capacity = min(2 * wanted + 48, self.n_samples + 1)
+        memory = SearchMemory(n_threads, self.n_features, capacity)
+        memory.start(self, SORTED if wanted <= MAX_SORTED else NEAREST, INFINITY, wanted)
+        distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
+        indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
+        for first in range(0, n_queries, n_queries if X is self.Y else SLICE_QUERIES):
+            n = min(SLICE_QUERIES, n_queries - first)
+            order, homes = self.leaf_order, None
+            if X is not self.Y:
+                homes = self.homes_of(X, first, n, memory)
+                order = self.order_of(homes, first)
+            for start, stop in _paced(order.shape[0]):
+                self.find_nearest(
+                    X, order, start, stop, homes, first, memory, distances, indices, exclude_self
+                )
+                if advance is not None:
+                    advance((stop - start) / n_queries)
+        return distances, indices
+
+    cdef int find_nearest(
+        self,
+        cnp.ndarray X,
+        const int64_t[::1] order,
+        Py_ssize_t start,
+        Py_ssize_t stop,
+        const int64_t[::1] homes,
+        Py_ssize_t first,
+        SearchMemory memory,
+        cnp.ndarray distances,
+        cnp.ndarray indices,
+        bint exclude_self,
+    ) except -1:
+        """Write the neighbors of the rows order[start:stop] of X.
+
+        homes[0] is the leaf next to row `first`; without homes X are the samples, leaf after leaf.
+        """
+        cdef const char *rows = <const char *>cnp.PyArray_DATA(X)
+        cdef double *first_distance = <double *>cnp.PyArray_DATA(distances)
+        cdef int64_t *first_index = <int64_t *>cnp.PyArray_DATA(indices)
+        cdef Py_ssize_t k = distances.shape[1], row_bytes = self.n_features * self.value_bytes
+        cdef Py_ssize_t i, ahead
+        cdef int n_threads = memory.n_threads
+        cdef bint all_samples = homes is None
+        with nogil:
+            for i in prange(
+                start, stop, num_threads=n_threads, schedule="dynamic", chunksize=TASK_QUERIES,
+                use_threads_if=n_threads > 1 and stop - start > TASK_QUERIES,
+            ):
+                ahead = order[min(i + PREFETCH_AHEAD, stop - 1)]
+                fnn_prefetch(rows + ahead * row_bytes)
+                fnn_prefetch(first_distance + ahead * k)
+                fnn_prefetch(first_index + ahead * k)
+                self.find(
+                    &memory.searches[threadid()], rows, order[i],
+                    i // LEAF_POINTS if all_samples else homes[order[i] - first],
+                )
+                write_nearest(
+                    &memory.searches[threadid()], first_distance + order[i] * k,
+                    first_index + order[i] * k, order[i] if exclude_self else -1,
+                )
+        return 0
+
+    def radius_neighbors(
+        self,
+        cnp.ndarray X,
+        double radius,
+        int n_threads,
+        bint sort_results=False,
+        bint exclude_self=False,
+    ):
+        """Return the samples within the radius of each row of X, or None.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_queries, n_features)
+            C-contiguous, of Y's dtype.
+        radius : float
+            Not NaN. Squared for "sqeuclidean".
+        n_threads : int
+        sort_results : bool
+            Neighbors ascend by (distance, index), or by index alone.
+        exclude_self : bool
+            X is Y, and no row is its own neighbor.
+
+        Returns
+        -------
+        list of (counts, distances, indices), or None
+            A slice of the queries each: how many neighbors each query has (int64), their distances
+            (float64) and indices (int64), query after query. None when a value of X or Y is not
+            finite.
+        """
+        cdef Py_ssize_t n_queries = X.shape[0]
+        cdef SearchMemory memory
+        if n_queries < MIN_PARALLEL_QUERIES:
+            n_threads = 1
+        if not self.finite or (X is not self.Y and not all_finite(X, n_threads)):
+            return None
+        memory = SearchMemory(n_threads, self.n_features, FIRST_CAPACITY)
+        memory.start(self, WITHIN, radius, 0)
+        return [
+            self.find_within(X, first, memory, sort_results, exclude_self)
+            for first in range(0, n_queries, RADIUS_SLICE_QUERIES)
+        ]
+
+    cdef object find_within(
+        self, cnp.ndarray X, Py_ssize_t first, SearchMemory memory, bint by_distance,
+        bint exclude_self,
+    ):
+        """Return (counts, distances, indices) of one slice of the queries."""
+        cdef Py_ssize_t n = min(<Py_ssize_t>RADIUS_SLICE_QUERIES, X.shape[0] - first), i
+        cdef const char *rows = <const char *>cnp.PyArray_DATA(X)
+        cdef int n_threads = memory.n_threads, thread
+        cdef int64_t[::1] order = self.order_of(self.homes_of(X, first, n, memory), first)
+        # Of each query: the thread that collected its neighbors, and where they start there.
+        cdef int64_t[::1] finder = np.empty(n, dtype=np.int64)
+        cdef int64_t[::1] place = np.empty(n, dtype=np.int64)
+        counts = np.empty(n, dtype=np.int64)
+        cdef int64_t[::1] count = counts
+        cdef const int64_t[::1] part
+        for thread in range(n_threads):
+            memory.searches[thread].n = 0
+        for start, stop in _paced(n):
+            part = order[start:stop]
+            with nogil:
+                for i in prange(
+                    part.shape[0], num_threads=n_threads, schedule="dynamic",
+                    chunksize=TASK_QUERIES,
+                    use_threads_if=n_threads > 1 and part.shape[0] > TASK_QUERIES,
+                ):
+                    finder[part[i] - first] = threadid()
+                    place[part[i] - first] = memory.searches[threadid()].n
+                    count[part[i] - first] = self.collect_within(
+                        &memory.searches[threadid()], rows, part[i], by_distance, exclude_self
+                    )
+        for thread in range(n_threads):
+            if memory.searches[thread].out_of_memory:
+                raise MemoryError()
+        ends = np.cumsum(counts)
+        distances = np.empty(ends[n - 1])
+        indices = np.empty(ends[n - 1], dtype=np.int64)
+        cdef const int64_t[::1] end = ends
+        cdef double *first_distance = <double *>cnp.PyArray_DATA(distances)
+        cdef int64_t *first_index = <int64_t *>cnp.PyArray_DATA(indices)
+        with nogil:
+            for i in prange(
+                n, num_threads=n_threads, schedule="dynamic", chunksize=TASK_QUERIES,
+                use_threads_if=n_threads > 1,
+            ):
+                write_pairs(
+                    memory.searches[finder[i]].items + place[i], count[i],
+                    first_distance + end[i] - count[i], first_index + end[i] - count[i],
+                )
+        return counts, distances, indices
+
+    cdef Py_ssize_t collect_within(
+        self, Search *search, const char *X, Py_ssize_t query, bint by_distance, bint exclude_self
+    ) noexcept nogil:
+        """Append a query's neighbors to those of others, in order; return how many there are."""
+        cdef Py_ssize_t before = search.n
+        search.itself = query if exclude_self else -1
+        self.find(search, X, query, -1)
+        if by_distance:
+            sort_candidates(search.items + before, search.n - before)
+        else:
+            sort_by_index(search.items + before, search.n - before)
+        return search.n - before
+
+
+cdef void write_nearest(
+    Search *search, double *distances, int64_t *indices, int64_t itself
+) noexcept nogil:
+    cdef Py_ssize_t k = search.k
+    if search.collect == NEAREST:
+        select_first(search.items, search.n, k)
+        sort_candidates(search.items, k)
+    if itself >= 0:
+        k = leave_out(search.items, k, itself)
+    write_pairs(search.items, k, distances, indices)
+
+
+cdef void write_pairs(
+    const Candidate *items, Py_ssize_t n, double *distances, int64_t *indices
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        distances[i] = -items[i].key
+        indices[i] = items[i].index
+
+
+cdef bint all_finite(cnp.ndarray X, int n_threads):
+    cdef Py_ssize_t n = X.shape[0] * X.shape[1], part = MIN_PARALLEL_VALUES, i
+    cdef Py_ssize_t n_parts = (n + part - 1) // part
+    cdef const float *singles = <const float *>cnp.PyArray_DATA(X)
+    cdef const double *doubles = <const double *>cnp.PyArray_DATA(X)
+    cdef bint single = cnp.PyArray_ITEMSIZE(X) == sizeof(float)
+    cdef int found = 0
+    with nogil:
+        for i in prange(
+            n_parts, num_threads=n_threads, schedule="static",
+            use_threads_if=n_threads > 1 and n_parts > 1,
+        ):
+            if single:
+                found |= any_not_finite(singles + i * part, min(part, n - i * part))
+            else:
+                found |= any_not_finite(doubles + i * part, min(part, n - i * part))
+    return not found
+
+
+def _paced(Py_ssize_t n):
+    """Yield ranges (start, stop) of n, each of which takes the caller about a tenth of a second.
+
+    In between Ctrl-C takes effect.
+    """
+    cdef Py_ssize_t size = FIRST_QUERIES, start = 0, stop
+    while start < n:
+        stop = min(start + size, n)
+        began = time.perf_counter()
+        yield start, stop
+        PyErr_CheckSignals()
+        elapsed = time.perf_counter() - began
+        if elapsed < 0.05:
+            size *= 2
+        elif elapsed > 0.2:
+            size = max(<Py_ssize_t>TASK_QUERIES, size // 2)
+        start = stop
+
+
+def _rebuild(Y, metric):
+    return KDTree(Y, metric, effective_n_threads())

@@ -1,0 +1,149 @@
+"""The choice among the kinds of search, and how it shows."""
+
+import logging
+import pickle
+
+import numpy as np
+import pytest
+
+import fastnn
+import oracles
+from fastnn import _drop_in, _indexes
+from fastnn._indexes import Index
+from fastnn.neighbors import KNeighborsClassifier, NearestNeighbors
+
+
+def image_like(rng, n, d=600):
+    return rng.standard_normal((n, 8)) @ rng.standard_normal((8, d)) + 0.1 * rng.random((n, d))
+
+
+@pytest.fixture
+def small_pilots(monkeypatch):
+    """Looks at bounds are worth it, however short the search."""
+    monkeypatch.setattr(_indexes, "PILOT_SHARE", np.inf)
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "brute", "bounded", "kd_tree"])
+@pytest.mark.parametrize("metric", ["l1", "l2", "sqeuclidean", "chebyshev", "cosine"])
+@pytest.mark.parametrize("d", [2, 80])
+def test_all_kinds_agree(algorithm, metric, d, rng):
+    X, Y = rng.standard_normal((150, d)), rng.standard_normal((2000, d))
+    expected = fastnn.kneighbors(X, Y, 6, metric, algorithm="brute")
+    # Of the estimators, scikit-learn's own tree has the name.
+    in_estimator = "auto" if algorithm == "kd_tree" else algorithm
+    model = NearestNeighbors(n_neighbors=6, metric=metric, algorithm=in_estimator)
+    for found in (
+        fastnn.kneighbors(X, Y, 6, metric, algorithm=algorithm),
+        model.fit(Y).kneighbors(X),
+    ):
+        np.testing.assert_array_equal(found[1], expected[1])
+        np.testing.assert_array_equal(found[0], expected[0])
+
+
+def test_auto_takes_bounds_where_they_pay(small_pilots, rng):
+    Y = image_like(rng, 3000)
+    index = Index(Y, "l2")
+    assert (index.kind, index.reason) == ("brute", "nothing has been searched for yet")
+    index.kneighbors(Y[:1000], 5, 2)
+    assert index.kind == "bounded"
+    assert "bounds leave" in index.reason
+
+
+def test_auto_takes_brute_where_bounds_do_not_pay(small_pilots, rng):
+    index = Index(rng.standard_normal((3000, 128)), "l2")
+    index.kneighbors(index.Y[:1000], 5, 2)
+    assert index.kind == "brute"
+    assert "bounds leave" in index.reason
+
+
+def test_short_searches_are_not_looked_at(rng):
+    index = Index(image_like(rng, 1000), "l2")
+    index.kneighbors(index.Y[:10], 5, 2)
+    assert index.kind == "brute"
+    assert "too short" in index.reason
+
+
+def test_auto_takes_the_tree_for_few_features(rng):
+    index = Index(rng.random((5000, 3)), "l1")
+    index.kneighbors(index.Y[:5], 5, 2)
+    assert index.kind == "brute"
+    index.kneighbors(index.Y[:500], 5, 2)
+    assert index.kind == "kd_tree"
+    assert "3 features" in index.reason
+
+
+def test_what_a_kind_cannot_serve_is_searched_all_the_same(rng):
+    X = rng.standard_normal((100, 5))
+    index = Index(X, "l2", "bounded")
+    indices = index.kneighbors(X, 3, 1)[1]
+    np.testing.assert_array_equal(indices, oracles.kneighbors(X, X, 3, "l2")[1])
+    assert index.reason == "there are no bounds for such values"
+    assert Index(X, "chebyshev")._best_kind(X, 3, 1)[0] == "brute"
+
+
+def test_estimators_say_what_they_use(rng, small_pilots):
+    Y = image_like(rng, 3000)
+    model = NearestNeighbors().fit(Y)
+    assert model.effective_algorithm_ == "brute"
+    model.kneighbors(Y[:1000])
+    assert model.effective_algorithm_ == "bounded"
+    assert model.explain_algorithm().startswith("bounded: bounds leave")
+    model.fit(Y[:10])
+    assert model.effective_algorithm_ == "brute"
+    named = NearestNeighbors(algorithm="kd_tree").fit(Y[:, :3])
+    assert named.explain_algorithm() == "kd_tree: scikit-learn's own, for algorithm 'kd_tree'"
+    bounded = NearestNeighbors(algorithm="bounded").fit(Y)
+    bounded.kneighbors(Y[:9])
+    assert bounded.explain_algorithm() == "bounded: algorithm='bounded'"
+    assert bounded.algorithm == "bounded"
+    theirs = NearestNeighbors(metric="canberra").fit(Y[:50, :3])
+    assert theirs.effective_algorithm_ == theirs._fit_method
+    assert "scikit-learn's own, for metric 'canberra'" in theirs.explain_algorithm()
+
+
+def test_the_choice_is_logged(rng, small_pilots, caplog):
+    caplog.set_level(logging.DEBUG, logger="fastnn")
+    Y = image_like(rng, 3000)
+    NearestNeighbors().fit(Y).kneighbors(Y[:1000])
+    messages = [record.getMessage() for record in caplog.records]
+    assert any("'auto' chose 'bounded': bounds leave" in message for message in messages)
+    assert any("bounded made in" in message for message in messages)
+    assert any("% of the pairs" in message for message in messages)
+
+
+def test_indexes_are_made_once_and_not_pickled(rng):
+    Y = rng.random((3000, 3))
+    model = NearestNeighbors().fit(Y)
+    model.kneighbors(Y)
+    index = _drop_in._indexes[model]
+    model.kneighbors(Y[:200])
+    assert _drop_in._indexes[model] is index
+    again = pickle.loads(pickle.dumps(model))
+    assert again not in _drop_in._indexes
+    np.testing.assert_array_equal(again.kneighbors(Y)[1], model.kneighbors(Y)[1])
+    assert len(pickle.dumps(model)) < 2 * Y.nbytes
+
+
+def test_queries_of_another_dtype(rng):
+    Y = rng.integers(0, 255, (2000, 3), dtype=np.uint8)
+    X = rng.random((300, 3)) * 255
+    model = NearestNeighbors(n_neighbors=4).fit(Y)
+    np.testing.assert_array_equal(
+        model.kneighbors(X, return_distance=False), oracles.kneighbors(X, Y, 4, "l2")[1]
+    )
+
+
+def test_classifiers_take_the_name(rng):
+    X, y = rng.standard_normal((300, 70)), rng.integers(0, 3, 300)
+    expected = KNeighborsClassifier(algorithm="brute").fit(X, y).predict_proba(X)
+    model = KNeighborsClassifier(algorithm="bounded").fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match="algorithm must be one of 'auto', 'brute', 'bounded'"):
+        fastnn.kneighbors([[1.0]], [[1.0]], 1, algorithm="cover_tree")
+    with pytest.raises(TypeError, match="algorithm must be a string"):
+        fastnn.kneighbors([[1.0]], [[1.0]], 1, algorithm=None)
+    with pytest.raises(ValueError, match="'algorithm' parameter"):
+        NearestNeighbors(algorithm="cover_tree").fit([[1.0]])
