@@ -10,6 +10,7 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 DEBUG = os.environ.get("FASTNN_DEBUG") == "1"
 WANT_OPENMP = os.environ.get("FASTNN_OPENMP", "1") != "0"
@@ -19,6 +20,12 @@ MSVC = sys.platform == "win32"
 BUILD_FOLDER = f"build/{'debug' if DEBUG else 'release'}-{'openmp' if WANT_OPENMP else 'serial'}"
 X86_64 = platform.machine().lower() in ("x86_64", "amd64") and not MSVC
 
+# All but pytest-benchmark's.
+BENCH_FILES = [
+    path
+    for path in sorted(Path("bench").glob("*.py"))
+    if not path.name.startswith("bench_") and path.name != "conftest.py"
+]
 HEADERS = sorted(str(p) for p in Path("csrc").glob("*.h"))
 
 if MSVC:
@@ -107,6 +114,19 @@ class BuildExt(build_ext):
         super().build_extensions()
 
 
+class BuildPy(build_py):
+    """Adds what `fastnn bench` runs to the package; in a checkout it runs bench/ itself."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        folder = Path(self.build_lib, "fastnn", "_bench")
+        self.mkpath(str(folder))
+        for path in BENCH_FILES:
+            self.copy_file(str(path), str(folder / path.name))
+
+
 def extension(path):
     name = ".".join(path.with_suffix("").parts)
     return Extension(
@@ -135,5 +155,5 @@ setup(
         build_dir=f"{BUILD_FOLDER}/cython",
     ),
     options={"build": {"build_base": BUILD_FOLDER}},
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
 )

@@ -98,3 +98,103 @@ def predict(X, Y, labels, n_classes, k, weights):
     distances, neighbors = kneighbors(X, Y, k, "l2")
     inverse = None if weights == "uniform" else 1.0 / distances
     return votes_by_bincount(neighbors, labels, n_classes, inverse).argmax(axis=1)
+
+
+# ---- losses -------------------------------------------------------------------------------------
+
+
+def softmax_loss(scores, y, with_gradient=True):
+    """The mean cross-entropy loss of the softmax, and its gradient or None."""
+    rows = np.arange(len(y))
+    scores = scores - scores.max(axis=1, keepdims=True)
+    exponentials = np.exp(scores)
+    sums = exponentials.sum(axis=1, keepdims=True)
+    loss = float((np.log(sums[:, 0]) - scores[rows, y]).mean())
+    if not with_gradient:
+        return loss, None
+    dscores = np.divide(exponentials, sums, out=exponentials)
+    dscores[rows, y] -= 1.0
+    dscores /= len(y)
+    return loss, dscores
+
+
+def svm_loss(scores, y, with_gradient=True):
+    """The mean multiclass hinge loss with a margin of 1, and its gradient or None."""
+    rows = np.arange(len(y))
+    margins = scores - scores[rows, y][:, None] + scores.dtype.type(1.0)
+    np.maximum(margins, 0.0, out=margins)
+    margins[rows, y] = 0.0
+    loss = float(margins.sum() / len(y))
+    if not with_gradient:
+        return loss, None
+    dscores = (margins > 0.0).astype(scores.dtype)
+    dscores[rows, y] = -dscores.sum(axis=1)
+    dscores /= len(y)
+    return loss, dscores
+
+
+LOSSES = {"softmax": softmax_loss, "svm": svm_loss}
+
+
+def linear_loss(W, X, y, loss, l2):
+    """The loss of the scores X W^T with l2 / 2 times the squares of W, and its gradient."""
+    value, dscores = LOSSES[loss](X @ W.T, y)
+    gradient = dscores.T @ X
+    gradient += l2 * W
+    return value + 0.5 * l2 * float(np.vdot(W, W)), gradient
+
+
+def losses_on_plane(W, directions, coefficients, X, y):
+    """Softmax losses at W + a W1 + b W2, one after the other; the last column is the bias."""
+    losses = np.empty(len(coefficients))
+    for i, (a, b) in enumerate(coefficients.astype(X.dtype)):
+        moved = W + a * directions[0] + b * directions[1]
+        losses[i] = softmax_loss(X @ moved[:, :-1].T + moved[:, -1], y, with_gradient=False)[0]
+    return losses
+
+
+def sgd_epoch(X, y, n_classes, batch_size, rate, momentum, alpha):
+    """One epoch of SGD on the softmax loss from weights of 0: the weights and the intercept.
+
+    The penalty alpha / 2 is on the weights alone.
+    """
+    W, b = np.zeros((n_classes, X.shape[1]), X.dtype), np.zeros(n_classes, X.dtype)
+    velocity_of_W, velocity_of_b = np.zeros_like(W), np.zeros_like(b)
+    order = np.random.default_rng(0).permutation(len(X))
+    for start in range(0, len(X), batch_size):
+        batch = order[start : start + batch_size]
+        rows = X[batch]
+        dscores = softmax_loss(rows @ W.T + b, y[batch])[1]
+        gradient = dscores.T @ rows
+        gradient += alpha * W
+        for values, velocity, slope in (
+            (W, velocity_of_W, gradient),
+            (b, velocity_of_b, dscores.sum(axis=0)),
+        ):
+            slope *= rate
+            velocity *= momentum
+            velocity -= slope
+            values += velocity
+    return W, b
+
+
+# ---- the rectifier ------------------------------------------------------------------------------
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def relu_backward_by_product(dout, x, out=None):
+    """The gradient of the rectifier, into `out` if it is given, which may be `dout`."""
+    return np.multiply(dout, x > 0, out=out)
+
+
+def relu_backward_by_where(dout, x):
+    return np.where(x > 0, dout, 0)
+
+
+def relu_backward_by_copyto(dout, x):
+    """In place."""
+    np.copyto(dout, 0, where=x <= 0)
+    return dout

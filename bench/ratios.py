@@ -3,421 +3,40 @@
     python bench/ratios.py [--rows PATTERN] [--turns N] [--json]
 
 For each row the contestants take turns in one process, all with the same number of threads. Before
-anything is timed, fastnn's result is compared with a float64 oracle. What counts is the median of
-the turns. Peers get their best settings, and indexes built beforehand: their fit is not counted,
-while fastnn's calls include all they do. "of limit" is the fraction reached of a limit measured in
-the same turns: NumPy's matrix product of the same shape (multiply-adds for L2, at the same rate
-additions for L1), reading the samples once, or for votes and graphs the search alone.
+anything is timed, results are compared with a float64 oracle. What counts is the median of the
+turns. Peers get their best settings, and indexes built beforehand: their fit is not counted, while
+fastnn's calls include all they do. "of limit" is the fraction reached of a limit measured in the
+same turns. The rows and their limits are in rows_*.py, the engine is in contest.py.
+
+The environment variable FASTNN_CIFAR10 may name the folder of CIFAR-10's python version. Without
+it, rows on images get random pixels of the same shape and say so.
 """
 
 import argparse
-import importlib
 import json
 import re
-import statistics
 import subprocess
 import sys
-import time
-from dataclasses import dataclass, field
 
-import joblib
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 import fastnn
-import fastnn.neighbors
-from fastnn.neighbors import KNeighborsClassifier
+import rows_bounded
+import rows_circuit
+import rows_linear
+import rows_neighbors
+import rows_selection
+import rows_trees
+from contest import N_THREADS, as_markdown, measure, summarize
 
-N_THREADS = min(2, joblib.cpu_count())
-PEERS = (
-    "scikit-learn",
-    "sklearnex",
-    "faiss",
-    "torch",
-    "usearch",
-    "usearch on bytes",
-    "numpy",
+ROWS = (
+    rows_neighbors.ROWS
+    | rows_bounded.ROWS
+    | rows_trees.ROWS
+    | rows_linear.ROWS
+    | rows_circuit.ROWS
+    | rows_selection.ROWS
 )
-CHECKED_QUERIES = 10
-# A peer that takes so many times as long as the best one is not waited for again.
-FAR_BEHIND = 3.0
-
-
-@dataclass
-class Row:
-    """One line of the table: who does what, and what the ratio should be at least."""
-
-    name: str
-    target: float
-    contestants: dict = field(default_factory=dict)
-    # Contestants that are limits, not peers.
-    limit: str = ""
-    check: object = None
-    # Calls per turn, for calls too short to time alone.
-    calls: int = 1
-
-
-def oracle(X, Y, k, metric):
-    """The k first rows of Y by (distance, index), in float64 difference form."""
-    indices = np.empty((len(X), k), np.int64)
-    Y = Y.astype(np.float64)
-    for i, x in enumerate(X.astype(np.float64)):
-        difference = x - Y
-        terms = np.abs(difference) if metric == "l1" else difference**2
-        indices[i] = np.argsort(terms.sum(axis=1), kind="stable")[:k]
-    return indices
-
-
-def sklearn_search(module, X, Y, k, metric):
-    long_name = {"l1": "manhattan", "l2": "euclidean"}[metric]
-    model = module.NearestNeighbors(
-        n_neighbors=k, algorithm="brute", metric=long_name, n_jobs=N_THREADS
-    ).fit(Y)
-    return lambda: model.kneighbors(X)
-
-
-def faiss_search(faiss, X, Y, k, metric):
-    faiss.omp_set_num_threads(N_THREADS)
-    index = faiss.IndexFlat(Y.shape[1], {"l1": faiss.METRIC_L1, "l2": faiss.METRIC_L2}[metric])
-    index.add(Y)
-    return lambda: index.search(X, k)
-
-
-def torch_search(torch, X, Y, k, metric):
-    torch.set_num_threads(N_THREADS)
-    queries, samples = torch.from_numpy(X), torch.from_numpy(Y)
-    step = max(1, (1 << 26) // len(Y))  # 256 MB of distances at a time
-
-    def search():
-        for start in range(0, len(X), step):
-            part = queries[start : start + step]
-            torch.cdist(part, samples, p=1.0 if metric == "l1" else 2.0).topk(k, largest=False)
-
-    return search
-
-
-def usearch_search(usearch, X, Y, k, metric):
-    kind = "u8" if X.dtype == np.uint8 else "f32"
-    return lambda: usearch.search(Y, X, k, metric="l2sq", exact=True, threads=N_THREADS, dtype=kind)
-
-
-def peers_for(X, Y, k, metric):
-    """Return {name: call} of the installed peers that can do this work."""
-    found = {}
-    if X.dtype == np.uint8:  # of them, only usearch takes bytes
-        if metric == "l2" and (usearch := import_or_none("usearch.index")):
-            found["usearch on bytes"] = usearch_search(usearch, X, Y, k, metric)
-        X, Y = X.astype(np.float32), Y.astype(np.float32)
-    import sklearn.neighbors
-
-    found["scikit-learn"] = sklearn_search(sklearn.neighbors, X, Y, k, metric)
-    for name, module, search in [
-        ("sklearnex", "sklearnex.neighbors", sklearn_search),
-        ("faiss", "faiss", faiss_search),
-        ("torch", "torch", torch_search),
-        ("usearch", "usearch.index", usearch_search),
-    ]:
-        if name == "usearch" and metric == "l1":
-            continue  # it has no L1
-        if name != "sklearnex" and X.dtype == np.float64:
-            continue  # float32 only, or an answer to another question
-        if imported := import_or_none(module):
-            found[name] = search(imported, X, Y, k, metric)
-    return found
-
-
-def import_or_none(module):
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        return None
-
-
-def matrix_product(X, Y):
-    """The same multiply-adds as one product, in pieces whose result stays small."""
-    dtype = np.float64 if X.dtype == np.float64 else np.float32
-    X = X.astype(dtype)
-    columns = np.ascontiguousarray(Y[: min(len(Y), 4096)].T.astype(dtype))
-    out = np.empty((len(X), columns.shape[1]), dtype)
-    whole, rest = divmod(len(Y), columns.shape[1])
-
-    def multiply():
-        for _ in range(whole):
-            np.matmul(X, columns, out=out)
-        if rest:
-            np.matmul(X, columns[:, :rest])
-
-    return multiply
-
-
-def read_once(Y):
-    """Read the samples once with all threads: BLAS's dot product of the array with itself."""
-    flat = Y.ravel()
-    return lambda: np.dot(flat, flat)
-
-
-def make(rng, n, d, dtype):
-    if dtype == np.uint8:
-        return rng.integers(0, 256, (n, d), dtype=np.uint8)
-    return rng.standard_normal((n, d)).astype(dtype)
-
-
-def search_row(name, target, n, d, n_queries, k, metric, dtype, one_query=False, calls=1):
-    rng = np.random.default_rng(0)
-    Y, X = make(rng, n, d, dtype), make(rng, n_queries, d, dtype)
-
-    def search():
-        return fastnn.kneighbors(X, Y, k, metric, n_jobs=N_THREADS)
-
-    def check():
-        expected = oracle(X[:CHECKED_QUERIES], Y, k, metric)
-        np.testing.assert_array_equal(search()[1][:CHECKED_QUERIES], expected)
-
-    limit = "read" if one_query else "product"
-    contestants = {"fastnn": search, limit: read_once(Y) if one_query else matrix_product(X, Y)}
-    contestants |= peers_for(X, Y, k, metric)
-    if calls > 1:
-        del contestants[limit]
-        limit = ""
-    return Row(name, target, contestants, limit, check, calls)
-
-
-def predict_row():
-    import sklearn.neighbors
-
-    rng = np.random.default_rng(0)
-    X, y, query = (
-        make(rng, 1000, 64, np.float32),
-        rng.integers(0, 10, 1000),
-        make(rng, 1, 64, np.float32),
-    )
-    ours = KNeighborsClassifier(n_jobs=N_THREADS).fit(X, y)
-    contestants = {"fastnn": lambda: ours.predict(query)}
-    for name, module in [("scikit-learn", sklearn.neighbors)]:
-        model = module.KNeighborsClassifier(n_jobs=N_THREADS).fit(X, y)
-        contestants[name] = lambda model=model: model.predict(query)
-
-    def check():
-        assert ours.predict(query) == model.predict(query)
-
-    return Row("predict, 1 query on 1,000 x 64", 5.0, contestants, "", check, 200)
-
-
-def fit_predict_row():
-    import sklearn.neighbors
-
-    rng = np.random.default_rng(0)
-    X, y = make(rng, 1000, 64, np.float32), rng.integers(0, 10, 1000)
-    query = make(rng, 1, 64, np.float32)
-
-    def classify(module):
-        return lambda: module.KNeighborsClassifier(n_jobs=N_THREADS).fit(X, y).predict(query)
-
-    contestants = {
-        "fastnn": classify(fastnn.neighbors),
-        "scikit-learn": classify(sklearn.neighbors),
-    }
-
-    def check():
-        assert contestants["fastnn"]() == contestants["scikit-learn"]()
-
-    return Row("fit and predict, 1 query on 1,000 x 64", 4.0, contestants, "", check, 100)
-
-
-def vote_row(method, weights):
-    """The limit is the search alone: of it the whole should reach 1 / 1.05."""
-    import sklearn.neighbors
-
-    rng = np.random.default_rng(0)
-    X, y = make(rng, 20_000, 64, np.float32), rng.integers(0, 10, 20_000)
-    queries = make(rng, 10_000, 64, np.float32)
-    models = {}
-    for name, module in [("fastnn", fastnn.neighbors), ("scikit-learn", sklearn.neighbors)]:
-        model = module.KNeighborsClassifier(15, weights=weights, n_jobs=N_THREADS)
-        models[name] = model.fit(X, y)
-    contestants = {
-        name: lambda model=model: getattr(model, method)(queries) for name, model in models.items()
-    }
-    contestants["kneighbors"] = lambda: models["fastnn"].kneighbors(queries)
-
-    def check():
-        ours, theirs = (getattr(model, method)(queries[:200]) for model in models.values())
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
-
-    name = f"{method}, weights={weights!r}, k=15, 10,000 queries on 20,000 x 64"
-    return Row(name, 1.0, contestants, "kneighbors", check)
-
-
-def radius_row(dtype):
-    """About 30 neighbors each: with fit, and all samples as queries."""
-    rng = np.random.default_rng(0)
-    X = make(rng, 50_000, 32, dtype)
-    radius = float(np.median(fastnn.kneighbors(X[:500], X, 31)[0][:, -1]))
-
-    def search(module, **parameters):
-        model = module.NearestNeighbors(radius=radius, n_jobs=N_THREADS, **parameters)
-        return lambda: model.fit(X).radius_neighbors(X)
-
-    contestants = {"fastnn": search(fastnn.neighbors), "product": matrix_product(X, X)}
-    for name, module in [
-        ("scikit-learn", "sklearn.neighbors"),
-        ("sklearnex", "sklearnex.neighbors"),
-    ]:
-        if imported := import_or_none(module):
-            contestants[name] = search(imported, algorithm="brute")
-
-    def check():
-        some = X[:: len(X) // CHECKED_QUERIES]
-        model = fastnn.neighbors.NearestNeighbors(radius=radius).fit(X)
-        for query, found in zip(some, model.radius_neighbors(some)[1], strict=True):
-            difference = query.astype(np.float64) - X.astype(np.float64)
-            exact = np.sqrt((difference**2).sum(axis=1))
-            np.testing.assert_array_equal(found, np.flatnonzero(exact <= radius))
-
-    kind = {np.float32: "f32", np.float64: "f64"}[dtype]
-    name = f"radius_neighbors {kind}, 50,000 x 32, all queried, about 30 each"
-    return Row(name, 1.0, contestants, "product", check)
-
-
-def graph_row():
-    rng = np.random.default_rng(0)
-    X = make(rng, 20_000, 50, np.float32)
-
-    def graph(module, **parameters):
-        model = module.NearestNeighbors(n_neighbors=15, n_jobs=N_THREADS, **parameters)
-        return lambda: model.fit(X).kneighbors_graph(mode="distance")
-
-    contestants = {"fastnn": graph(fastnn.neighbors)}
-    model = fastnn.neighbors.NearestNeighbors(n_neighbors=15, n_jobs=N_THREADS).fit(X)
-    contestants["kneighbors"] = model.kneighbors
-    for name, module in [
-        ("scikit-learn", "sklearn.neighbors"),
-        ("sklearnex", "sklearnex.neighbors"),
-    ]:
-        if imported := import_or_none(module):
-            contestants[name] = graph(imported, algorithm="brute")
-
-    def check():
-        some = contestants["fastnn"]()[:CHECKED_QUERIES]
-        expected = oracle(X[:CHECKED_QUERIES], X, 16, "l2")[:, 1:]
-        np.testing.assert_array_equal(some.indices.reshape(-1, 15), expected)
-
-    return Row("kneighbors_graph, 20,000 x 50, k=15", 1.25, contestants, "kneighbors", check)
-
-
-def numpy_pairwise(X, Y, metric):
-    """NumPy by the book: broadcasting for L1, a matrix product for L2."""
-    if metric == "l1":
-        # One query at a time: broadcasting both at once would take 12 GB.
-        return np.array([np.abs(x - Y).sum(axis=1) for x in X])
-    squares = (X * X).sum(axis=1)[:, None] + (Y * Y).sum(axis=1) - 2.0 * (X @ Y.T)
-    return np.sqrt(np.maximum(squares, 0.0))
-
-
-def pairwise_row(metric, target):
-    rng = np.random.default_rng(0)
-    X, Y = make(rng, 2000, 784, np.float32), make(rng, 2000, 784, np.float32)
-
-    def check():
-        ours = fastnn.pairwise_distances(X, Y, metric, n_jobs=N_THREADS)
-        exact = numpy_pairwise(X[:50].astype(np.float64), Y.astype(np.float64), metric)
-        np.testing.assert_allclose(ours[:50], exact, rtol=1e-6)
-
-    contestants = {
-        "fastnn": lambda: fastnn.pairwise_distances(X, Y, metric, n_jobs=N_THREADS),
-        "numpy": lambda: numpy_pairwise(X, Y, metric),
-        "product": matrix_product(X, Y),
-    }
-    return Row(f"pairwise {metric} f32, 2,000 x 2,000 x 784", target, contestants, "product", check)
-
-
-ROWS = {
-    "l2": lambda: search_row(
-        "L2 f32, 100,000 x 128, 2,000 queries", 1.25, 100_000, 128, 2000, 10, "l2", np.float32
-    ),
-    "l2-k100": lambda: search_row(
-        "the same, k=100", 1.25, 100_000, 128, 2000, 100, "l2", np.float32
-    ),
-    "l2-784": lambda: search_row(
-        "L2 f32, 60,000 x 784, 1,000 queries", 1.0, 60_000, 784, 1000, 10, "l2", np.float32
-    ),
-    "l2-16": lambda: search_row(
-        "L2 f32, 100,000 x 16, 2,000 queries", 1.4, 100_000, 16, 2000, 10, "l2", np.float32
-    ),
-    "l2-f64": lambda: search_row(
-        "L2 f64, 100,000 x 128, 1,000 queries", 2.0, 100_000, 128, 1000, 10, "l2", np.float64
-    ),
-    "l1": lambda: search_row(
-        "L1 f32, 100,000 x 128, 500 queries", 1.6, 100_000, 128, 500, 10, "l1", np.float32
-    ),
-    "l1-uint8": lambda: search_row(
-        "L1 uint8, 50,000 x 3,072, 200 queries", 5.0, 50_000, 3072, 200, 10, "l1", np.uint8
-    ),
-    "l2-uint8": lambda: search_row(
-        "L2 uint8, 50,000 x 3,072, 200 queries", 1.15, 50_000, 3072, 200, 10, "l2", np.uint8
-    ),
-    "one-query": lambda: search_row(
-        "L2 f32, 100,000 x 128, 1 query", 2.0, 100_000, 128, 1, 10, "l2", np.float32, True
-    ),
-    "call": lambda: search_row(
-        "kneighbors, 1 query on 1,000 x 64", 0.5, 1000, 64, 1, 5, "l2", np.float32, True, 200
-    ),
-    "predict": predict_row,
-    "fit-predict": fit_predict_row,
-    "vote": lambda: vote_row("predict", "uniform"),
-    "vote-distance": lambda: vote_row("predict", "distance"),
-    "proba": lambda: vote_row("predict_proba", "uniform"),
-    "proba-distance": lambda: vote_row("predict_proba", "distance"),
-    "radius": lambda: radius_row(np.float32),
-    "radius-f64": lambda: radius_row(np.float64),
-    "graph": graph_row,
-    "pairwise-l1": lambda: pairwise_row("l1", 20.0),
-    "pairwise-l2": lambda: pairwise_row("l2", 1.5),
-}
-
-
-def time_once(row, call):
-    start = time.perf_counter()
-    for _ in range(row.calls):
-        call()
-    return (time.perf_counter() - start) / row.calls
-
-
-def measure(row, turns):
-    """Return {contestant: [seconds per call of each turn]}.
-
-    Peers that are far behind the best one in the warm-up sit out the turns.
-    """
-    row.check()
-    warm_up = {name: time_once(row, call) for name, call in row.contestants.items()}
-    best = min(seconds for name, seconds in warm_up.items() if name in PEERS)
-    times = {
-        name: []
-        for name, seconds in warm_up.items()
-        if name not in PEERS or seconds <= FAR_BEHIND * best
-    }
-    for _ in range(turns):
-        for name in times:
-            times[name].append(time_once(row, row.contestants[name]))
-    return times
-
-
-def summarize(row, times):
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    peers = {name: medians[name] for name in medians if name in PEERS}
-    best = min(peers, key=peers.get)
-    return {
-        "row": row.name,
-        "fastnn_ms": 1e3 * medians["fastnn"],
-        "best_peer": best,
-        "peer_ms": 1e3 * peers[best],
-        "ratio": peers[best] / medians["fastnn"],
-        "target": row.target,
-        "limit": row.limit,
-        "of_limit": medians[row.limit] / medians["fastnn"] if row.limit else None,
-        "all_ms": {name: 1e3 * value for name, value in medians.items()},
-    }
-
 
 MEMORY_PROGRAM = """
 import re, sys
@@ -441,20 +60,6 @@ def peak_memory():
     command = [sys.executable, "-c", program]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(result.stdout) / 2**20
-
-
-def as_markdown(results):
-    lines = [
-        "| work | fastnn | best peer | ratio | at least | of limit |",
-        "|---|---|---|---|---|---|",
-    ]
-    for r in results:
-        limit = f"{r['of_limit']:.2f} ({r['limit']})" if r["of_limit"] else ""
-        lines.append(
-            f"| {r['row']} | {r['fastnn_ms']:.4g} ms | {r['peer_ms']:.4g} ms ({r['best_peer']}) "
-            f"| {r['ratio']:.2f} | {r['target']:g} | {limit} |"
-        )
-    return "\n".join(lines)
 
 
 def main():

@@ -1,4 +1,4 @@
-"""Exact nearest neighbors at the speed of the hardware, behind a scikit-learn-like API.
+"""Exact nearest neighbors and linear classifiers at the speed of the hardware.
 
 Public names are imported when they are first used, so that ``import fastnn`` stays cheap.
 """
@@ -10,22 +10,36 @@ from ._version import __version__
 
 _LAZY = {
     "accel": None,
+    "circuit": None,
     "datasets": None,
+    "gradcheck": None,
+    "inspection": None,
     "kneighbors": "neighbors",
-    "pairwise_distances": "metrics",
+    "linear_model": None,
+    "losses": None,
     "metrics": None,
+    "model_selection": None,
     "neighbors": None,
+    "optimize": None,
+    "pairwise_distances": "metrics",
 }
 
 __all__ = [
     "__version__",
     "accel",
     "available_isas",
+    "circuit",
     "datasets",
     "get_isa",
+    "gradcheck",
+    "inspection",
     "kneighbors",
+    "linear_model",
+    "losses",
     "metrics",
+    "model_selection",
     "neighbors",
+    "optimize",
     "pairwise_distances",
     "set_isa",
 ]

@@ -1,14 +1,17 @@
-"""The command line: `fastnn demo` and `fastnn info`, also as `python -m fastnn`."""
+"""The command line: `fastnn demo`, `knn`, `bench` and `info`, also as `python -m fastnn`."""
 
 import argparse
 import json
 import os
 import sys
+from pathlib import Path
 
 from ._version import __version__
 
 REQUIRED = ("numpy", "scipy", "scikit-learn", "tqdm", "threadpoolctl")
 OPTIONAL = ("matplotlib", "faiss-cpu", "scikit-learn-intelex", "torch")
+
+BENCH_SCRIPT = "ratios.py"
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
@@ -25,7 +28,8 @@ def main(argv=None):
     Returns
     -------
     int
-        The exit code: 0, 1 where nobody reads the output, 2 for bad input, 130 after Ctrl-C.
+        The exit code: 0, 1 where nobody reads the output, 2 for bad input, 130 after Ctrl-C; that
+        of the benchmark.
 
     Raises
     ------
@@ -35,6 +39,8 @@ def main(argv=None):
     arguments = _build_parser().parse_args(argv)
     try:
         report = arguments.command(arguments)
+        if isinstance(report, int):
+            return report
         print(json.dumps(report, indent=2) if arguments.json else arguments.format(report))
         sys.stdout.flush()
     except BrokenPipeError:
@@ -58,18 +64,45 @@ def _build_parser():
     demo = commands.add_parser(
         "demo",
         help="classify real images and compare the time with NumPy's",
-        description="Choose k, metric and weights on validation images, test the choice once, and "
-        "compare the time of the search with that of pure NumPy.",
+        description="Choose k, metric and weights on validation images, compare the time of the "
+        "search with that of pure NumPy, and try the other models; each is tested once.",
     )
     demo.add_argument(
         "--data",
-        metavar="DIR",
-        help="folder of CIFAR-10's python version (default: scikit-learn's handwritten digits)",
+        metavar="PATH",
+        help="folder or archive of CIFAR-10 (default: scikit-learn's handwritten digits)",
     )
     demo.add_argument(
-        "--n-jobs", type=int, metavar="N", help="threads (default: all the cores available)"
+        "--report", metavar="DIR", help="write a page with the tables and pictures to this folder"
     )
     demo.set_defaults(command=_run_demo, format=_format_demo)
+
+    knn = commands.add_parser(
+        "knn",
+        help="classify the rows of a file by their nearest neighbors",
+        description="Classify the rows of QUERIES by the vote of their k nearest rows of TRAIN. "
+        "The files are NumPy's (.npy), and need not fit in memory.",
+    )
+    knn.add_argument("train", metavar="TRAIN", help="samples, of shape (n_samples, n_features)")
+    knn.add_argument("labels", metavar="LABELS", help="their classes, of shape (n_samples,)")
+    knn.add_argument("queries", metavar="QUERIES", help="of shape (n_queries, n_features)")
+    knn.add_argument("--out", metavar="FILE", required=True, help="file for the predicted classes")
+    knn.add_argument("-k", "--n-neighbors", type=int, default=5, metavar="K", help="default: 5")
+    knn.add_argument("--metric", default="l2", help="default: l2")
+    knn.add_argument(
+        "--weights", choices=("uniform", "distance"), default="uniform", help="default: uniform"
+    )
+    knn.set_defaults(command=_run_knn, format=_format_knn)
+
+    bench = commands.add_parser(
+        "bench",
+        help="measure this installation against its peers",
+        description="Print the table of ratios to the peers that are installed: scikit-learn, "
+        "scikit-learn-intelex, faiss, PyTorch, usearch and NumPy.",
+    )
+    bench.add_argument("--rows", metavar="PATTERN", help="regular expression on the rows' keys")
+    bench.add_argument("--turns", type=int, metavar="N", help="turns of each contestant")
+    bench.set_defaults(command=_run_bench)
 
     info = commands.add_parser(
         "info",
@@ -78,7 +111,11 @@ def _build_parser():
     )
     info.set_defaults(command=_collect_info, format=_format_info)
 
-    for command in (demo, info):
+    for command in (demo, knn):
+        command.add_argument(
+            "--n-jobs", type=int, metavar="N", help="threads (default: all the cores available)"
+        )
+    for command in (demo, knn, bench, info):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -86,13 +123,61 @@ def _build_parser():
 def _run_demo(arguments):
     from . import _demo
 
-    return _demo.run(arguments.data, arguments.n_jobs)
+    return _demo.run(arguments.data, arguments.n_jobs, arguments.report)
 
 
 def _format_demo(report):
     from . import _demo
 
     return _demo.format_report(report)
+
+
+def _run_knn(arguments):
+    from . import _files
+
+    return _files.classify(
+        arguments.train,
+        arguments.labels,
+        arguments.queries,
+        arguments.out,
+        n_neighbors=arguments.n_neighbors,
+        metric=arguments.metric,
+        weights=arguments.weights,
+        n_jobs=arguments.n_jobs,
+    )
+
+
+def _format_knn(report):
+    return (
+        f"{report['n_queries']:,} queries classified by {report['n_samples']:,} samples in "
+        f"{report['seconds']:.2f} s: {report['out']}"
+    )
+
+
+def _run_bench(arguments):
+    """Run ratios.py in a process of its own, with this package, and return its exit code."""
+    import subprocess
+
+    options = [] if arguments.rows is None else ["--rows", arguments.rows]
+    options += [] if arguments.turns is None else ["--turns", str(arguments.turns)]
+    options += ["--json"] if arguments.json else []
+    package = Path(__file__).resolve().parent
+    path = os.pathsep.join([str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    script = _find_bench(package) / BENCH_SCRIPT
+    command = [sys.executable, str(script), *options]
+    return subprocess.run(command, env=os.environ | {"PYTHONPATH": path}).returncode
+
+
+def _find_bench(package):
+    """Return the folder of the benchmarks: in the package, or beside it in a checkout."""
+    folders = [package / "_bench", package.parent / "bench"]
+    for folder in folders:
+        if (folder / BENCH_SCRIPT).is_file():
+            return folder
+    raise FileNotFoundError(
+        f"there is no {BENCH_SCRIPT} in {' or '.join(map(str, folders))}: this installation lacks "
+        "the benchmarks"
+    )
 
 
 def _collect_info(arguments):

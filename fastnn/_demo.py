@@ -1,4 +1,4 @@
-"""The main job on real images: choose k, metric and weights, then use the test set once.
+"""The main job on real images: choose k, metric and weights, try the other models, then test.
 
 `fastnn demo` prints what `run` returns.
 """
@@ -15,11 +15,12 @@ from sklearn.neighbors._base import _get_weights
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from . import _tour
 from ._core._dispatch import get_isa
 from ._core._threads import effective_n_threads
 from ._core._vote import sum_votes
 from .datasets import load_cifar10
-from .neighbors import KNeighborsClassifier, kneighbors
+from .neighbors import kneighbors
 
 METRICS = ("l1", "l2")
 WEIGHTS = ("uniform", "distance")
@@ -33,6 +34,7 @@ SHORT_SECONDS = 2.0
 MAX_TURNS = 15
 # NumPy's work is cut off here and scaled.
 MAX_NUMPY_SECONDS = 2.5
+SHORT_NAMES = {"n_neighbors": "k", "learning_rate_init": "rate"}
 # NumPy is fastest where a block of differences stays in cache (1 MiB of float32) and where a
 # block of the matrix product is large (16 MiB).
 L1_ELEMENTS = 1 << 18
@@ -50,6 +52,7 @@ class Task:
     test: Images
     train: np.ndarray
     validation: np.ndarray
+    class_names: tuple = tuple(map(str, range(10)))
 
 
 @dataclass
@@ -68,15 +71,17 @@ class Result:
     test_accuracy: float | None = None
 
 
-def run(data=None, n_jobs=None):
-    """Choose a model on validation images and test it.
+def run(data=None, n_jobs=None, report=None):
+    """Choose models on validation images and test them.
 
     Parameters
     ----------
     data : str or path-like, optional
-        A folder that holds CIFAR-10. Default: scikit-learn's handwritten digits.
+        A folder or archive that holds CIFAR-10. Default: scikit-learn's handwritten digits.
     n_jobs : int, optional
         Threads, as in scikit-learn; None: all the cores that this process may use.
+    report : str or path-like, optional
+        A folder for a page with the tables and pictures.
 
     Returns
     -------
@@ -86,34 +91,64 @@ def run(data=None, n_jobs=None):
     Raises
     ------
     OSError, ValueError
-        As `fastnn.datasets.load_cifar10`; also for too few images to split and n_jobs=0.
+        As `fastnn.datasets.load_cifar10`; also for too few images to split and n_jobs=0, and for a
+        report without matplotlib or a folder that cannot be made.
     """
     n_threads = effective_n_threads(n_jobs)
-    with _progress_bar(2 + 2 * len(METRICS)) as bar:
+    if report is not None:
+        from . import _report
+
+        folder = _report.prepare(report)
+    n_steps = 1 + 2 * len(METRICS) + 2 * len(_tour.MODELS) + (report is not None)
+    with _progress_bar(n_steps) as bar:
         bar.set_description_str("load")
         task = load_digits_task() if data is None else load_cifar10_task(data)
         results = [try_metric(task, metric, n_threads, bar) for metric in METRICS]
         best = min(results, key=_order_of_choice)
-        _next_step(bar, "test")
-        best.test_accuracy = score_on_test_images(task, best, n_threads)
-    return {
-        "data": task.name,
-        "n_train": len(task.train),
-        "n_validation": len(task.validation),
-        "n_test": len(task.test.y),
-        "n_features": task.test.X.shape[1],
-        "n_threads": n_threads,
-        "isa": get_isa(),
-        "results": [asdict(result) for result in results],
-        "chosen": asdict(best),
-    }
+        trials, estimators = _run_tour(task, best, n_threads, bar)
+        best.test_accuracy = trials["k-NN"].test_accuracy
+        found = {
+            "data": task.name,
+            "n_train": len(task.train),
+            "n_validation": len(task.validation),
+            "n_test": len(task.test.y),
+            "n_features": task.test.X.shape[1],
+            "n_threads": n_threads,
+            "isa": get_isa(),
+            "results": [asdict(result) for result in results],
+            "chosen": asdict(best),
+            "models": [asdict(trial) for trial in trials.values()],
+        }
+        if report is not None:
+            _next_step(bar, "report")
+            page = _report.write(folder, task, _sections(found), estimators, n_threads)
+            found["report"] = str(page)
+    return found
+
+
+def _run_tour(task, best, n_threads, bar):
+    """Return trials and fitted estimators by the names of the models.
+
+    All is chosen before anything is tested.
+    """
+    best_neighbors = {name: getattr(best, name) for name in ("n_neighbors", "weights", "metric")}
+    trials, estimators = {}, {}
+    for model in _tour.MODELS:
+        _next_step(bar, f"{model.name}: choose")
+        trials[model.name], estimators[model.name] = _tour.choose(
+            model, task, n_threads, best_neighbors
+        )
+    for name, trial in trials.items():
+        _next_step(bar, f"{name}: test")
+        _tour.test_once(trial, estimators[name], task)
+    return trials, estimators
 
 
 def _progress_bar(n_steps):
     """Return a bar on stderr, which shows nothing unless that is a terminal."""
     return tqdm(
         total=n_steps,
-        bar_format="{desc:<12}|{bar:30}| {n}/{total} [{elapsed}]",
+        bar_format="{desc:<16}|{bar:30}| {n}/{total} [{elapsed}]",
         mininterval=0.0,
         leave=False,
         disable=None,
@@ -138,10 +173,11 @@ def load_cifar10_task(path):
     cifar = load_cifar10(path)
     learning = Images(cifar.X_train, cifar.y_train)
     n_validation = min(1000, math.ceil(len(learning.y) / 10))
-    return _split("CIFAR-10", learning, Images(cifar.X_test, cifar.y_test), n_validation)
+    test = Images(cifar.X_test, cifar.y_test)
+    return _split("CIFAR-10", learning, test, n_validation, tuple(cifar.target_names.tolist()))
 
 
-def _split(name, learning, test, validation_size):
+def _split(name, learning, test, validation_size, class_names=Task.class_names):
     rows = np.arange(len(learning.y))
     try:
         train, validation = train_test_split(
@@ -151,7 +187,7 @@ def _split(name, learning, test, validation_size):
         raise ValueError(
             f"{name}: cannot split {len(rows)} training images by class: {error}"
         ) from None
-    return Task(name, learning, test, train, validation)
+    return Task(name, learning, test, train, validation, class_names)
 
 
 def try_metric(task, metric, n_threads, bar):
@@ -205,15 +241,6 @@ def choose_vote(task, distances, indices, numbers, n_threads):
 
 def _order_of_choice(result):
     return (-result.n_correct, result.n_neighbors, WEIGHTS.index(result.weights))
-
-
-def score_on_test_images(task, best, n_threads):
-    """Return the test accuracy of the chosen model, fitted on training and validation images."""
-    model = KNeighborsClassifier(
-        best.n_neighbors, weights=best.weights, metric=best.metric, n_jobs=n_threads
-    )
-    model.fit(*task.learning)
-    return float(model.score(*task.test))
 
 
 def _median_time(work):
@@ -325,28 +352,63 @@ def require_agreement(numpy_distances, distances, metric, n_features):
 
 
 def format_report(report):
-    """Return the table and the closing sentence that `fastnn demo` prints."""
-    chosen = report["chosen"]
-    threads = "1 thread" if report["n_threads"] == 1 else f"{report['n_threads']} threads"
+    """Return the tables and the closing sentences that `fastnn demo` prints."""
     lines = [
         f"{report['data']}: {report['n_train']:,} training, {report['n_validation']:,} validation "
-        f"and {report['n_test']:,} test images of {report['n_features']:,} values",
-        f"search for the neighbors of the validation images: {threads}, {report['isa']}",
-        "",
-        *_format_table(report["results"], report["n_validation"]),
+        f"and {report['n_test']:,} test images of {report['n_features']:,} values"
+    ]
+    for title, rows, text_columns, notes in _sections(report):
+        lines += ["", f"{title}:", "", *_align(rows, text_columns), *notes]
+    chosen = report["chosen"]
+    lines += [
         "",
         f"Chosen on the validation images: {chosen['metric']}, k = {chosen['n_neighbors']}, "
         f"{chosen['weights']} weights; {chosen['test_accuracy']:.2%} of the test images are "
         "classified correctly.",
     ]
+    if "report" in report:
+        lines.append(f"The report is in {report['report']}.")
     return "\n".join(lines)
 
 
-def _format_table(results, n_queries):
-    header = ("metric", "best k", "weights", "validation", "test", "fastnn", "NumPy", "ratio")
+def _sections(report):
+    """Return (title, rows, columns of text, notes) of each table."""
+    threads = "1 thread" if report["n_threads"] == 1 else f"{report['n_threads']} threads"
+    return [
+        (
+            f"Search for the neighbors of the validation images, {threads}, {report['isa']}",
+            *_rows_of_metrics(report["results"], report["n_validation"]),
+        ),
+        (
+            "All models, chosen on the validation images, trained anew with them and tested",
+            *_rows_of_models(report["models"]),
+        ),
+    ]
+
+
+def _rows_of_models(models):
+    header = ("model", "chosen", "validation", "test", "fit", "predict")
+    rows = [
+        (
+            model["model"],
+            ", ".join(
+                f"{SHORT_NAMES.get(name, name)} = {value}"
+                for name, value in model["parameters"].items()
+            ),
+            f"{model['validation_accuracy']:.2%}",
+            f"{model['test_accuracy']:.2%}",
+            _format_seconds(model["fit_seconds"]),
+            _format_seconds(model["predict_seconds"]),
+        )
+        for model in models
+    ]
+    return [header, *rows], (0, 1), []
+
+
+def _rows_of_metrics(results, n_queries):
+    header = ("metric", "best k", "weights", "validation", "fastnn", "NumPy", "ratio")
     rows, notes = [header], []
     for result in results:
-        tested = result["test_accuracy"]
         timed = result["numpy_queries"]
         mark = "~" if timed < n_queries else ""
         if mark:
@@ -358,19 +420,17 @@ def _format_table(results, n_queries):
                 str(result["n_neighbors"]),
                 result["weights"],
                 f"{result['validation_accuracy']:.2%}",
-                "-" if tested is None else f"{tested:.2%}",
                 _format_seconds(result["seconds"]),
                 mark + _format_seconds(result["numpy_seconds"]),
                 mark + _format_ratio(result["ratio"]),
             )
         )
-    return [*_align(rows), *notes]
+    return rows, (0, 2), notes
 
 
-def _align(rows):
-    """Return the rows as lines, words to the left and numbers to the right."""
+def _align(rows, words):
+    """Return the rows as lines, columns of words to the left and numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    words = (0, 2)
     return [
         "  ".join(
             cell.ljust(width) if column in words else cell.rjust(width)

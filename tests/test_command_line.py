@@ -1,18 +1,20 @@
-"""`fastnn demo` and `fastnn info`."""
+"""`fastnn demo`, `knn`, `bench` and `info`."""
 
 import io
 import json
 import pickle
 import subprocess
 import sys
+from html.parser import HTMLParser
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
 import fastnn
-from fastnn import __main__, _demo, _drop_in, neighbors
+from fastnn import __main__, _demo, _files, _indexes, _report, _tour, neighbors
 from fastnn.__main__ import main
 
 N_TRAIN, N_TEST = 300, 40
@@ -243,7 +245,7 @@ def test_the_parts_of_the_digits_are_disjoint_and_stratified():
 def test_the_test_set_is_used_once_and_only_at_the_end(monkeypatch, one_turn):
     task = _demo.load_digits_task()
     searches, timed = [], []
-    find_neighbors, time_numpy = neighbors.find_neighbors, _demo.time_numpy
+    find_neighbors, time_numpy = _indexes.find_neighbors, _demo.time_numpy
 
     def record_search(X, *args):
         searches.append(X)
@@ -253,15 +255,16 @@ def test_the_test_set_is_used_once_and_only_at_the_end(monkeypatch, one_turn):
         timed.append(queries)
         return time_numpy(queries, *args)
 
-    monkeypatch.setattr(neighbors, "find_neighbors", record_search)
-    monkeypatch.setattr(_drop_in, "find_neighbors", record_search)
+    monkeypatch.setattr(_indexes, "find_neighbors", record_search)
     monkeypatch.setattr(_demo, "time_numpy", record_numpy)
     report = _demo.run()
 
-    *before, last = searches
-    np.testing.assert_array_equal(last, task.test.X)
+    *before, first, second = searches  # the last two are the test of 1-NN and k-NN
+    np.testing.assert_array_equal(first, task.test.X)
+    np.testing.assert_array_equal(second, task.test.X)
     validation = task.learning.X[task.validation]
-    assert len(before) == 2 * len(_demo.METRICS)  # a warm-up and the search
+    # For each metric a warm-up, the search, and 1-NN; k-NN once more.
+    assert len(before) == 3 * len(_demo.METRICS) + 1
     for queries in before + timed:
         np.testing.assert_array_equal(queries, validation[: len(queries)])
 
@@ -322,11 +325,252 @@ def test_the_table(report):
     rows = lines[header : header + 1 + len(_demo.METRICS)]
     assert len({len(row) for row in rows}) == 1
     assert [row.split()[0] for row in rows] == ["metric", *_demo.METRICS]
-    assert sum(" - " in row for row in rows) == len(_demo.METRICS) - 1
     chosen = report["chosen"]
     assert f"{chosen['metric']}, k = {chosen['n_neighbors']}, {chosen['weights']}" in lines[-1]
     assert f"{chosen['test_accuracy']:.2%} of the test images" in lines[-1]
     assert "~" not in text
+
+
+def test_the_table_of_models(report):
+    lines = _demo.format_report(report).splitlines()
+    header = next(i for i, line in enumerate(lines) if line.startswith("model"))
+    rows = lines[header : header + 1 + len(_tour.MODELS)]
+    assert len({len(row) for row in rows}) == 1
+    assert [row.split()[0] for row in rows[1:]] == [model.name for model in _tour.MODELS]
+    for row, model in zip(rows[1:], report["models"], strict=True):
+        assert f"{model['validation_accuracy']:.2%}" in row
+        assert f"{model['test_accuracy']:.2%}" in row
+
+
+def test_models_are_chosen_on_the_validation_images_and_trained_on_all(report):
+    task = _demo.load_digits_task()
+    X, y = task.learning
+    best_neighbors = {name: report["chosen"][name] for name in _tour.MODELS[1].chosen}
+    for model, found in zip(_tour.MODELS, report["models"], strict=True):
+        candidates = model.make_candidates(task, 1, best_neighbors)
+        accuracies = []
+        for candidate in candidates:
+            candidate.fit(X[task.train], y[task.train])
+            predictions = candidate.predict(X[task.validation])
+            accuracies.append(np.mean(predictions == y[task.validation]))
+        assert found["validation_accuracy"] == max(accuracies)
+        chosen = candidates[int(np.argmax(accuracies))]
+        assert found["parameters"] == {name: getattr(chosen, name) for name in model.chosen}
+        predictions = chosen.fit(X, y).predict(task.test.X)
+        assert found["test_accuracy"] == np.mean(predictions == task.test.y)
+        assert found["test_accuracy"] > 0.93
+        assert min(found["fit_seconds"], found["predict_seconds"]) > 0
+    assert report["chosen"]["test_accuracy"] == report["models"][1]["test_accuracy"]
+
+
+# ---- the demo: its report -----------------------------------------------------------------------
+
+
+class Pages(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.images, self.open = [], []
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "img":
+            self.images.append(dict(attributes)["src"])
+        elif tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("data", ["digits", "cifar10"])
+def test_report(data, cifar10, tmp_path, one_turn, capsys):
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "some" / "report"
+    options = ["--data", str(cifar10)] if data == "cifar10" else []
+    assert main(["demo", "--report", str(folder), *options]) == 0
+    assert capsys.readouterr().out.endswith(f"The report is in {folder / 'index.html'}.\n")
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    parser = Pages()
+    parser.feed(page)
+    assert parser.open == []
+    names = [f"{name}.png" for name, *_ in _report.PICTURES]
+    assert parser.images == names
+    for name in names:
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    assert all(f">{model.name}<" in page for model in _tour.MODELS)
+
+
+def test_report_without_matplotlib(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    check_refused(["demo", "--report", str(tmp_path)], capsys, 'install "fastnn-kernels[plot]"')
+
+
+def test_report_in_the_place_of_a_file(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "file").touch()
+    check_refused(["demo", "--report", str(tmp_path / "file")], capsys, "file")
+
+
+# ---- knn ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def arrays(tmp_path, rng):
+    """Files of samples, labels and queries, and their contents."""
+    contents = {
+        "X": rng.integers(0, 256, (300, 17), dtype=np.uint8),
+        "y": rng.integers(0, 4, 300),
+        "Q": rng.integers(0, 256, (70, 17), dtype=np.uint8),
+    }
+    for name, values in contents.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    return contents
+
+
+def knn(folder, *options):
+    paths = [str(folder / f"{name}.npy") for name in "XyQ"]
+    return ["knn", *paths, "--out", str(folder / "out.npy"), *options]
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters"),
+    [
+        ([], {}),
+        (["-k", "3", "--metric", "l1"], {"n_neighbors": 3, "metric": "l1"}),
+        (["--weights", "distance", "--n-jobs", "1"], {"weights": "distance"}),
+        (["--metric", "canberra"], {"metric": "canberra"}),
+    ],
+)
+def test_knn(tmp_path, arrays, capsys, monkeypatch, options, parameters):
+    monkeypatch.setattr(_files, "QUERIES_PER_STEP", 32)
+    assert main(knn(tmp_path, *options)) == 0
+    model = neighbors.KNeighborsClassifier(**({"metric": "l2"} | parameters))
+    expected = model.fit(arrays["X"], arrays["y"]).predict(arrays["Q"])
+    found = np.load(tmp_path / "out.npy")
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype
+    captured = capsys.readouterr()
+    assert captured.out.startswith("70 queries classified by 300 samples in ")
+    assert captured.err == ""
+    assert {path.name for path in tmp_path.iterdir()} == {"X.npy", "y.npy", "Q.npy", "out.npy"}
+
+
+def test_knn_as_json_and_with_words_for_labels(tmp_path, arrays, capsys):
+    words = np.array(["bird", "cat", "frog", "ship"])
+    np.save(tmp_path / "y.npy", words[arrays["y"]])
+    assert main(knn(tmp_path, "--json")) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["n_samples"], report["n_queries"], report["n_features"]) == (300, 70, 17)
+    model = neighbors.KNeighborsClassifier().fit(arrays["X"], arrays["y"])
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), words[model.predict(arrays["Q"])])
+
+
+def test_knn_maps_its_files(tmp_path, arrays, monkeypatch):
+    seen = []
+
+    def open_memmap(path, mode):
+        seen.append((Path(path).name, mode))
+        return real(path, mode=mode)
+
+    real = _files.open_memmap
+    monkeypatch.setattr(_files, "open_memmap", open_memmap)
+    assert main(knn(tmp_path)) == 0
+    assert seen == [("X.npy", "r"), ("y.npy", "r"), ("Q.npy", "r")]
+
+
+def test_knn_replaces_a_file(tmp_path, arrays):
+    (tmp_path / "out.npy").write_bytes(b"old")
+    assert main(knn(tmp_path)) == 0
+    assert len(np.load(tmp_path / "out.npy")) == 70
+
+
+def test_knn_leaves_the_old_file_where_it_fails(tmp_path, arrays, monkeypatch):
+    (tmp_path / "out.npy").write_bytes(b"old")
+
+    def fail(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_files.np, "save", fail)
+    assert main(knn(tmp_path)) == 130
+    assert (tmp_path / "out.npy").read_bytes() == b"old"
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".out")]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("X", np.ones(3), "X.npy: must be 2-D and not empty, got shape (3,)"),
+        ("X", np.ones((0, 17)), "X.npy: must be 2-D and not empty"),
+        ("X", np.full((300, 17), np.nan), "NaN"),
+        ("y", np.zeros((300, 2)), "y.npy: must be 1-D and not empty"),
+        ("y", np.zeros(299), "y.npy: there must be one label for each sample, got 299"),
+        ("y", np.linspace(0, 1, 300), "Unknown label type"),
+        ("Q", np.ones((3, 16)), "Q.npy: must have 17 features as the samples, got 16"),
+        ("Q", np.full((3, 17), np.inf), "infinity"),
+    ],
+)
+def test_knn_of_wrong_arrays(tmp_path, arrays, capsys, name, values, message):
+    np.save(tmp_path / f"{name}.npy", values)
+    check_refused(knn(tmp_path), capsys, message)
+    assert not (tmp_path / "out.npy").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00\xff", b"PK\x03\x04"])
+def test_knn_of_damaged_files(tmp_path, arrays, capsys, content):
+    (tmp_path / "y.npy").write_bytes(content)
+    check_refused(knn(tmp_path), capsys, "y.npy: not a file of NumPy's (.npy), or damaged")
+
+
+def test_knn_of_archives_and_objects(tmp_path, arrays, capsys):
+    with open(tmp_path / "y.npy", "wb") as file:
+        np.savez(file, y=arrays["y"])
+    check_refused(knn(tmp_path), capsys, "y.npy: not a file of NumPy's (.npy), or damaged")
+    np.save(tmp_path / "y.npy", np.array([None] * 300), allow_pickle=True)
+    check_refused(knn(tmp_path), capsys, "y.npy: not a file of NumPy's (.npy), or damaged")
+
+
+def test_knn_of_missing_files(tmp_path, arrays, capsys):
+    (tmp_path / "Q.npy").unlink()
+    check_refused(knn(tmp_path), capsys, "Q.npy")
+    np.save(tmp_path / "Q.npy", arrays["Q"])
+    arguments = knn(tmp_path)
+    arguments[arguments.index("--out") + 1] = str(tmp_path / "nowhere" / "out.npy")
+    check_refused(arguments, capsys, "there is no folder")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-k", "0"], "n_neighbors"),
+        (["-k", "301"], "n_neighbors = 301"),
+        (["--metric", "wrong"], "metric"),
+        (["--n-jobs", "0"], "n_jobs == 0"),
+    ],
+)
+def test_knn_with_wrong_parameters(tmp_path, arrays, capsys, options, message):
+    check_refused(knn(tmp_path, *options), capsys, message)
+
+
+# ---- bench --------------------------------------------------------------------------------------
+
+
+def test_bench_runs_the_script_with_this_package(tmp_path, monkeypatch, capfd):
+    script = "import json, sys, fastnn; print(json.dumps([sys.argv[1:], fastnn.__file__])); exit(3)"
+    (tmp_path / "ratios.py").write_text(script)
+    monkeypatch.setattr(__main__, "_find_bench", lambda package: tmp_path)
+    assert main(["bench", "--rows", "l2|vote", "--turns", "7", "--json"]) == 3
+    options, package = json.loads(capfd.readouterr().out)
+    assert options == ["--rows", "l2|vote", "--turns", "7", "--json"]
+    assert package == fastnn.__file__
+
+
+def test_bench_is_looked_for_in_the_package_and_beside_it(tmp_path, capsys, monkeypatch):
+    package = tmp_path / "fastnn"
+    for folder in (tmp_path / "bench", package / "_bench"):
+        folder.mkdir(parents=True)
+        (folder / "ratios.py").touch()
+        assert __main__._find_bench(package) == folder
+    monkeypatch.setattr(__main__, "__file__", str(tmp_path / "other" / "package" / "__main__.py"))
+    check_refused(["bench"], capsys, "this installation lacks the benchmarks")
 
 
 def test_large_ratios_and_long_times_are_short_to_read(report):

@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import datasets_for_search as data
 import fastnn.neighbors
 import oracles
-from fastnn import _drop_in
+from fastnn import _indexes
 from fastnn._metric_space import space_of
 
 NAMES = [name for name in fastnn.neighbors.__all__ if name[0].isupper()]
@@ -103,13 +103,13 @@ def test_graphs(sets, mode):
 def test_graph_takes_the_distances_without_a_copy(sets, monkeypatch):
     model = fastnn.neighbors.NearestNeighbors(n_neighbors=4).fit(sets[0])
     seen = []
-    find = _drop_in.find_neighbors
+    find = _indexes.find_neighbors
 
     def spy(*arguments):
         seen.append(find(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr(_drop_in, "find_neighbors", spy)
+    monkeypatch.setattr(_indexes, "find_neighbors", spy)
     graph = model.kneighbors_graph(mode="distance")
     assert np.shares_memory(graph.data, seen[0][0])
 
@@ -236,8 +236,8 @@ FALLBACKS = [
     ({"metric": "hamming"}, "metric 'hamming'"),
     ({"metric": "minkowski", "p": 3}, "metric 'minkowski' with p=3"),
     ({"metric": lambda x, y: abs(x - y).sum()}, "is not a name"),
-    ({"algorithm": "ball_tree"}, "algorithm 'ball_tree'"),
     ({"algorithm": "kd_tree"}, "algorithm 'kd_tree'"),
+    ({"algorithm": "ball_tree"}, "algorithm 'ball_tree'"),
     ({"metric": "haversine", "algorithm": "ball_tree"}, "metric 'haversine'"),
     (
         {"metric": "seuclidean", "metric_params": {"V": np.ones(2)}, "algorithm": "brute"},
@@ -298,18 +298,16 @@ def test_precomputed_distances_and_graphs(sets, fallbacks):
     assert all("precomputed" in message for message in fallbacks())
 
 
-def test_large_sets_of_few_features_use_the_tree(rng, fallbacks, monkeypatch):
-    monkeypatch.setattr(_drop_in, "TREE_SAMPLES", 100)
-    X = rng.random((101, 4))
-    for samples, method in ((X, "kd_tree"), (X[:100], "brute"), (pd.DataFrame(X), "kd_tree")):
+def test_large_sets_of_few_features_use_the_tree(rng, fallbacks):
+    X = rng.random((2000, 4))
+    for samples in (X, pd.DataFrame(X)):
         model = fastnn.neighbors.NearestNeighbors().fit(samples)
-        assert model._fit_method == method
-        assert model.algorithm == "auto"
         np.testing.assert_array_equal(
-            model.kneighbors(samples)[1],
-            oracles.kneighbors(X[: len(samples)], X[: len(samples)], 5, "l2")[1],
+            model.kneighbors(samples)[1], oracles.kneighbors(X, X, 5, "l2")[1]
         )
-    assert fallbacks() == ["kneighbors falls back to scikit-learn: algorithm 'kd_tree'"]
+        assert model.effective_algorithm_ == "kd_tree"
+        assert model.algorithm == "auto"
+    assert fallbacks() == []
 
 
 def test_fitted_with_a_tree_or_an_estimator(sets, fallbacks):
@@ -399,6 +397,10 @@ def test_bad_parameters(sets, name, parameters):
     ours, theirs = pair(name, **parameters)
     if "n_jobs" in parameters and not hasattr(ours, "kneighbors"):
         pytest.skip("scikit-learn's radius search does not look at n_jobs=0")
+    if parameters == {"algorithm": "magic"}:  # ours knows one name more
+        with pytest.raises(ValueError, match=r"'algorithm' parameter .*'bounded'.* Got 'magic'"):
+            use(ours)
+        return
     assert_same_error(lambda: use(ours), lambda: use(theirs))
 
 
@@ -513,13 +515,13 @@ def test_queries_are_narrowed_where_that_is_exact(rng, monkeypatch, dtype):
     X = rng.integers(0, 256, (100, 6)).astype(dtype)
     model = fastnn.neighbors.NearestNeighbors(metric="l1").fit(X)
     seen = []
-    find = _drop_in.find_neighbors
+    find = _indexes.find_neighbors
 
     def spy(queries, samples, *arguments):
         seen.append((queries.dtype, samples is X))
         return find(queries, samples, *arguments)
 
-    monkeypatch.setattr(_drop_in, "find_neighbors", spy)
+    monkeypatch.setattr(_indexes, "find_neighbors", spy)
     for offset, narrow in ((0.0, True), (0.1, False), (-300.0, dtype != np.uint8)):
         queries = X[:9].astype(float) + offset
         found = model.kneighbors(queries)

@@ -34,6 +34,15 @@ def use_every_kernel():
     labels = rng.integers(0, 9, 3000)
     model = fastnn.neighbors.KNeighborsClassifier(30, n_jobs=2).fit(Y, labels)
     results += [model.predict_proba(np.tile(X, (20, 1)))]
+    for loss in ("svm", "softmax"):
+        scores = rng.standard_normal((5000, 9))
+        results += [getattr(fastnn.losses, f"{loss}_loss")(scores, labels[:1].repeat(5000))[1]]
+        for rows in (Y, Y.astype(np.float32)):
+            W = rng.standard_normal((9, 60))
+            results += [
+                fastnn.losses.linear_loss(W, np.tile(rows, (4, 1)), np.tile(labels, 4), loss)[1]
+            ]
+    results += [fastnn.losses.relu(rng.standard_normal(100_000))]
     return results
 
 

@@ -1,0 +1,66 @@
+"""
+How few pairs bounds leave
+==========================
+
+A search for neighbors compares all pairs of a few numbers each, and decides only about the pairs
+that these leave: see :doc:`/exact_search`. Here the rows are patches of two photographs, 16 x 16
+pixels in color. The more directions a row is projected on, or the more groups its features are
+added up in, the fewer pairs are left; the neighbors themselves always are.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_sample_images
+from sklearn.feature_extraction.image import extract_patches_2d
+
+import fastnn
+from fastnn._bounds import group_features, leading_directions
+
+patches = [
+    extract_patches_2d(image, (16, 16), max_patches=3000, random_state=0)
+    for image in load_sample_images().images
+]
+X = np.concatenate(patches).reshape(6000, -1).astype(np.float64)
+queries = X[::30]
+center = X.mean(axis=0)
+
+
+def pairs_left(bounds, metric):
+    """The share of pairs whose bound is within the distance of the query's tenth neighbor."""
+    limits = fastnn.kneighbors(queries, X, 10, metric)[0][:, -1:]
+    return (bounds <= limits).mean()
+
+
+def projection_bounds(n_directions):
+    directions = leading_directions(X[::6] - center, n_directions)
+    rows = []
+    for Z in (queries - center, X - center):
+        projected = Z @ directions.T
+        rest = np.square(Z).sum(axis=1) - np.square(projected).sum(axis=1)
+        rows.append(np.column_stack([projected, np.sqrt(np.maximum(rest, 0))]))
+    return fastnn.pairwise_distances(*rows, "l2")
+
+
+def group_bounds(groups):
+    indicator = np.eye(groups.max() + 1)[groups]
+    return fastnn.pairwise_distances(queries @ indicator, X @ indicator, "l1")
+
+
+numbers = [1, 2, 4, 8, 16, 32, 64]
+projections = [pairs_left(projection_bounds(n), "l2") for n in numbers]
+
+# Groups of 8 are halves of groups of 16, and so on.
+directions = leading_directions(X[::6] - center, 16)
+groups = group_features(directions.T * np.linalg.norm((X - center) @ directions.T, axis=0))
+sizes, sums = [], []
+while groups.max() > 0:
+    sizes.append(groups.max() + 1)
+    sums.append(pairs_left(group_bounds(groups), "l1"))
+    groups = groups // 2
+
+figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+ax.loglog(numbers, projections, "o-", label="L2: projections, and the norm of the rest")
+ax.loglog(sizes, sums, "s-", label="L1: sums of groups of features")
+ax.axhline(10 / len(X), color="gray", linestyle=":", label="the ten neighbors themselves")
+ax.set(xlabel="Numbers kept of 768", ylabel="Share of pairs left")
+ax.legend()
