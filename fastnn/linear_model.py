@@ -747,7 +747,7 @@ class SVMClassifier(_LinearClassifier):
     >>> from fastnn.linear_model import SVMClassifier
     >>> X, y = load_digits(return_X_y=True)
     >>> model = SVMClassifier(max_iter=50, tol=None, random_state=0).fit(X / 16, y)
-    >>> model.score(X / 16, y) > 0.95
+    >>> model.score(X / 16, y) > 0.9
     True
     """,
     )

@@ -2,6 +2,7 @@ import logging
 import os
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -15,6 +16,15 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(fastnn.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
 
+# No example is late, whatever else the machine does. CI tries the same examples each time.
+patient = hypothesis.settings(
+    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("fastnn", patient)
+hypothesis.settings.register_profile(
+    "fastnn-ci", patient, derandomize=True, database=None, print_blob=True
+)
+hypothesis.settings.load_profile("fastnn-ci" if os.environ.get("CI") else "fastnn")
 
 # One that is asked for is tested alone.
 ISAS = [fastnn.get_isa()] if os.environ.get("FASTNN_ISA") else fastnn.available_isas()

@@ -120,7 +120,7 @@ def test_correlated_data(metric, dtype, n_queries, rng):
     assert_same(found, fastnn.kneighbors(X, Y, 10, metric, algorithm="brute"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(1, 200),

@@ -447,7 +447,6 @@ plain_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(value=plain_values, protocol=st.integers(0, 5))
 def test_unpickles_what_python_does(value, protocol):
     """The pass over the opcodes ends where each argument ends, in all protocols."""
@@ -471,7 +470,7 @@ def test_unpickles_what_python_does(value, protocol):
         assert plain(found) == value
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(content=st.binary(max_size=200), start=st.sampled_from([b"", b"\x80\x02", b"\x80\x04"]))
 def test_any_bytes_are_a_value_error_or_harmless(content, start):
     try:
@@ -480,7 +479,7 @@ def test_any_bytes_are_a_value_error_or_harmless(content, start):
         assert str(error).startswith("file: ")  # noqa: PT017 - chance may write a batch
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_files_that_are_changed_anywhere(data):
     content = bytearray(pickle_as_python_2(make_batch(2, 0)))
@@ -634,7 +633,8 @@ def test_sparse_files_in_archives(tmp_path):
 
 
 @settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
 def test_archives_that_are_changed_anywhere(data, tmp_path):

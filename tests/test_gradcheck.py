@@ -90,7 +90,7 @@ def test_layouts_and_read_only_points(rng):
 # ---- the check -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     values=st.lists(st.floats(-3, 3), min_size=1, max_size=8),
     which=st.integers(0, 7),

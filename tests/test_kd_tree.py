@@ -58,7 +58,7 @@ def test_any_number_of_samples(n, rng):
         assert_same(KDTree(Y, "l2", 2).kneighbors(X, k, 2), oracles.kneighbors(X, Y, k, "l2"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(1, 300),

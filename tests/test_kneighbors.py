@@ -131,7 +131,7 @@ def test_identical_rows_are_at_distance_zero_and_ordered_by_index(rng, metric):
     assert (np.diff(indices, axis=1) > 0).all()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_any_finite_values(data):
     """Hypothesis picks shapes and values, extremes and ties among them."""

@@ -61,7 +61,7 @@ def test_losses_of_scores_equal_the_oracle(loss, dtype, n_classes, rng, isa):
     ),
     seed=st.integers(0, 99),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_losses_of_any_scores(loss, scores, seed):
     y = np.random.default_rng(seed).integers(0, scores.shape[1], len(scores))
     # A difference of scores is as uncertain as the larger one.

@@ -172,7 +172,8 @@ def test_damaged_gzip_files(tmp_path):
 
 
 @settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data(), packed=st.booleans(), role=st.integers(0, 3))
 def test_files_that_are_changed_anywhere(tmp_path, data, packed, role):

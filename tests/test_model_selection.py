@@ -388,7 +388,7 @@ def test_several_labels():
     check_equal(ours, grid_search(ours, KNeighborsClassifier(), KFold(3), X, labels), X)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_equals_grid_search_on_anything(data, seed):
     rng = np.random.default_rng(seed)

@@ -122,7 +122,7 @@ def test_same_answer_for_any_number_of_threads(rng, dtype, metric):
         np.testing.assert_array_equal(fastnn.pairwise_distances(X, Y, metric, n_jobs=n_jobs), one)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     X=hnp.arrays(np.float64, (5, 6), elements=st.floats(-1e100, 1e100)),
     Y=hnp.arrays(np.float64, (7, 6), elements=st.floats(-1e100, 1e100)),

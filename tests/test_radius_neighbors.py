@@ -119,7 +119,7 @@ def test_the_radius_itself_is_within():
             assert all((d < distance).all() for d, _ in within(X, Y, below, metric))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_any_finite_values(data):
     dtype = data.draw(st.sampled_from(DTYPES))

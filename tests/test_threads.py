@@ -1,8 +1,6 @@
 """The thread policy, and its company: forks, threads, interrupts, limits from outside."""
 
-import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+import children
 import fastnn
 from fastnn._core import _threads
 
@@ -51,20 +50,16 @@ def all_equal(results, others):
 
 
 @needs_fork
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_os_fork_after_use():
-    expected = use_every_kernel()
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0 if all_equal(use_every_kernel(), expected) else 1)
-    deadline = time.monotonic() + 120
-    while (status := os.waitpid(pid, os.WNOHANG))[0] == 0:
-        if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            pytest.fail("the forked child hangs")
-        time.sleep(0.05)
-    assert os.waitstatus_to_exitcode(status[1]) == 0
+    children.run("""
+import os, sys
+from test_threads import all_equal, use_every_kernel
+expected = use_every_kernel()
+pid = os.fork()
+if pid == 0:
+    os._exit(0 if all_equal(use_every_kernel(), expected) else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+""")
 
 
 def child_reports(queue, expected):
@@ -72,18 +67,20 @@ def child_reports(queue, expected):
 
 
 @needs_fork
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_multiprocessing_fork_after_use():
-    expected = use_every_kernel()
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    child = context.Process(target=child_reports, args=(queue, expected))
-    child.start()
-    equal, (n_threads, reason) = queue.get(timeout=120)
-    child.join(timeout=30)
-    assert child.exitcode == 0
-    assert equal
-    assert n_threads == 1
+    out = children.run("""
+import multiprocessing
+from test_threads import child_reports, use_every_kernel
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+child = context.Process(target=child_reports, args=(queue, use_every_kernel()))
+child.start()
+equal, (n_threads, reason) = queue.get()
+child.join()
+print(child.exitcode, equal, n_threads, reason)
+""")
+    exit_code, equal, n_threads, reason = out.strip().split(" ", maxsplit=3)
+    assert (exit_code, equal, n_threads) == ("0", "True", "1")
     assert "fork" in reason or "without OpenMP" in reason
 
 
@@ -153,21 +150,14 @@ def test_more_threads_than_rows():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent the POSIX way")
 def test_interrupt_takes_effect_within_a_second():
-    code = """
+    out, error = children.interrupt("""
 import numpy as np, fastnn
 X = np.random.default_rng(0).random((100_000, 256), dtype=np.float32)
 fastnn.kneighbors(X[:50], X[:50], 3)
-print("started", flush=True)
+tell_when_in_a_kernel()
 fastnn.kneighbors(X, X, 10)
 print("finished", flush=True)
-"""
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "started\n"
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=60)
+""")
     assert "KeyboardInterrupt" in error
     assert "finished" not in out
 

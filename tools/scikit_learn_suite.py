@@ -6,6 +6,8 @@
 tests of that package. "accel": fastnn.accel is installed, under the tests of what uses neighbors
 or distances. "none": scikit-learn alone, to compare. The tests are those of the installed
 scikit-learn, for float64 and float32. What is deselected stands in DESELECTED, with its reason.
+
+The file is a plugin of pytest, too, so that pytest-xdist's workers do as their parent.
 """
 
 import os
@@ -61,39 +63,50 @@ DESELECTED = (
 )
 
 
-class Deselection:
-    def __init__(self, mode):
-        self.names = [name for modes, name, _ in DESELECTED if mode in modes]
+MODE = "FASTNN_SUITE_MODE"  # set for the plugin, also in workers
 
-    def pytest_collection_modifyitems(self, config, items):
-        chosen = [item for item in items if any(name in item.nodeid for name in self.names)]
-        config.hook.pytest_deselected(items=chosen)
-        items[:] = [item for item in items if item not in chosen]
-        for item in chosen:
-            print(f"deselected: {item.nodeid}")
+
+def deselected():
+    return [(name, reason) for modes, name, reason in DESELECTED if os.environ[MODE] in modes]
+
+
+def pytest_report_header():
+    lines = [f"scikit-learn {sklearn.__version__}, {os.environ[MODE]}"]
+    return lines + [f"deselected: {name}: {reason}" for name, reason in deselected()]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests():
+    # Before anything takes a name from scikit-learn.
+    if os.environ[MODE] == "classes":
+        for name in fastnn.neighbors.__all__:
+            if hasattr(sklearn.neighbors, name):
+                setattr(sklearn.neighbors, name, getattr(fastnn.neighbors, name))
+    if os.environ[MODE] == "accel":
+        fastnn.accel.install()
+
+
+def pytest_collection_modifyitems(config, items):
+    names = [name for name, _ in deselected()]
+    chosen = [item for item in items if any(name in item.nodeid for name in names)]
+    config.hook.pytest_deselected(items=chosen)
+    items[:] = [item for item in items if item not in chosen]
 
 
 def main():
     if len(sys.argv) < 2 or sys.argv[1] not in ("classes", "accel", "none"):
         sys.exit(__doc__)
-    mode, *options = sys.argv[1:]
-    root = Path(sklearn.__path__[0])
-    if mode == "classes":
-        for name in fastnn.neighbors.__all__:
-            if hasattr(sklearn.neighbors, name):
-                setattr(sklearn.neighbors, name, getattr(fastnn.neighbors, name))
-    if mode == "accel":
-        fastnn.accel.install()
-    files = [str(root / name) for name in (CLASSES if mode == "classes" else ACCEL)]
-    print(f"scikit-learn {sklearn.__version__}, {mode}")
+    os.environ[MODE], *options = sys.argv[1:]
+    here, root = Path(__file__).resolve(), Path(sklearn.__path__[0])
+    sys.path.insert(0, str(here.parent))
+    files = CLASSES if os.environ[MODE] == "classes" else ACCEL
     return pytest.main(
         [
-            *files,
-            *("-q", "-W", "ignore", "-c", os.devnull, "-p", "no:cacheprovider"),
+            *(str(root / name) for name in files),
+            *("-W", "ignore", "-c", os.devnull, "-p", "no:cacheprovider", "-p", here.stem),
             *(f"--rootdir={root}", f"--confcutdir={root}"),
             *options,
-        ],
-        plugins=[Deselection(mode)],
+        ]
     )
 
 
