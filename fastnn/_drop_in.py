@@ -49,6 +49,14 @@ ORIGINALS = {
     ]
 }
 
+
+def asks_for(estimator, name):
+    """Return the function that ``estimator.name(...)`` calls, whoever has put it there."""
+    if name in vars(estimator):
+        return vars(estimator)[name]
+    return getattr(type(estimator), name)
+
+
 # Sums of votes held at a time, so that many classes and many queries need no large array.
 VOTES_PER_SLICE = 1 << 20
 # scikit-learn's own estimators are searched on behalf of for these; ours know more.
@@ -148,18 +156,22 @@ def _refuse_non_finite(estimator, rows):
         _validation.require_finite(rows, "X")  # where scikit-learn's check is switched off
 
 
-# Each estimator's index. Not kept on the estimator: it is made again where it is needed, and
-# pickles of scikit-learn's estimators load without fastnn.
-_indexes = weakref.WeakKeyDictionary()
+# Each estimator's index, by the estimator's identity: estimators may compare as equal, and need not
+# be hashable. Not kept on the estimator: it is made again where it is needed, and pickles of
+# scikit-learn's estimators load without fastnn.
+_indexes = {}
 
 
 def index_of(estimator, rows, metric):
     """Return the index of an estimator's rows, a new one if it has been fitted anew."""
-    index = _indexes.get(estimator)
+    key = id(estimator)
+    reference, index = _indexes.get(key, (None, None))
     if index is None or index.Y is not rows or index.metric != metric:
         algorithm = estimator.algorithm
         index = Index(rows, metric, algorithm if algorithm in ALGORITHMS else "brute")
-        _indexes[estimator] = index
+        if reference is None:
+            reference = weakref.ref(estimator, lambda _: _indexes.pop(key, None))
+        _indexes[key] = reference, index
     return index
 
 
@@ -289,9 +301,12 @@ def _ragged(slices):
 
 
 def _votes(estimator, X):
-    """Return the sums of votes of each class, in slices of queries, or None: scikit-learn votes."""
+    """Return the sums of votes of each class, in slices of queries, or None: scikit-learn votes.
+
+    The neighbors that an override finds may be any rows or none: they are scikit-learn's to check.
+    """
     check_is_fitted(estimator, "_fit_method")
-    if estimator.outputs_2d_:
+    if estimator.outputs_2d_ or asks_for(estimator, "kneighbors") is not kneighbors:
         return None
     if estimator.weights in ("uniform", None):
         indices, weights = estimator.kneighbors(X, return_distance=False), None
@@ -318,7 +333,7 @@ def _votes(estimator, X):
 
 
 def _searching_as_told(estimator):
-    """Return the estimator, or a copy that asks kneighbors() and radius_neighbors().
+    """Return the estimator, or a stand-in whose votes ask its kneighbors() and radius_neighbors().
 
     With weights="uniform" scikit-learn searches inside its vote; None means the same weights.
     """
@@ -326,14 +341,35 @@ def _searching_as_told(estimator):
         return estimator
     twin = copy.copy(estimator)
     twin.weights = None
+    for name in ("kneighbors", "radius_neighbors"):
+        if hasattr(estimator, name):
+            setattr(twin, name, getattr(estimator, name))
     return twin
+
+
+def _predicts_by_probabilities(estimator):
+    """Whether scikit-learn's predict() asks an override of predict_proba() where it can.
+
+    It does for uniform weights and brute force, to which "auto" comes by the rule below.
+    """
+    if asks_for(estimator, "predict_proba") is predict_proba or estimator.weights != "uniform":
+        return False
+    n_samples, n_features = estimator._fit_X.shape
+    return estimator.algorithm == "brute" or (
+        estimator.algorithm == "auto"
+        and (n_features > 15 or estimator.n_neighbors >= n_samples // 2)
+    )
 
 
 @functools.wraps(ORIGINALS[KNeighborsClassifier, "predict"])
 def predict(self, X):
+    theirs = ORIGINALS[KNeighborsClassifier, "predict"]
+    check_is_fitted(self, "_fit_method")
+    if _predicts_by_probabilities(self):
+        return theirs(self, X)
     votes = _votes(self, X)
     if votes is None:
-        return ORIGINALS[KNeighborsClassifier, "predict"](_searching_as_told(self), X)
+        return theirs(_searching_as_told(self), X)
     winners = [part.argmax(axis=1) for part in votes]
     return self.classes_[winners[0] if len(winners) == 1 else np.concatenate(winners)]
 

@@ -2,8 +2,9 @@
 
 ::
 
-    python -m fastnn.accel [--report] SCRIPT [ARGS ...]
+    python -m fastnn.accel [--report] PROGRAM [ARGS ...]
     python -m fastnn.accel [--report] -m MODULE [ARGS ...]
+    python -m fastnn.accel [--report] -c CODE [ARGS ...]
 
 or, in a program, `install()`, `uninstall()` and the context manager `enabled()`. Methods of
 scikit-learn's classes are replaced, so what is imported already, subclasses, pickles and
@@ -14,17 +15,18 @@ scikit-learn's own code. Estimators that were fitted in between keep working aft
 """
 
 import argparse
+import atexit
 import collections
 import contextlib
 import functools
-import runpy
+import os
 import sys
 import threading
 
 import numpy as np
 from sklearn.metrics import pairwise
 
-from . import _drop_in, _validation, metrics
+from . import _drop_in, _program, _validation, metrics
 from ._metric_space import space_of
 
 __all__ = ["Report", "enabled", "install", "uninstall"]
@@ -114,14 +116,18 @@ def _replace_or_restore():
     wanted = _wanted_always or _wanted_in_blocks > 0
     if wanted and not _replaced_functions:
         for (owner, name), replacement in _drop_in.REPLACEMENTS.items():
-            setattr(owner, name, replacement)
+            # What others have put there is what they want.
+            original = _drop_in.ORIGINALS[owner, name]
+            if vars(owner)[name] is original and original.__module__.startswith("sklearn."):
+                setattr(owner, name, replacement)
         _replaced_functions.update(
             (getattr(pairwise, name), replacement) for name, replacement in _function_replacements()
         )
         _exchange(_replaced_functions)
     elif not wanted and _replaced_functions:
         for (owner, name), original in _drop_in.ORIGINALS.items():
-            setattr(owner, name, original)
+            if vars(owner)[name] is _drop_in.REPLACEMENTS[owner, name]:
+                setattr(owner, name, original)
         _exchange({ours: theirs for theirs, ours in _replaced_functions.items()})
         _replaced_functions.clear()
 
@@ -188,6 +194,9 @@ def _served(metric, parameters):
 
 def _pairwise(X, Y=None, metric="euclidean", *, n_jobs=None, ensure_all_finite=True, **kwds):
     if ensure_all_finite is not True or not isinstance(metric, str):
+        return NotImplemented
+    entry = pairwise.PAIRWISE_DISTANCE_FUNCTIONS.get(metric)
+    if entry is not None and entry not in _replaced_functions.values():  # a user's own
         return NotImplemented
     if metric in ("euclidean", "l2") and set(kwds) <= {"squared"}:
         return metrics.euclidean_distances(X, Y, n_jobs=n_jobs, **kwds)
@@ -294,31 +303,43 @@ class Report:
 # ---- command line --------------------------------------------------------------------------------
 
 
-def main(arguments=None):
-    """Run a script or module with scikit-learn accelerated: ``python -m fastnn.accel``."""
+def _print_at_exit(report):
+    """Print the report when all else has ended, in this process and not in forked ones."""
+    process = os.getpid()
+
+    def show():
+        if os.getpid() == process:
+            print(report, file=sys.stderr)
+
+    atexit.register(show)
+
+
+def main():
+    """Run a program with scikit-learn accelerated: ``python -m fastnn.accel``."""
     parser = argparse.ArgumentParser(
         prog="python -m fastnn.accel",
+        usage="%(prog)s [-h] [--report] (PROGRAM | -m MODULE | -c CODE) [ARGS ...]",
         description="Run a Python program with scikit-learn's neighbor searches accelerated.",
     )
+    rest = argparse.REMAINDER
     parser.add_argument("--report", action="store_true", help="at the end, say what was done")
-    parser.add_argument("-m", dest="module", action="store_true", help="PROGRAM is a module")
-    parser.add_argument("program", metavar="PROGRAM", help="a script, or a module after -m")
-    parser.add_argument("arguments", metavar="ARGS", nargs=argparse.REMAINDER)
-    options = parser.parse_args(arguments)
-    report = Report()
-    argv, path = sys.argv, sys.path[:]
-    sys.argv = [options.program, *options.arguments]
+    parser.add_argument("-m", nargs=rest, metavar="MODULE", help="run a module or package")
+    parser.add_argument("-c", nargs=rest, metavar="CODE", help="run this code")
+    parser.add_argument("program", nargs=rest, metavar="PROGRAM", help="a file, folder or zip")
+    options = parser.parse_args()
+    option = "-m" if options.m is not None else "-c" if options.c is not None else None
+    program = options.m or options.c or options.program
+    if not program:
+        parser.error("PROGRAM is missing")
+    if options.report:
+        _drop_in.observers.append(report := Report())
+        _print_at_exit(report)
+    install()
     try:
-        with enabled(report):
-            if options.module:
-                sys.path.insert(0, "")
-                runpy.run_module(options.program, run_name="__main__", alter_sys=True)
-            else:
-                runpy.run_path(options.program, run_name="__main__")
-    finally:
-        sys.argv, sys.path[:] = argv, path
-        if options.report:
-            print(report, file=sys.stderr)
+        _program.run(program[0], program[1:], option)
+    except _program.NoProgram as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        sys.exit(error.status)
 
 
 if __name__ == "__main__":

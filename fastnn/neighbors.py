@@ -235,6 +235,7 @@ class KNeighborsClassifier(_KNeighbors, sklearn.neighbors.KNeighborsClassifier):
             and self.metric_params is None
             and (self.n_jobs is None or type(self.n_jobs) is int)
             and type(self) is KNeighborsClassifier
+            and _drop_in.asks_for(self, "_fit") is _drop_in.fit_neighbors
         )
         if not plain or not math.isfinite(X.sum()):
             return False
