@@ -301,17 +301,18 @@ def _ragged(slices):
 
 
 def _votes(estimator, X):
-    """Return the sums of votes of each class, in slices of queries, or None: scikit-learn votes.
-
-    The neighbors that an override finds may be any rows or none: they are scikit-learn's to check.
-    """
+    """Return the sums of votes of each class, in slices of queries, or None: scikit-learn votes."""
     check_is_fitted(estimator, "_fit_method")
-    if estimator.outputs_2d_ or asks_for(estimator, "kneighbors") is not kneighbors:
+    if estimator.outputs_2d_:
         return None
-    if estimator.weights in ("uniform", None):
-        indices, weights = estimator.kneighbors(X, return_distance=False), None
-    else:
+    weighted = estimator.weights not in ("uniform", None)
+    if weighted:
         distances, indices = estimator.kneighbors(X)
+    else:
+        indices, weights = estimator.kneighbors(X, return_distance=False), None
+    if asks_for(estimator, "kneighbors") is not kneighbors and not _are_samples(estimator, indices):
+        return None
+    if weighted:
         weights = _get_weights(distances, estimator.weights)
         if not (isinstance(weights, np.ndarray) and weights.shape == indices.shape):
             return None
@@ -329,6 +330,18 @@ def _votes(estimator, X):
             indices[part], labels, n_classes, None if weights is None else weights[part], n_threads
         )
         for part in parts
+    )
+
+
+def _are_samples(estimator, indices):
+    """Whether these are rows of samples: an override may find anything, or nothing."""
+    return (
+        isinstance(indices, np.ndarray)
+        and indices.ndim == 2
+        and indices.size > 0
+        and indices.dtype.kind in "iu"
+        and 0 <= indices.min()
+        and indices.max() < estimator._y.shape[0]
     )
 
 

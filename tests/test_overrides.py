@@ -96,6 +96,17 @@ def test_kneighbors_that_finds_what_is_no_sample(neighbors):
 
 
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
+def test_kneighbors_that_returns_lists(neighbors, weights):
+    class Lists(neighbors.KNeighborsClassifier):
+        def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
+            found = super().kneighbors(X, n_neighbors, True)
+            return (found[0], found[1].tolist()) if return_distance else found[1].tolist()
+
+    model = Lists(2, weights=weights).fit(X, Y)
+    assert model.predict(X).tolist() == Y
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
 @pytest.mark.parametrize("how", ["subclass", "instance"])
 def test_radius_neighbors_votes(neighbors, weights, how):
     def everything_but_the_nearest(self, X=None, radius=None, return_distance=True, **kwargs):
