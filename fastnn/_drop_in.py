@@ -340,7 +340,7 @@ def _are_samples(estimator, indices):
         and indices.ndim == 2
         and indices.size > 0
         and indices.dtype.kind in "iu"
-        and 0 <= indices.min()
+        and indices.min() >= 0
         and indices.max() < estimator._y.shape[0]
     )
 
