@@ -1,7 +1,9 @@
 """The choice among the kinds of search, and how it shows."""
 
+import gc
 import logging
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -115,13 +117,17 @@ def test_indexes_are_made_once_and_not_pickled(rng):
     Y = rng.random((3000, 3))
     model = NearestNeighbors().fit(Y)
     model.kneighbors(Y)
-    index = _drop_in._indexes[model]
+    _, index = _drop_in._indexes[id(model)]
     model.kneighbors(Y[:200])
-    assert _drop_in._indexes[model] is index
+    assert _drop_in._indexes[id(model)][1] is index
     again = pickle.loads(pickle.dumps(model))
-    assert again not in _drop_in._indexes
+    assert id(again) not in _drop_in._indexes
     np.testing.assert_array_equal(again.kneighbors(Y)[1], model.kneighbors(Y)[1])
     assert len(pickle.dumps(model)) < 2 * Y.nbytes
+    kept = weakref.ref(index)
+    del index, model
+    gc.collect()
+    assert kept() is None, "an index goes with its estimator"
 
 
 def test_queries_of_another_dtype(rng):
