@@ -1,14 +1,17 @@
 """The C libraries per instruction set and the Cython extensions; the rest is in pyproject.toml."""
 
+import multiprocessing
 import os
 import platform
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
@@ -18,6 +21,7 @@ WERROR = os.environ.get("FASTNN_WERROR") == "1"
 MSVC = sys.platform == "win32"
 # setuptools compares times, not flags: each way to build has a folder of its own.
 BUILD_FOLDER = f"build/{'debug' if DEBUG else 'release'}-{'openmp' if WANT_OPENMP else 'serial'}"
+CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 X86_64 = platform.machine().lower() in ("x86_64", "amd64") and not MSVC
 
 # All but pytest-benchmark's.
@@ -33,7 +37,8 @@ if MSVC:
 elif DEBUG:
     SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
     # Python's own flags may hold -fwrapv, which would hide overflows.
-    C_FLAGS = ["-O1", "-g", "-fno-wrapv", *SANITIZE]
+    # Debug information of level 1, lines without variables, takes half the time to compile.
+    C_FLAGS = ["-O1", "-g1", "-fno-wrapv", *SANITIZE]
 else:
     C_FLAGS = ["-O3", "-g0"]
 if not MSVC:
@@ -98,8 +103,21 @@ def openmp_flags(compiler):
     return [], []
 
 
+class BuildClib(build_clib):
+    """Compiles the libraries side by side."""
+
+    def build_libraries(self, libraries):
+        build = super().build_libraries
+        with ThreadPoolExecutor(CPUS) as pool:
+            list(pool.map(lambda library: build([library]), libraries))
+
+
 class BuildExt(build_ext):
     """Builds the C libraries first, also in place, and adds the OpenMP flags that work."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or CPUS
 
     def run(self):
         # An in-place build skips this step by itself.
@@ -153,7 +171,9 @@ setup(
             "freethreading_compatible": False,
         },
         build_dir=f"{BUILD_FOLDER}/cython",
+        # Other ways to start processes would run this file again in each.
+        nthreads=CPUS if multiprocessing.get_start_method() == "fork" else 0,
     ),
     options={"build": {"build_base": BUILD_FOLDER}},
-    cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
+    cmdclass={"build_clib": BuildClib, "build_ext": BuildExt, "build_py": BuildPy},
 )

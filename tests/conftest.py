@@ -39,6 +39,13 @@ def isa(request):
     fastnn.set_isa(before)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "isa" in getattr(item, "fixturenames", ()):
+            item.add_marker("each_isa")
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

@@ -1,6 +1,24 @@
 """The naive NumPy truth of every kernel: float64 (or longdouble), by the book, no tricks."""
 
+import functools
+
 import numpy as np
+
+
+def remember(function, size=8):
+    """Keep the last results: the same rows come again with another k or radius."""
+    kept = {}
+
+    @functools.wraps(function)
+    def call(X, Y, *rest):
+        key = (*((rows.shape, rows.dtype, rows.tobytes()) for rows in (X, Y)), rest)
+        if key not in kept:
+            if len(kept) == size:
+                del kept[next(iter(kept))]
+            kept[key] = function(X, Y, *rest)
+        return kept[key]
+
+    return call
 
 
 def distances(X, Y, metric, dtype=np.float64):
@@ -18,11 +36,17 @@ def distances(X, Y, metric, dtype=np.float64):
     return np.sqrt(result) if metric == "l2" else result
 
 
+@remember
+def in_order(X, Y, metric):
+    """All distances and rows of Y by (distance, index) for each row of X."""
+    all_distances = distances(X, Y, metric)
+    order = np.argsort(all_distances, axis=1, kind="stable")
+    return np.take_along_axis(all_distances, order, axis=1), order
+
+
 def kneighbors(X, Y, k, metric):
     """The k first rows of Y by (distance, index) for each row of X."""
-    all_distances = distances(X, Y, metric)
-    order = np.argsort(all_distances, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(all_distances, order, axis=1), order
+    return tuple(whole[:, :k].copy() for whole in in_order(X, Y, metric))
 
 
 def kneighbors_of_itself(X, k, metric):
@@ -36,11 +60,9 @@ def kneighbors_of_itself(X, k, metric):
 def radius_neighbors(X, Y, radius, metric, exclude_self=False):
     """For each row of X the (distances, indices) of the rows of Y within the radius, in order."""
     found = []
-    for i, row in enumerate(distances(X, Y, metric)):
-        order = np.argsort(row, kind="stable")
-        order = order[row[order] <= radius]
-        order = order[order != i] if exclude_self else order
-        found.append((row[order], order))
+    for i, (row, order) in enumerate(zip(*in_order(X, Y, metric), strict=True)):
+        kept = (row <= radius) & ~(exclude_self & (order == i))
+        found.append((row[kept], order[kept]))
     return found
 
 

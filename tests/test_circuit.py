@@ -1027,7 +1027,7 @@ def points_of(picture):
 
 
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 60))
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_numbers_overlap_nothing(seed, n_leaves, n_steps):
     rng = np.random.default_rng(seed)
     f, _ = build(random_steps(rng, n_leaves, n_steps), 1e4 * rng.standard_normal(n_leaves))

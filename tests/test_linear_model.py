@@ -297,7 +297,7 @@ def test_bytes_without_an_intercept_are_scaled_alone(rng):
 @names_of_losses
 @solvers
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
-def test_threads_change_nothing(loss, solver, dtype, rng, isa):
+def test_threads_change_nothing(loss, solver, dtype, rng):
     X, y = blobs(rng, n=2000, d=300, n_classes=10, dtype=dtype)
     models = [
         CLASSIFIERS[loss](

@@ -535,7 +535,9 @@ def test_bootstrap_splitter():
 # ---- the estimators ------------------------------------------------------------------------------
 
 
-@parametrize_with_checks([KNeighborsClassifierCV(cv=3), KNeighborsRegressorCV(cv=3)])
+@parametrize_with_checks(
+    [KNeighborsClassifierCV((1, 3), cv=3), KNeighborsRegressorCV((1, 3), cv=3)]
+)
 @pytest.mark.filterwarnings("ignore")  # theirs, about what the checks feed them
 def test_scikit_learn_contract(estimator, check):
     """Nothing is expected to fail."""
