@@ -178,6 +178,53 @@ def sgd_epoch(X, y, n_classes, batch_size, rate, momentum, alpha):
     return W, b
 
 
+# ---- networks -----------------------------------------------------------------------------------
+
+
+def network_outputs(X, weights, offsets):
+    """Return the input, the hidden layers' outputs, and the scores."""
+    outputs = [X]
+    for i, (W, b) in enumerate(zip(weights, offsets, strict=True)):
+        sums = outputs[-1] @ W
+        sums += b
+        outputs.append(np.maximum(sums, 0, out=sums) if i < len(weights) - 1 else sums)
+    return outputs
+
+
+def network_loss(X, y, weights, offsets):
+    return softmax_loss(network_outputs(X, weights, offsets)[-1], y, with_gradient=False)[0]
+
+
+def network_epoch(X, y, weights, offsets, batch_size, rate, momentum, alpha):
+    """One epoch of SGD with momentum on a network of rectifiers, in place; returns the weights.
+
+    The penalty of a batch is alpha / 2 times the sum of the weights' squares, by its rows.
+    """
+    velocities = [np.zeros_like(part) for part in (*weights, *offsets)]
+    order = np.random.default_rng(0).permutation(len(X))
+    for start in range(0, len(X), batch_size):
+        batch = order[start : start + batch_size]
+        outputs = network_outputs(X[batch], weights, offsets)
+        slopes = softmax_loss(outputs[-1], y[batch])[1]
+        gradients, of_offsets = [], []
+        for i in reversed(range(len(weights))):
+            gradient = outputs[i].T @ slopes
+            gradient += alpha / len(batch) * weights[i]
+            gradients.insert(0, gradient)
+            of_offsets.insert(0, slopes.sum(axis=0))
+            if i > 0:
+                slopes = slopes @ weights[i].T
+                slopes *= outputs[i] > 0
+        for values, velocity, slope in zip(
+            (*weights, *offsets), velocities, gradients + of_offsets, strict=True
+        ):
+            slope *= rate
+            velocity *= momentum
+            velocity -= slope
+            values += velocity
+    return weights, offsets
+
+
 # ---- the rectifier ------------------------------------------------------------------------------
 
 

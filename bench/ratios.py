@@ -25,6 +25,7 @@ import rows_bounded
 import rows_circuit
 import rows_linear
 import rows_neighbors
+import rows_network
 import rows_selection
 import rows_trees
 from contest import N_THREADS, as_markdown, measure, summarize
@@ -34,6 +35,7 @@ ROWS = (
     | rows_bounded.ROWS
     | rows_trees.ROWS
     | rows_linear.ROWS
+    | rows_network.ROWS
     | rows_circuit.ROWS
     | rows_selection.ROWS
 )

@@ -59,6 +59,15 @@ def images():
 
 
 @lru_cache
+def test_images():
+    """Return the test set of the same CIFAR-10 as float32, scaled as `float_images`, or None."""
+    if folder := os.environ.get("FASTNN_CIFAR10"):
+        cifar = load_cifar10(folder)
+        return scaled(cifar.X_test), cifar.y_test
+    return None
+
+
+@lru_cache
 def mean_pixels():
     return images()[0].mean(axis=0)
 
@@ -67,10 +76,14 @@ def mean_pixels():
 def float_images():
     """Return the images as float32, (pixel - mean) * PIXEL_SCALE, and the labels."""
     pixels, labels, _ = images()
+    return scaled(pixels), labels
+
+
+def scaled(pixels):
     X = pixels.astype(np.float32)
     X -= mean_pixels().astype(np.float32)
     X *= np.float32(PIXEL_SCALE)
-    return X, labels
+    return X
 
 
 def described(n_rows):

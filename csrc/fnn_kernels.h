@@ -76,10 +76,17 @@ typedef struct {
     fnn_product product;
 } fnn_tile;
 
-/* Pack `n_rows` <= `width` rows of `n_features` values, `stride` values apart, into one panel of
- * `width`; (value - center[feature]) * scale is what is stored, where a center applies. */
-typedef void (*fnn_pack)(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t width,
-                         ptrdiff_t n_features, const double *center, double scale, void *panel);
+/* Pack `n_features` values, from `first` on, of `n_rows` <= `width` rows into one panel of `width`;
+ * (value - center[feature]) * scale is what is stored, where a center applies. */
+typedef void (*fnn_pack)(const void *const *rows, ptrdiff_t first, ptrdiff_t n_rows,
+                         ptrdiff_t width, ptrdiff_t n_features, const double *center, double scale,
+                         void *panel);
+
+/* The same values as they lie: panel[r][k] for features k < `n_features` <= `width`, zeros beyond.
+ * It is the panel for products along the rows. */
+typedef void (*fnn_copy)(const void *const *rows, ptrdiff_t first, ptrdiff_t n_rows,
+                         ptrdiff_t width, ptrdiff_t n_features, const double *center, double scale,
+                         void *panel);
 
 /* sums[r] = sum over the depth of a packed panel's column r: of squares, values or magnitudes. */
 typedef void (*fnn_panel_sums)(const void *panel, ptrdiff_t width, ptrdiff_t depth, double *sums);
@@ -177,6 +184,17 @@ typedef struct {
 typedef double (*fnn_descend)(const fnn_step *step, const void *gradient, ptrdiff_t n,
                               void *velocity, void *weights);
 
+/* One step of Adam (Kingma and Ba, 2014). `rate` holds the corrections of the moments' bias. */
+typedef struct {
+    double factor, decay; /* the gradient is factor * gradient + decay * weights */
+    double rate, beta_1, beta_2, epsilon;
+} fnn_adam_step;
+
+/* means and squares decay towards the gradient and its square; weights -= rate * means /
+ * (root of squares + epsilon). Returns the sum of the new weights' squares. */
+typedef double (*fnn_adapt)(const fnn_adam_step *step, const void *gradient, ptrdiff_t n,
+                            void *means, void *squares, void *weights);
+
 /* sum[i] += addend[i] */
 typedef void (*fnn_add)(const void *addend, ptrdiff_t n, void *sum);
 
@@ -186,7 +204,22 @@ typedef struct {
     fnn_row_losses svm_losses, softmax_losses;
     fnn_add add;
     fnn_descend descend;
+    fnn_adapt adapt;
 } fnn_linear;
+
+/* Of a network's layer: values[i] = f(values[i]), and slopes[i] *= f'(x) where outputs[i] = f(x).
+ */
+typedef void (*fnn_activate)(ptrdiff_t n, void *values);
+typedef void (*fnn_chain)(const void *outputs, ptrdiff_t n, void *slopes);
+
+typedef struct {
+    fnn_activate activate;
+    fnn_chain chain;
+} fnn_activation;
+
+typedef struct {
+    fnn_activation relu, tanh, logistic;
+} fnn_activations;
 
 /* out[i] = x[i] <= 0 ? 0 : values[i], so that NaN is not lost. `out` may be `values` or `x`. */
 typedef void (*fnn_where_positive)(const void *x, const void *values, ptrdiff_t n, void *out);
@@ -241,7 +274,8 @@ typedef struct {
     const char *name;
     fnn_tile dot_f32, max_f32, largest_f32, dot_f64, max_f64, dot_u8, sad_u8;
     fnn_pack pack_f32_as_f32, pack_f32_as_f64, pack_f64_as_f32, pack_f64_as_f64;
-    fnn_pack pack_u8_as_s16, pack_u8_as_u8;
+    fnn_pack pack_u8_as_s16, pack_u8_as_u8, pack_u8_as_f32;
+    fnn_copy copy_f32, copy_f64, copy_u8_as_f32;
     fnn_panel_sums squares_f32, values_f32, magnitudes_f32;
     fnn_panel_sums squares_f64, values_f64, magnitudes_f64;
     fnn_row_family square_differences, absolute_differences, largest_difference;
@@ -249,6 +283,7 @@ typedef struct {
     fnn_expand expand;
     fnn_linear linear_f32, linear_u8, linear_f64; /* named for the rows; bytes meet floats */
     fnn_where_positive where_positive_f32, where_positive_f64;
+    fnn_activations activations_f32, activations_f64;
     fnn_gate gates[FNN_N_GATES];
     fnn_sum sum_f64;
 } fnn_kernels;

@@ -75,8 +75,8 @@
         }                                                                                        \
     }
 
-/* The scan keeps the sums in one level: its callers allow for depth * 2^-24 (see _knn.pyx). */
-#define FNN_DEFINE_SCAN(name, prefix, vector, lane, ROWS)                                       \
+/* A part keeps its sums in one level. */
+#define FNN_DEFINE_PARTIAL(name, prefix, vector, lane, ROWS)                                    \
     FNN_INLINE void name##_start(vector sums[ROWS][2], const lane *initial,                     \
                                  ptrdiff_t row_stride) {                                        \
         FNN_UNROLL                                                                              \
@@ -97,40 +97,43 @@
             prefix##_store(row, sums[r][0]);                                                    \
             prefix##_store(row + FNN_LANES(vector, lane), sums[r][1]);                          \
         }                                                                                       \
-    }                                                                                           \
-                                                                                                \
-    static ptrdiff_t name##_scan(const fnn_scan_arguments *a) {                                 \
-        const ptrdiff_t depth = a->depth, cols = 2 * FNN_LANES(vector, lane);                   \
-        const lane *queries = a->queries, *thresholds = a->thresholds;                          \
-        for (ptrdiff_t panel = a->first_panel; panel < a->n_panels; ++panel) {                  \
-            vector sums[ROWS][2];                                                               \
-            name##_start(sums, (const lane *)a->initial + panel * a->initial_panel_stride,      \
-                         a->initial_row_stride);                                                \
-            name##_accumulate(sums, depth, queries,                                             \
-                              (const lane *)a->samples + panel * a->sample_stride);             \
-            vector threshold = prefix##_splat(thresholds[0]);                                   \
-            prefix##mask any = prefix##_greater(sums[0][0], threshold);                         \
-            any |= prefix##_greater(sums[0][1], threshold);                                     \
-            FNN_UNROLL                                                                          \
-            for (int r = 1; r < (ROWS); ++r) {                                                  \
-                threshold = prefix##_splat(thresholds[r]);                                      \
-                any |= prefix##_greater(sums[r][0], threshold);                                 \
-                any |= prefix##_greater(sums[r][1], threshold);                                 \
-            }                                                                                   \
-            if (prefix##_bits(any) == 0) continue;                                              \
-            FNN_UNROLL                                                                          \
-            for (int r = 0; r < (ROWS); ++r) {                                                  \
-                lane *row = (lane *)a->tile + r * cols;                                         \
-                threshold = prefix##_splat(thresholds[r]);                                      \
-                a->hits[r] = prefix##_bits(prefix##_greater(sums[r][0], threshold)) |           \
-                             prefix##_bits(prefix##_greater(sums[r][1], threshold))             \
-                                 << FNN_LANES(vector, lane);                                    \
-                prefix##_store(row, sums[r][0]);                                                \
-                prefix##_store(row + FNN_LANES(vector, lane), sums[r][1]);                      \
-            }                                                                                   \
-            return panel;                                                                       \
-        }                                                                                       \
-        return a->n_panels;                                                                     \
+    }
+
+/* So does the scan: its callers allow for depth * 2^-24 (see _knn.pyx). */
+#define FNN_DEFINE_SCAN(name, prefix, vector, lane, ROWS)                                  \
+    FNN_DEFINE_PARTIAL(name, prefix, vector, lane, ROWS)                                   \
+    static ptrdiff_t name##_scan(const fnn_scan_arguments *a) {                            \
+        const ptrdiff_t depth = a->depth, cols = 2 * FNN_LANES(vector, lane);              \
+        const lane *queries = a->queries, *thresholds = a->thresholds;                     \
+        for (ptrdiff_t panel = a->first_panel; panel < a->n_panels; ++panel) {             \
+            vector sums[ROWS][2];                                                          \
+            name##_start(sums, (const lane *)a->initial + panel * a->initial_panel_stride, \
+                         a->initial_row_stride);                                           \
+            name##_accumulate(sums, depth, queries,                                        \
+                              (const lane *)a->samples + panel * a->sample_stride);        \
+            vector threshold = prefix##_splat(thresholds[0]);                              \
+            prefix##mask any = prefix##_greater(sums[0][0], threshold);                    \
+            any |= prefix##_greater(sums[0][1], threshold);                                \
+            FNN_UNROLL                                                                     \
+            for (int r = 1; r < (ROWS); ++r) {                                             \
+                threshold = prefix##_splat(thresholds[r]);                                 \
+                any |= prefix##_greater(sums[r][0], threshold);                            \
+                any |= prefix##_greater(sums[r][1], threshold);                            \
+            }                                                                              \
+            if (prefix##_bits(any) == 0) continue;                                         \
+            FNN_UNROLL                                                                     \
+            for (int r = 0; r < (ROWS); ++r) {                                             \
+                lane *row = (lane *)a->tile + r * cols;                                    \
+                threshold = prefix##_splat(thresholds[r]);                                 \
+                a->hits[r] = prefix##_bits(prefix##_greater(sums[r][0], threshold)) |      \
+                             prefix##_bits(prefix##_greater(sums[r][1], threshold))        \
+                                 << FNN_LANES(vector, lane);                               \
+                prefix##_store(row, sums[r][0]);                                           \
+                prefix##_store(row + FNN_LANES(vector, lane), sums[r][1]);                 \
+            }                                                                              \
+            return panel;                                                                  \
+        }                                                                                  \
+        return a->n_panels;                                                                \
     }
 
 FNN_DEFINE_ACCUMULATE(dot_f32, f32, f32v, float, FNN_ROWS, FNN_STEP_DOT_F32)
@@ -143,6 +146,7 @@ FNN_DEFINE_ACCUMULATE(largest_f32, f32, f32v, float, FNN_MAX_ROWS, FNN_STEP_LARG
 FNN_DEFINE_PRODUCT(dot_f32, f32, f32v, float, FNN_ROWS)
 FNN_DEFINE_PRODUCT(max_f32, f32, f32v, float, FNN_MAX_ROWS)
 FNN_DEFINE_PRODUCT(dot_f64, f64, f64v, double, FNN_ROWS)
+FNN_DEFINE_PARTIAL(dot_f64, f64, f64v, double, FNN_ROWS)
 FNN_DEFINE_PRODUCT(max_f64, f64, f64v, double, FNN_MAX_ROWS)
 FNN_DEFINE_PRODUCT(dot_u8, i32, i32v, int32_t, FNN_ROWS)
 FNN_DEFINE_PRODUCT(sad_u8, i64, i64v, int64_t, FNN_ROWS)
@@ -215,40 +219,59 @@ FNN_DEFINE_INTERLEAVE(interleave_words64, word64, 1, FNN_COPY_WORD)
 
 /* value - center is rounded once to `target`: in float where both are floats (the callers' centers
  * are), else in double. */
-#define FNN_DEFINE_PACK(name, source, target, arithmetic, word, INTERLEAVE)                     \
-    static void name(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t width,     \
-                     ptrdiff_t n_features, const double *center, double scale, void *panel) {   \
-        word *out = panel;                                                                      \
-        const arithmetic factor = (arithmetic)scale;                                            \
-        arithmetic shift[FNN_STRIP];                                                            \
-        FNN_DECLARE_STRIP(target, word);                                                        \
-        for (ptrdiff_t start = 0; start < n_features; start += FNN_STRIP) {                     \
-            const ptrdiff_t left = n_features - start, n = left < FNN_STRIP ? left : FNN_STRIP; \
-            for (ptrdiff_t k = 0; k < n; ++k) shift[k] = (arithmetic)center[start + k];         \
-            for (ptrdiff_t r = 0; r < n_rows; ++r) {                                            \
-                const source *row = (const source *)rows + r * stride + start;                  \
-                for (ptrdiff_t k = 0; k < n; ++k)                                               \
-                    strip[r][k] = (target)((row[k] - shift[k]) * factor);                       \
-            }                                                                                   \
-            INTERLEAVE((const word *)strip, width, n, out + start * width);                     \
-        }                                                                                       \
+#define FNN_DEFINE_PACK(name, source, target, arithmetic, word, INTERLEAVE)                       \
+    static void name(const void *const *rows, ptrdiff_t first, ptrdiff_t n_rows, ptrdiff_t width, \
+                     ptrdiff_t n_features, const double *center, double scale, void *panel) {     \
+        word *out = panel;                                                                        \
+        const arithmetic factor = (arithmetic)scale;                                              \
+        arithmetic shift[FNN_STRIP];                                                              \
+        FNN_DECLARE_STRIP(target, word);                                                          \
+        for (ptrdiff_t start = 0; start < n_features; start += FNN_STRIP) {                       \
+            const ptrdiff_t left = n_features - start, n = left < FNN_STRIP ? left : FNN_STRIP;   \
+            for (ptrdiff_t k = 0; k < n; ++k) shift[k] = (arithmetic)center[first + start + k];   \
+            for (ptrdiff_t r = 0; r < n_rows; ++r) {                                              \
+                const source *row = (const source *)rows[r] + first + start;                      \
+                for (ptrdiff_t k = 0; k < n; ++k)                                                 \
+                    strip[r][k] = (target)((row[k] - shift[k]) * factor);                         \
+            }                                                                                     \
+            INTERLEAVE((const word *)strip, width, n, out + start * width);                       \
+        }                                                                                         \
     }
 FNN_DEFINE_PACK(pack_f32_as_f32, float, float, float, word32, interleave_words32)
 FNN_DEFINE_PACK(pack_f32_as_f64, float, double, double, word64, interleave_words64)
 FNN_DEFINE_PACK(pack_f64_as_f32, double, float, double, word32, interleave_words32)
 FNN_DEFINE_PACK(pack_f64_as_f64, double, double, double, word64, interleave_words64)
+FNN_DEFINE_PACK(pack_u8_as_f32, uint8_t, float, float, word32, interleave_words32)
+
+#define FNN_DEFINE_COPY(name, source, target)                                                     \
+    static void name(const void *const *rows, ptrdiff_t first, ptrdiff_t n_rows, ptrdiff_t width, \
+                     ptrdiff_t n_features, const double *center, double scale, void *panel) {     \
+        const target factor = (target)scale;                                                      \
+        target shift[FNN_MAX_TILE_COLS];                                                          \
+        for (ptrdiff_t k = 0; k < n_features; ++k) shift[k] = (target)center[first + k];          \
+        for (ptrdiff_t r = 0; r < n_rows; ++r) {                                                  \
+            const source *row = (const source *)rows[r] + first;                                  \
+            target *out = (target *)panel + r * width;                                            \
+            for (ptrdiff_t k = 0; k < n_features; ++k) out[k] = (row[k] - shift[k]) * factor;     \
+            for (ptrdiff_t k = n_features; k < width; ++k) out[k] = 0;                            \
+        }                                                                                         \
+    }
+FNN_DEFINE_COPY(copy_f32, float, float)
+FNN_DEFINE_COPY(copy_f64, double, double)
+FNN_DEFINE_COPY(copy_u8_as_f32, uint8_t, float)
 
 /* Centers and scales are whole numbers here: (value - 128) * 1 or * 2 fits an int16, so products
  * and their sums are exact. Words are pairs of features; a last odd one is paired with zero. */
-static void pack_u8_as_s16(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t width,
-                           ptrdiff_t n_features, const double *center, double scale, void *panel) {
+static void pack_u8_as_s16(const void *const *rows, ptrdiff_t first, ptrdiff_t n_rows,
+                           ptrdiff_t width, ptrdiff_t n_features, const double *center,
+                           double scale, void *panel) {
     const int16_t offset = (int16_t)center[0], factor = (int16_t)scale;
     word32 *out = panel;
     FNN_DECLARE_STRIP(int16_t, word32);
     for (ptrdiff_t start = 0; start < n_features; start += 2 * FNN_STRIP) {
         const ptrdiff_t left = n_features - start, n = left < 2 * FNN_STRIP ? left : 2 * FNN_STRIP;
         for (ptrdiff_t r = 0; r < n_rows; ++r) {
-            const uint8_t *row = (const uint8_t *)rows + r * stride + start;
+            const uint8_t *row = (const uint8_t *)rows[r] + first + start;
             for (ptrdiff_t k = 0; k < n; ++k) strip[r][k] = (int16_t)((row[k] - offset) * factor);
             if (n % 2) strip[r][n] = 0;
         }
@@ -256,8 +279,9 @@ static void pack_u8_as_s16(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows,
     }
 }
 
-static void pack_u8_as_u8(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t width,
-                          ptrdiff_t n_features, const double *center, double scale, void *panel) {
+static void pack_u8_as_u8(const void *const *rows, ptrdiff_t first, ptrdiff_t n_rows,
+                          ptrdiff_t width, ptrdiff_t n_features, const double *center, double scale,
+                          void *panel) {
     word64 *out = panel;
     FNN_DECLARE_STRIP(uint8_t, word64);
     (void)center;
@@ -265,7 +289,7 @@ static void pack_u8_as_u8(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, 
     for (ptrdiff_t start = 0; start < n_features; start += 8 * FNN_STRIP) {
         const ptrdiff_t left = n_features - start, n = left < 8 * FNN_STRIP ? left : 8 * FNN_STRIP;
         for (ptrdiff_t r = 0; r < n_rows; ++r) {
-            memcpy(strip[r], (const uint8_t *)rows + r * stride + start, (size_t)n);
+            memcpy(strip[r], (const uint8_t *)rows[r] + first + start, (size_t)n);
             memset(strip[r] + n, 0, (size_t)((8 - n % 8) % 8));
         }
         interleave_words64((const word64 *)strip, width, (n + 7) / 8, out + start / 8 * width);
@@ -1056,6 +1080,42 @@ FNN_DEFINE_LOSSES(f64, f64v, double)
         memcpy(w + whole, last_w, (size_t)rest * sizeof(lane));                                   \
         return prefix##_sum(squares + now * now);                                                 \
     }
+
+/* Plain loops, but for the root: the compiler makes vectors of them. */
+#define FNN_DEFINE_ADAM(prefix, vector, lane)                                                  \
+    static double adapt_##prefix(const fnn_adam_step *step, const void *gradient, ptrdiff_t n, \
+                                 void *means, void *squares, void *weights) {                  \
+        const ptrdiff_t lanes = FNN_LANES(vector, lane);                                       \
+        const lane factor = (lane)step->factor, decay = (lane)step->decay;                     \
+        const lane rate = (lane)step->rate, epsilon = (lane)step->epsilon;                     \
+        const lane beta_1 = (lane)step->beta_1, beta_2 = (lane)step->beta_2;                   \
+        const lane *gradients = gradient;                                                      \
+        lane *m = means, *v = squares, *w = weights;                                           \
+        double total = 0.0;                                                                    \
+        for (ptrdiff_t start = 0; start < n; start += lanes) {                                 \
+            const ptrdiff_t left = n - start, k = left < lanes ? left : lanes;                 \
+            lane part[4][FNN_LANES(vector, lane)] = {{0}};                                     \
+            memcpy(part[0], gradients + start, (size_t)k * sizeof(lane));                      \
+            memcpy(part[1], m + start, (size_t)k * sizeof(lane));                              \
+            memcpy(part[2], v + start, (size_t)k * sizeof(lane));                              \
+            memcpy(part[3], w + start, (size_t)k * sizeof(lane));                              \
+            vector now = prefix##_load(part[3]);                                               \
+            const vector g = factor * prefix##_load(part[0]) + decay * now;                    \
+            const vector mean = beta_1 * prefix##_load(part[1]) + (1 - beta_1) * g;            \
+            const vector square = beta_2 * prefix##_load(part[2]) + (1 - beta_2) * g * g;      \
+            now -= rate * mean / (prefix##_sqrt(square) + epsilon);                            \
+            prefix##_store(part[1], mean);                                                     \
+            prefix##_store(part[2], square);                                                   \
+            prefix##_store(part[3], now);                                                      \
+            memcpy(m + start, part[1], (size_t)k * sizeof(lane));                              \
+            memcpy(v + start, part[2], (size_t)k * sizeof(lane));                              \
+            memcpy(w + start, part[3], (size_t)k * sizeof(lane));                              \
+            total += prefix##_sum(now * now);                                                  \
+        }                                                                                      \
+        return total;                                                                          \
+    }
+FNN_DEFINE_ADAM(f32, f32v, float)
+FNN_DEFINE_ADAM(f64, f64v, double)
 FNN_DEFINE_DESCENT(f32, f32v, float)
 FNN_DEFINE_DESCENT(f64, f64v, double)
 
@@ -1075,6 +1135,48 @@ FNN_DEFINE_WHERE_POSITIVE(f64, f64v, double)
 
 #include "fnn_gates.inc.h"
 
+/* ---- activations of layers ----------------------------------------------------------------- */
+
+/* The gates' functions are of doubles, and exact enough for them; floats take the same way. */
+#define FNN_DEFINE_ACTIVATION(name, prefix, lane, FUNCTION, SLOPE)                      \
+    static void name##_##prefix(ptrdiff_t n, void *values) {                            \
+        const ptrdiff_t lanes = FNN_LANES(f64v, double);                                \
+        lane *v = values;                                                               \
+        for (ptrdiff_t start = 0; start < n; start += lanes) {                          \
+            const ptrdiff_t left = n - start, m = left < lanes ? left : lanes;          \
+            double part[FNN_LANES(f64v, double)] = {0};                                 \
+            for (ptrdiff_t i = 0; i < m; ++i) part[i] = (double)v[start + i];           \
+            f64_store(part, FUNCTION(f64_load(part)));                                  \
+            for (ptrdiff_t i = 0; i < m; ++i) v[start + i] = (lane)part[i];             \
+        }                                                                               \
+    }                                                                                   \
+    static void name##_chain_##prefix(const void *outputs, ptrdiff_t n, void *slopes) { \
+        const lane *out = outputs;                                                      \
+        lane *s = slopes;                                                               \
+        for (ptrdiff_t i = 0; i < n; ++i) s[i] *= SLOPE(out[i]);                        \
+    }
+#define FNN_TANH_SLOPE(out) (1 - (out) * (out))
+#define FNN_LOGISTIC_SLOPE(out) ((out) * (1 - (out)))
+#define FNN_DEFINE_RELU(prefix)                                                       \
+    static void relu_##prefix(ptrdiff_t n, void *values) {                            \
+        where_positive_##prefix(values, values, n, values);                           \
+    }                                                                                 \
+    static void relu_chain_##prefix(const void *outputs, ptrdiff_t n, void *slopes) { \
+        where_positive_##prefix(outputs, slopes, n, slopes);                          \
+    }
+FNN_DEFINE_ACTIVATION(tanh, f32, float, f64_tanh, FNN_TANH_SLOPE)
+FNN_DEFINE_ACTIVATION(tanh, f64, double, f64_tanh, FNN_TANH_SLOPE)
+FNN_DEFINE_ACTIVATION(logistic, f32, float, f64_sigmoid, FNN_LOGISTIC_SLOPE)
+FNN_DEFINE_ACTIVATION(logistic, f64, double, f64_sigmoid, FNN_LOGISTIC_SLOPE)
+FNN_DEFINE_RELU(f32)
+FNN_DEFINE_RELU(f64)
+#define FNN_ACTIVATIONS(prefix)                                                       \
+    {                                                                                 \
+        {relu_##prefix, relu_chain_##prefix}, {tanh_##prefix, tanh_chain_##prefix}, { \
+            logistic_##prefix, logistic_chain_##prefix                                \
+        }                                                                             \
+    }
+
 /* ---- the table -------------------------------------------------------------------------- */
 
 #define FNN_COLS(vector, lane) (2 * FNN_LANES(vector, lane))
@@ -1086,7 +1188,7 @@ const fnn_kernels FNN_TABLE = {
                 max_f32_product},
     .largest_f32 = {FNN_MAX_ROWS, FNN_COLS(f32v, float), 1, 4, largest_f32_scan,
                     largest_f32_partial, NULL},
-    .dot_f64 = {FNN_ROWS, FNN_COLS(f64v, double), 1, 8, NULL, NULL, dot_f64_product},
+    .dot_f64 = {FNN_ROWS, FNN_COLS(f64v, double), 1, 8, NULL, dot_f64_partial, dot_f64_product},
     .max_f64 = {FNN_MAX_ROWS, FNN_COLS(f64v, double), 1, 8, NULL, NULL, max_f64_product},
     .dot_u8 = {FNN_ROWS, FNN_COLS(i32v, int32_t), 2, 4, dot_u8_scan, dot_u8_partial,
                dot_u8_product},
@@ -1098,6 +1200,10 @@ const fnn_kernels FNN_TABLE = {
     .pack_f64_as_f64 = pack_f64_as_f64,
     .pack_u8_as_s16 = pack_u8_as_s16,
     .pack_u8_as_u8 = pack_u8_as_u8,
+    .pack_u8_as_f32 = pack_u8_as_f32,
+    .copy_f32 = copy_f32,
+    .copy_f64 = copy_f64,
+    .copy_u8_as_f32 = copy_u8_as_f32,
     .squares_f32 = squares_f32,
     .values_f32 = values_f32,
     .magnitudes_f32 = magnitudes_f32,
@@ -1116,13 +1222,15 @@ const fnn_kernels FNN_TABLE = {
                       {block_largest_f64_points, block_largest_f64_boxes}},
     .expand = expand,
     .linear_f32 = {dot_rows_f32, add_outer_f32, svm_losses_f32, softmax_losses_f32, add_f32,
-                   descend_f32},
+                   descend_f32, adapt_f32},
     .linear_u8 = {dot_rows_u8, add_outer_u8, svm_losses_f32, softmax_losses_f32, add_f32,
-                  descend_f32},
+                  descend_f32, adapt_f32},
     .linear_f64 = {dot_rows_f64, add_outer_f64, svm_losses_f64, softmax_losses_f64, add_f64,
-                   descend_f64},
+                   descend_f64, adapt_f64},
     .where_positive_f32 = where_positive_f32,
     .where_positive_f64 = where_positive_f64,
+    .activations_f32 = FNN_ACTIVATIONS(f32),
+    .activations_f64 = FNN_ACTIVATIONS(f64),
     .gates = FNN_GATES,
     .sum_f64 = sum_f64,
 };

@@ -224,6 +224,23 @@ FNN_INLINE f64v f64_sqrt(f64v v) {
 #endif
 }
 
+FNN_INLINE f32v f32_sqrt(f32v v) {
+#if defined(FNN_ISA_AVX512)
+    return _mm512_sqrt_ps(v);
+#elif defined(FNN_ISA_AVX2)
+    return _mm256_sqrt_ps(v);
+#elif defined(__SSE2__)
+    return _mm_sqrt_ps(v);
+#elif defined(FNN_NEON)
+    return (f32v)vsqrtq_f32((float32x4_t)v);
+#else
+    float x[FNN_LANES(f32v, float)];
+    f32_store(x, v);
+    for (ptrdiff_t i = 0; i < FNN_LANES(f32v, float); ++i) x[i] = sqrtf(x[i]);
+    return f32_load(x);
+#endif
+}
+
 /* The bits of the lanes in which a <= b. */
 FNN_INLINE uint32_t f64_at_most(f64v a, f64v b) {
 #if defined(FNN_ISA_AVX512)

@@ -20,6 +20,7 @@ _LAZY = {
     "metrics": None,
     "model_selection": None,
     "neighbors": None,
+    "neural_network": None,
     "optimize": None,
     "pairwise_distances": "metrics",
 }
@@ -39,6 +40,7 @@ __all__ = [
     "metrics",
     "model_selection",
     "neighbors",
+    "neural_network",
     "optimize",
     "pairwise_distances",
     "set_isa",

@@ -141,8 +141,8 @@ def _draw_templates(task, estimators, n_threads):
 def _draw_losses(task, estimators, n_threads):
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for name, ax in zip(("SVM", "softmax"), axes, strict=True):
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    for name, ax in zip(("SVM", "softmax", "network"), axes, strict=True):
         LossCurveDisplay.from_estimator(estimators[name], ax=ax)
         ax.set_title(name)
     return figure
@@ -167,6 +167,6 @@ PICTURES = [
     ("neighbors", "Test images and their neighbors; red: another class.", _draw_neighbors),
     ("k_selection", "The choice of k, metric and weights.", _draw_choice_of_k),
     ("templates", "What the softmax classifier looks for in each class.", _draw_templates),
-    ("losses", "Training losses of the linear classifiers, epoch by epoch.", _draw_losses),
+    ("losses", "Training losses, epoch by epoch.", _draw_losses),
     ("confusion", "Classes that the k-NN classifier takes for others.", _draw_confusion),
 ]

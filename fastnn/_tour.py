@@ -11,10 +11,13 @@ from sklearn.base import clone
 
 from .linear_model import SoftmaxClassifier, SVMClassifier
 from .neighbors import KNeighborsClassifier
+from .neural_network import MLPClassifier
 
 METRICS = ("l1", "l2")
 PENALTIES = (1e-3, 1e-2)
 RATES = (1e-3, 1e-2)
+HIDDEN_UNITS = 100
+SHARES_DROPPED = (0.0, 0.5)
 SEED = 0
 # Steps of a training, of this many images each, as far as epochs within these limits allow.
 N_STEPS, BATCH_SIZE = 4000, 256
@@ -55,21 +58,23 @@ def _make_neighbors(task, n_threads, best_neighbors):
     return [KNeighborsClassifier(**best_neighbors, n_jobs=n_threads)]
 
 
+def _training(task, n_threads):
+    """Return the parameters of all that descends in epochs."""
+    steps_per_epoch = max(1, len(task.train) // BATCH_SIZE)
+    return {
+        "batch_size": min(BATCH_SIZE, len(task.train)),
+        "max_iter": min(max(N_STEPS // steps_per_epoch, FEWEST_EPOCHS), MOST_EPOCHS),
+        "tol": None,
+        "random_state": SEED,
+        "n_jobs": n_threads,
+    }
+
+
 def _make_linear(kind):
     def make(task, n_threads, best_neighbors):
-        steps_per_epoch = max(1, len(task.train) // BATCH_SIZE)
-        n_epochs = min(max(N_STEPS // steps_per_epoch, FEWEST_EPOCHS), MOST_EPOCHS)
+        common = _training(task, n_threads) | {"learning_rate": "cosine"}
         return [
-            kind(
-                alpha=alpha,
-                learning_rate_init=rate,
-                learning_rate="cosine",
-                batch_size=min(BATCH_SIZE, len(task.train)),
-                max_iter=n_epochs,
-                tol=None,
-                random_state=SEED,
-                n_jobs=n_threads,
-            )
+            kind(alpha=alpha, learning_rate_init=rate, **common)
             for alpha in PENALTIES
             for rate in RATES
         ]
@@ -77,11 +82,17 @@ def _make_linear(kind):
     return make
 
 
+def _make_network(task, n_threads, best_neighbors):
+    common = _training(task, n_threads) | {"solver": "sgd", "learning_rate_init": 1e-2}
+    return [MLPClassifier(HIDDEN_UNITS, dropout=share, **common) for share in SHARES_DROPPED]
+
+
 MODELS = [
     Model("1-NN", _make_nearest, ("metric",)),
     Model("k-NN", _make_neighbors, ("metric", "n_neighbors", "weights")),
     Model("SVM", _make_linear(SVMClassifier), ("alpha", "learning_rate_init")),
     Model("softmax", _make_linear(SoftmaxClassifier), ("alpha", "learning_rate_init")),
+    Model("network", _make_network, ("dropout",)),
 ]
 
 

@@ -5,34 +5,25 @@ penalty on the weights. Solvers go from guessing to L-BFGS; the way of the data 
 `_core/_linear`.
 """
 
-import warnings
-from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-import scipy.optimize
 from scipy.special import log_expit, log_softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
+from sklearn.base import _fit_context
 from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
 from . import optimize
 from ._core._linear import LinearModel
 from ._core._threads import effective_n_threads
+from ._training import DTYPES, ROWS_FOR_SCALE, TrainedClassifier, mean_and_scale
 
 __all__ = ["SVMClassifier", "SoftmaxClassifier"]
 
-DTYPES = (np.float64, np.float32, np.uint8)
-EPOCH_SOLVERS = ("sgd", "gd")
 MARGIN = 1.0
-# Rows that the mean and the scale of bytes are taken from.
-ROWS_FOR_SCALE = 256
 
 _DOCUMENTATION = """{summary}
 
@@ -141,10 +132,12 @@ def _uses_sgd(estimator):
     return True
 
 
-class _LinearClassifier(ClassifierMixin, BaseEstimator):
+class _LinearClassifier(TrainedClassifier):
     """What the two classifiers share: everything but the loss."""
 
     _loss = None
+    _epoch_solvers = ("sgd", "gd")
+    _full_batch_solvers = ("gd",)
 
     _parameter_constraints: ClassVar[dict] = {
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -245,28 +238,18 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         """
         goes_on = self.warm_start and hasattr(self, "coef_")
         X, y = self._check_rows_and_classes(X, y, reset=not goes_on)
-        classes, labels = np.unique(y, return_inverse=True)
-        if len(classes) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs rows of at least 2 classes, got one class: "
-                f"{classes[0]!r}"
-            )
+        classes, labels = self._find_classes(y, goes_on)
         if not goes_on:
             self._start(X, classes)
-        elif not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {self.classes_}, `y` has {classes}"
-            )
         self.n_iter_ = 0
         weights = self._weights_of_rows(labels)
         model = self._model(X, labels, None if weights is None else weights / weights.mean())
         # What overflows is noticed by its loss.
         with np.errstate(over="ignore", invalid="ignore"):
-            if self.solver in EPOCH_SOLVERS:
+            if self.solver in self._epoch_solvers:
                 self._descend(model, X, labels)
             elif self.solver == "lbfgs":
-                self._minimize(model, len(X))
+                self._minimize(model, len(X), max_evaluations=100 * self.max_iter)
             else:
                 self._search(model, len(X))
         return self
@@ -303,44 +286,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
                 "class_weight='balanced' is not supported by partial_fit: compute the weights of "
                 "all rows with sklearn.utils.compute_class_weight, and pass them as a dict"
             )
-        first = not hasattr(self, "classes_")
-        X, y = self._check_rows_and_classes(X, y, reset=first)
-        if _check_partial_fit_first_call(self, classes):
-            classes = np.unique(classes)
-            if len(classes) < 2:
-                del self.classes_
-                raise ValueError(f"classes must name at least 2 classes, got {classes}")
-            self._start(X, classes)
-            self.n_iter_ = 0
-        labels = self._labels_of(y)
-        model = self._model(X, labels, self._weights_of_rows(labels))
-        with (
-            np.errstate(over="ignore", invalid="ignore"),
-            self._kept(model),
-            self._progress_bar(len(X), "row") as bar,
-        ):
-            batch_size = min(self.batch_size, len(X))
-            self._run_epoch(model, X, np.arange(len(X)), batch_size, len(self.loss_curve_), bar)
-        return self
-
-    def _check_rows_and_classes(self, X, y, reset):
-        # The losses of epochs show what is not finite. L-BFGS and the searches take what comes.
-        finite = self.solver not in EPOCH_SOLVERS
-        X, y = validate_data(
-            self, X, y, dtype=DTYPES, order="C", ensure_all_finite=finite, reset=reset
-        )
-        check_classification_targets(y)
-        return X, y
-
-    def _labels_of(self, y):
-        labels = np.searchsorted(self.classes_, y)
-        known = self.classes_[np.minimum(labels, len(self.classes_) - 1)] == y
-        if not np.all(known):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
-                f"`y` has {np.unique(y)}"
-            )
-        return labels
+        return self._fit_one_epoch(X, y, classes)
 
     def _weights_of_rows(self, labels):
         if self.class_weight is None:
@@ -356,20 +302,19 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = classes
         self._mean, self._scale = None, None
         if X.dtype == np.uint8:
-            self._mean, self._scale = _mean_and_scale(X, centered=self.fit_intercept)
+            self._mean, scale = mean_and_scale(X, centered=self.fit_intercept)
+            self._scale = np.full(X.shape[1], scale)
         n_rows = 1 if len(classes) == 2 else len(classes)
         dtype = np.float32 if X.dtype == np.float32 else np.float64
         self.coef_ = np.zeros((n_rows, X.shape[1]), dtype)
         self.intercept_ = np.zeros(n_rows, dtype)
-        self.loss_curve_, self.validation_scores_, self.best_validation_score_ = [], None, None
-        self.t_ = 0
         self._random_state = check_random_state(self.random_state)
-        self._velocity = None
+        self._start_curves()
 
     def _is_binary(self):
         return len(self.classes_) == 2
 
-    def _model(self, X, labels, weights_of_rows):
+    def _model(self, X, labels, weights_of_rows=None):
         # Of two classes, each row of the model has half of the weights: alpha / 2 |w|² is then
         # twice alpha / 2 (|-w / 2|² + |w / 2|²).
         model = LinearModel(
@@ -386,9 +331,11 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
             n_threads=effective_n_threads(self.n_jobs),
         )
         model.set_weights(*self._model_weights())
-        if self._velocity is not None and self._velocity[0].dtype == model.dtype:
-            model.set_velocity(*self._velocity)
+        self._restore_moments(model)
         return model
+
+    def _model_for_one_epoch(self, X, labels):
+        return self._model(X, labels, self._weights_of_rows(labels))
 
     def _model_weights(self):
         """Return weights of shape (n_classes, n_features) and offsets for the scaled rows."""
@@ -407,110 +354,9 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
             offsets = offsets - (W * self._mean).sum(axis=1)
         self.coef_, self.intercept_ = W.astype(self.coef_.dtype), offsets.astype(self.coef_.dtype)
 
-    @contextmanager
-    def _kept(self, model):
-        """Take over the model's weights in the end, also after Ctrl-C."""
-        try:
-            yield
-        finally:
-            self._keep(*model.get_weights())
-            self._velocity = model.get_velocity()
-
-    @contextmanager
-    def _progress_bar(self, total, unit):
-        from tqdm.auto import tqdm
-
-        with tqdm(
-            total=total,
-            desc=type(self).__name__,
-            unit=f" {unit}s",
-            unit_scale=True,
-            disable=not self.verbose,
-        ) as bar:
-            yield bar
-
-    def _warn_of_end(self):
-        warnings.warn(
-            f"Maximum iterations ({self.max_iter}) reached and the optimization has not converged "
-            "yet. Increase max_iter or learning_rate_init, or scale the data",
-            ConvergenceWarning,
-            stacklevel=5,
-        )
-
-    # ---- gradient descent ------------------------------------------------------------------------
-
-    def _descend(self, model, X, labels):
-        rows, held_out = self._split(X, labels)
-        patience = _Patience(self.tol, self.n_iter_no_change)
-        batch_size = self._checked_batch_size(len(rows))
-        with (
-            self._kept(model),
-            _best_restored(model, held_out),
-            self._progress_bar(len(rows) * self.max_iter, "row") as bar,
-        ):
-            for epoch in range(self.max_iter):
-                if not self._run_epoch(model, X, rows, batch_size, epoch, bar):
-                    return
-                score = -self.loss_curve_[-1]
-                if held_out is not None:
-                    score = held_out.measure(model)
-                    self.best_validation_score_ = held_out.best
-                if patience.is_over(score):
-                    return
-        if self.tol is not None:
-            self._warn_of_end()
-
-    def _split(self, X, labels):
-        """Return the rows to learn from, and a `_HeldOut` of the others or None."""
-        self.validation_scores_ = [] if self.early_stopping else None
-        if not self.early_stopping:
-            return np.arange(len(X)), None
-        rows, others = train_test_split(
-            np.arange(len(X)),
-            test_size=self.validation_fraction,
-            stratify=labels,
-            random_state=self._random_state,
-        )
-        # Not finite, they would show nowhere else.
-        assert_all_finite(X[others], estimator_name=type(self).__name__, input_name="X")
-        return np.sort(rows), _HeldOut(
-            self._model(X[others], None, None), labels[others], self.validation_scores_
-        )
-
-    def _checked_batch_size(self, n_rows):
-        if self.solver == "gd":
-            return n_rows
-        if self.batch_size > n_rows:
-            warnings.warn(
-                f"Got `batch_size` = {self.batch_size}, larger than the sample size, {n_rows}. It "
-                "is going to be clipped",
-                UserWarning,
-                stacklevel=5,
-            )
-        return min(self.batch_size, n_rows)
-
-    def _run_epoch(self, model, X, rows, batch_size, epoch, bar):
-        """Descend over the rows once; return False, and go back, where that is not finite."""
-        shuffled = self.shuffle and self.solver == "sgd"
-        order = self._random_state.permutation(rows) if shuffled else rows
-        before = model.get_weights()
-        rates = self._step_sizes(epoch, len(rows), batch_size)
-        loss = model.train(order, batch_size, rates, self.momentum, self.nesterov, bar.update)
-        self.n_iter_ += 1
-        self.t_ += len(rows)
-        if np.isfinite(loss) and all(np.isfinite(part).all() for part in model.get_weights()):
-            self.loss_curve_.append(loss)
-            bar.set_postfix(loss=f"{loss:.4g}")
-            return True
-        model.set_weights(*before)
-        assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
-        warnings.warn(
-            f"The loss was not finite in epoch {epoch + 1}: the weights are those before it. Lower "
-            f"learning_rate_init, now {self.learning_rate_init}, or scale the data",
-            ConvergenceWarning,
-            stacklevel=5,
-        )
-        return False
+    def _train_epoch(self, model, order, batch_size, epoch, progress):
+        rates = self._step_sizes(epoch, len(order), batch_size)
+        return model.train(order, batch_size, rates, self.momentum, self.nesterov, progress)
 
     def _step_sizes(self, epoch, n_rows, batch_size):
         """Return the step size of each batch."""
@@ -528,40 +374,10 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
 
     # ---- other solvers ---------------------------------------------------------------------------
 
-    def _minimize(self, model, n_rows):
-        def loss_and_gradient(parameters):
-            model.set_weights(*self._unpack(parameters))
-            loss, gradient, of_offsets = model.loss_and_gradient()
-            self.t_ += n_rows
-            if self._is_binary():
-                gradient, of_offsets = (0.5 * (g[1:] - g[:1]) for g in (gradient, of_offsets))
-            return loss, self._pack(gradient, of_offsets)
-
-        def after_iteration(intermediate_result):
-            self._keep(*self._unpack(intermediate_result.x))
-            self._advance(bar, intermediate_result.fun)
-
-        with self._progress_bar(self.max_iter, "iteration") as bar:
-            # The rounding of float32 ends the search where no step lowers the loss any more.
-            result = scipy.optimize.minimize(
-                loss_and_gradient,
-                self._pack_start(),
-                jac=True,
-                method="L-BFGS-B",
-                callback=after_iteration,
-                options={
-                    "maxiter": self.max_iter,
-                    "maxfun": 100 * self.max_iter,
-                    "gtol": self.tol or 0.0,
-                    "ftol": 64 * np.finfo(float).eps,
-                },
-            )
-        if self.tol is not None and not result.success:
-            warnings.warn(
-                f"L-BFGS ended without convergence after {result.nit} iterations: {result.message}",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+    def _pack_gradients(self, gradient, of_offsets):
+        if self._is_binary():
+            gradient, of_offsets = (0.5 * (g[1:] - g[:1]) for g in (gradient, of_offsets))
+        return self._pack(gradient, of_offsets)
 
     def _search(self, model, n_rows):
         def loss(parameters):
@@ -583,12 +399,6 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
                 random_state=self._random_state,
                 callback=after_trial,
             )
-
-    def _advance(self, bar, loss):
-        self.n_iter_ += 1
-        self.loss_curve_.append(float(loss))
-        bar.update()
-        bar.set_postfix(loss=f"{loss:.4g}")
 
     def _pack_start(self):
         W, offsets = self._model_weights()
@@ -674,59 +484,9 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         }
 
 
-def _mean_and_scale(X, centered):
-    """Return the features' means, and a common scale to standard deviation 1, of some rows."""
-    some = X[np.linspace(0, len(X) - 1, min(len(X), ROWS_FOR_SCALE)).astype(int)]
-    mean = some.mean(axis=0) if centered else np.zeros(X.shape[1])
-    deviation = np.sqrt(np.square(some - mean).mean())
-    return mean, np.full(X.shape[1], 1.0 / deviation if deviation > 0 else 1.0)
-
-
 def _in_two_rows(row):
     """Return -row / 2 and row / 2: two classes whose scores differ by the row's."""
     return np.concatenate([-0.5 * row, 0.5 * row])
-
-
-class _Patience:
-    """Ends training when a score has not risen for too long, as in scikit-learn."""
-
-    def __init__(self, tol, n_iter_no_change):
-        self.tol, self.n_iter_no_change = tol, n_iter_no_change
-        self.best, self.waited = -np.inf, 0
-
-    def is_over(self, score):
-        if self.tol is None:
-            return False
-        self.waited = self.waited + 1 if score < self.best + self.tol else 0
-        self.best = max(self.best, score)
-        return self.waited > self.n_iter_no_change
-
-
-class _HeldOut:
-    """Rows set aside, the accuracy on them, and the weights that did best."""
-
-    def __init__(self, model, labels, scores):
-        self.model, self.labels, self.scores = model, labels, scores
-        self.best, self.best_weights = -np.inf, model.get_weights()
-
-    def measure(self, model):
-        weights = model.get_weights()
-        self.model.set_weights(*weights)
-        predicted = self.model.scores().argmax(axis=1)
-        score = float((predicted == self.labels).mean())
-        self.scores.append(score)
-        if score > self.best:
-            self.best, self.best_weights = score, weights
-        return score
-
-
-@contextmanager
-def _best_restored(model, held_out):
-    try:
-        yield
-    finally:
-        if held_out is not None:
-            model.set_weights(*held_out.best_weights)
 
 
 class SVMClassifier(_LinearClassifier):

@@ -154,3 +154,36 @@ def circuit(steps, leaves, dtype=np.longdouble):
         slopes = _slopes(gate, a, b, values[-1])
         tangents.append(slopes[0] * tangents[i] + slopes[1] * tangents[j])
     return values[-1], tangents[-1]
+
+
+def network(X, labels, weights, offsets, activation, loss, alpha):
+    """Return scores, mean loss, and its gradients by weights of (n_in, n_out) and by offsets."""
+    outputs = [np.asarray(X).astype(np.float64)]
+    for i, (W, b) in enumerate(zip(weights, offsets, strict=True)):
+        sums = outputs[-1] @ W + b
+        outputs.append(ACTIVATIONS[activation](sums) if i < len(weights) - 1 else sums)
+    n = len(X)
+    losses, slopes = losses_of_scores(outputs[-1], labels, loss, 1.0, np.float64)
+    value = losses.mean() + 0.5 * alpha * sum((W * W).sum() for W in weights) / n
+    gradients, of_offsets = [], []
+    for i in reversed(range(len(weights))):
+        gradients.insert(0, (outputs[i].T @ slopes + alpha * weights[i]) / n)
+        of_offsets.insert(0, slopes.sum(axis=0) / n)
+        if i > 0:
+            slopes = slopes @ weights[i].T * ACTIVATION_SLOPES[activation](outputs[i])
+    return outputs[-1], value, gradients, of_offsets
+
+
+ACTIVATIONS = {
+    "relu": lambda x: np.maximum(x, 0),
+    "tanh": np.tanh,
+    "logistic": lambda x: 1 / (1 + np.exp(-x)),
+    "identity": lambda x: x,
+}
+# By what comes out.
+ACTIVATION_SLOPES = {
+    "relu": lambda out: out > 0,
+    "tanh": lambda out: 1 - out**2,
+    "logistic": lambda out: out * (1 - out),
+    "identity": np.ones_like,
+}

@@ -58,8 +58,10 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_product product
 
     ctypedef void (*fnn_pack)(
-        const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double, void *
+        const void *const *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double,
+        void *
     ) noexcept nogil
+    ctypedef fnn_pack fnn_copy
     ctypedef void (*fnn_panel_sums)(const void *, Py_ssize_t, Py_ssize_t, double *) noexcept nogil
     ctypedef void (*fnn_row_distances)(
         const void *, const void *, Py_ssize_t, const int64_t *, Py_ssize_t, Py_ssize_t, double *
@@ -120,6 +122,18 @@ cdef extern from "fnn_kernels.h" nogil:
     ctypedef double (*fnn_descend)(
         const fnn_step *, const void *, Py_ssize_t, void *, void *
     ) noexcept nogil
+
+    ctypedef struct fnn_adam_step:
+        double factor
+        double decay
+        double rate
+        double beta_1
+        double beta_2
+        double epsilon
+
+    ctypedef double (*fnn_adapt)(
+        const fnn_adam_step *, const void *, Py_ssize_t, void *, void *, void *
+    ) noexcept nogil
     ctypedef void (*fnn_add)(const void *, Py_ssize_t, void *) noexcept nogil
 
     ctypedef struct fnn_linear:
@@ -129,6 +143,19 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_row_losses softmax_losses
         fnn_add add
         fnn_descend descend
+        fnn_adapt adapt
+
+    ctypedef void (*fnn_activate)(Py_ssize_t, void *) noexcept nogil
+    ctypedef void (*fnn_chain)(const void *, Py_ssize_t, void *) noexcept nogil
+
+    ctypedef struct fnn_activation:
+        fnn_activate activate
+        fnn_chain chain
+
+    ctypedef struct fnn_activations:
+        fnn_activation relu
+        fnn_activation tanh
+        fnn_activation logistic
 
     ctypedef void (*fnn_where_positive)(
         const void *, const void *, Py_ssize_t, void *
@@ -172,6 +199,10 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_pack pack_f64_as_f64
         fnn_pack pack_u8_as_s16
         fnn_pack pack_u8_as_u8
+        fnn_pack pack_u8_as_f32
+        fnn_copy copy_f32
+        fnn_copy copy_f64
+        fnn_copy copy_u8_as_f32
         fnn_panel_sums squares_f32
         fnn_panel_sums values_f32
         fnn_panel_sums magnitudes_f32
@@ -190,6 +221,8 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_linear linear_f64
         fnn_where_positive where_positive_f32
         fnn_where_positive where_positive_f64
+        fnn_activations activations_f32
+        fnn_activations activations_f64
         fnn_gate gates[FNN_N_GATES]
         fnn_sum sum_f64
 

@@ -322,12 +322,13 @@ cdef class LinearModel:
         """Return copies of the weights, of shape (n_classes, d), and of the offsets."""
         return unpack_strips(self.W, self.n_classes), self.offsets.copy()
 
-    def set_velocity(self, velocity, velocity_of_offsets):
-        """Take over the momentum of `get_velocity`, after the weights."""
+    def set_moments(self, moments):
+        """Take over what `get_moments` has returned, after the weights."""
+        velocity, velocity_of_offsets = moments
         self.velocity = pack_strips(np.asarray(velocity, self.dtype))
         self.velocity_of_offsets = np.array(velocity_of_offsets, np.float64)
 
-    def get_velocity(self):
+    def get_moments(self):
         """Return copies of what momentum adds to the weights and to the offsets."""
         return unpack_strips(self.velocity, self.n_classes), self.velocity_of_offsets.copy()
 

@@ -8,7 +8,7 @@ import numpy as np
 
 cimport numpy as cnp
 
-from ._dispatch cimport fnn_kernels
+from ._dispatch cimport FNN_MAX_TILE_COLS, fnn_kernels
 
 cnp.import_array()
 
@@ -157,8 +157,11 @@ cdef class Panels:
         cdef double *terms = self.terms + panel * self.width
         cdef double *magnitudes = self.magnitudes + panel * self.width
         cdef Py_ssize_t r
+        cdef const void *each[FNN_MAX_TILE_COLS]
+        for r in range(n_rows):
+            each[r] = rows + r * stride * self.expansion.value_bytes
         self.expansion.pack(
-            rows, stride, n_rows, self.width, self.n_features, self.center, self.scale, target
+            each, 0, n_rows, self.width, self.n_features, self.center, self.scale, target
         )
         if self.expansion.integer:
             # Exact, so there is no error to bound and no need for magnitudes.

@@ -1,0 +1,323 @@
+"""What classifiers that are trained have in common: data, epochs, when to stop, what is shown.
+
+    fit --> rows and classes checked --> a compiled model --> epochs, or a solver of SciPy's
+                                                          --> weights kept, also after Ctrl-C
+
+A model has `get_weights` and `set_weights`, `train` for an epoch, `loss_and_gradient` and `scores`:
+`_core/_linear` and `_core/_network`.
+"""
+
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import scipy.optimize
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.validation import assert_all_finite, validate_data
+
+DTYPES = (np.float64, np.float32, np.uint8)
+# Rows that the mean and the scale of bytes are taken from.
+ROWS_FOR_SCALE = 256
+
+
+class TrainedClassifier(ClassifierMixin, BaseEstimator):
+    """Epochs over shuffled rows, with a progress bar and an end.
+
+    Subclasses have the parameters `solver`, `max_iter`, `tol`, `n_iter_no_change`,
+    `early_stopping`, `validation_fraction`, `batch_size`, `learning_rate_init`, `shuffle` and
+    `verbose`, and the methods
+
+    - `_start(X, classes)`: weights to begin with;
+    - `_model(X, labels)`: a compiled model with the weights so far, and `_model_for_one_epoch`;
+    - `_keep(weights, offsets)`: takes over a model's weights;
+    - `_train_epoch(model, order, batch_size, epoch, progress)`: trains, returns the mean loss;
+    - `_pack(weights, offsets)` and `_unpack(line)`: all that SciPy moves, as one line of float64.
+    """
+
+    # Solvers whose epochs' losses show what is not finite. The others take what comes.
+    _epoch_solvers = ()
+    # Solvers that take all rows at once.
+    _full_batch_solvers = ()
+
+    # ---- data ------------------------------------------------------------------------------------
+
+    def _check_rows_and_classes(self, X, y, reset):
+        finite = self.solver not in self._epoch_solvers
+        X, y = validate_data(
+            self, X, y, dtype=DTYPES, order="C", ensure_all_finite=finite, reset=reset
+        )
+        check_classification_targets(y)
+        return X, y
+
+    def _find_classes(self, y, goes_on):
+        """Return the classes and each row's, as numbers; those of a fit before if that goes on."""
+        classes, labels = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs rows of at least 2 classes, got one class: "
+                f"{classes[0]!r}"
+            )
+        if goes_on and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+            )
+        return classes, labels
+
+    def _labels_of(self, y):
+        labels = np.searchsorted(self.classes_, y)
+        known = self.classes_[np.minimum(labels, len(self.classes_) - 1)] == y
+        if not np.all(known):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"`y` has {np.unique(y)}"
+            )
+        return labels
+
+    def _start_curves(self):
+        self.loss_curve_, self.validation_scores_, self.best_validation_score_ = [], None, None
+        self.t_ = 0
+        self._moments = None
+
+    # ---- models ----------------------------------------------------------------------------------
+
+    def _restore_moments(self, model):
+        if self._moments is not None and self._moments[0] == model.dtype:
+            model.set_moments(self._moments[1])
+
+    @contextmanager
+    def _kept(self, model):
+        """Take over the model's weights in the end, also after Ctrl-C."""
+        try:
+            yield
+        finally:
+            self._keep(*model.get_weights())
+            self._moments = model.dtype, model.get_moments()
+
+    @contextmanager
+    def _progress_bar(self, total, unit):
+        from tqdm.auto import tqdm
+
+        with tqdm(
+            total=total,
+            desc=type(self).__name__,
+            unit=f" {unit}s",
+            unit_scale=True,
+            disable=not self.verbose,
+        ) as bar:
+            yield bar
+
+    def _note(self, loss):
+        self.loss_curve_.append(float(loss))
+
+    def _advance(self, bar, loss):
+        self.n_iter_ += 1
+        self._note(loss)
+        bar.update()
+        bar.set_postfix(loss=f"{loss:.4g}")
+
+    # ---- epochs ----------------------------------------------------------------------------------
+
+    def _descend(self, model, X, labels):
+        rows, held_out = self._split(X, labels)
+        patience = _Patience(self.tol, self.n_iter_no_change)
+        batch_size = self._checked_batch_size(len(rows))
+        with (
+            self._kept(model),
+            _best_restored(model, held_out),
+            self._progress_bar(len(rows) * self.max_iter, "row") as bar,
+        ):
+            for epoch in range(self.max_iter):
+                if not self._run_epoch(model, X, rows, batch_size, epoch, bar):
+                    return
+                score = -self.loss_curve_[-1]
+                if held_out is not None:
+                    score = held_out.measure(model)
+                    self.best_validation_score_ = held_out.best
+                if patience.is_over(score) and not self._goes_on_slower(patience):
+                    return
+        if self.tol is not None:
+            self._warn_of_end()
+
+    def _fit_one_epoch(self, X, y, classes):
+        """Descend over some rows once: what `partial_fit` does."""
+        first = not hasattr(self, "classes_")
+        X, y = self._check_rows_and_classes(X, y, reset=first)
+        if _check_partial_fit_first_call(self, classes):
+            classes = np.unique(classes)
+            if len(classes) < 2:
+                del self.classes_
+                raise ValueError(f"classes must name at least 2 classes, got {classes}")
+            self._start(X, classes)
+            self.n_iter_ = 0
+        model = self._model_for_one_epoch(X, self._labels_of(y))
+        with (
+            np.errstate(over="ignore", invalid="ignore"),
+            self._kept(model),
+            self._progress_bar(len(X), "row") as bar,
+        ):
+            rows, epoch = np.arange(len(X)), len(self.loss_curve_)
+            self._run_epoch(model, X, rows, min(self._batch_size(), len(X)), epoch, bar)
+        return self
+
+    def _batch_size(self):
+        return self.batch_size
+
+    def _goes_on_slower(self, patience):
+        """Whether smaller steps are tried before the end."""
+        return False
+
+    def _warn_of_end(self):
+        warnings.warn(
+            f"Maximum iterations ({self.max_iter}) reached and the optimization has not converged "
+            "yet. Increase max_iter or learning_rate_init, or scale the data",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+
+    def _split(self, X, labels):
+        """Return the rows to learn from, and a `_HeldOut` of the others or None."""
+        self.validation_scores_ = [] if self.early_stopping else None
+        if not self.early_stopping:
+            return np.arange(len(X)), None
+        rows, others = train_test_split(
+            np.arange(len(X)),
+            test_size=self.validation_fraction,
+            stratify=labels,
+            random_state=self._random_state,
+        )
+        # Not finite, they would show nowhere else.
+        assert_all_finite(X[others], estimator_name=type(self).__name__, input_name="X")
+        return np.sort(rows), _HeldOut(
+            self._model(X[others], None), labels[others], self.validation_scores_
+        )
+
+    def _checked_batch_size(self, n_rows):
+        if self.solver in self._full_batch_solvers:
+            return n_rows
+        size = self._batch_size()
+        if size > n_rows and self.batch_size == size:
+            warnings.warn(
+                f"Got `batch_size` = {size}, larger than the sample size, {n_rows}. It is going to "
+                "be clipped",
+                UserWarning,
+                stacklevel=5,
+            )
+        return min(size, n_rows)
+
+    def _run_epoch(self, model, X, rows, batch_size, epoch, bar):
+        """Descend over the rows once; return False, and go back, where that is not finite."""
+        shuffled = self.shuffle and self.solver not in self._full_batch_solvers
+        order = self._random_state.permutation(rows) if shuffled else rows
+        before = model.get_weights()
+        loss = self._train_epoch(model, order, batch_size, epoch, bar.update)
+        self.n_iter_ += 1
+        self.t_ += len(rows)
+        if np.isfinite(loss) and _all_finite(model.get_weights()):
+            self._note(loss)
+            bar.set_postfix(loss=f"{loss:.4g}")
+            return True
+        model.set_weights(*before)
+        assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
+        warnings.warn(
+            f"The loss was not finite in epoch {epoch + 1}: the weights are those before it. Lower "
+            f"learning_rate_init, now {self.learning_rate_init}, or scale the data",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+        return False
+
+    # ---- L-BFGS ----------------------------------------------------------------------------------
+
+    def _minimize(self, model, n_rows, max_evaluations):
+        def loss_and_gradient(line):
+            model.set_weights(*self._unpack(line))
+            loss, *gradients = model.loss_and_gradient()
+            self.t_ += n_rows
+            return loss, self._pack_gradients(*gradients)
+
+        def after_iteration(intermediate_result):
+            self._keep(*self._unpack(intermediate_result.x))
+            self._advance(bar, intermediate_result.fun)
+
+        with self._progress_bar(self.max_iter, "iteration") as bar:
+            # The rounding of float32 ends the search where no step lowers the loss any more.
+            result = scipy.optimize.minimize(
+                loss_and_gradient,
+                self._pack_start(),
+                jac=True,
+                method="L-BFGS-B",
+                callback=after_iteration,
+                options={
+                    "maxiter": self.max_iter,
+                    "maxfun": max_evaluations,
+                    "gtol": self.tol or 0.0,
+                    "ftol": 64 * np.finfo(float).eps,
+                },
+            )
+        if self.tol is not None and not result.success:
+            warnings.warn(
+                f"L-BFGS ended without convergence after {result.nit} iterations: {result.message}",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+
+def mean_and_scale(X, centered):
+    """Return the features' means, and a common scale to standard deviation 1, of some rows."""
+    some = X[np.linspace(0, len(X) - 1, min(len(X), ROWS_FOR_SCALE)).astype(int)]
+    mean = some.mean(axis=0) if centered else np.zeros(X.shape[1])
+    deviation = np.sqrt(np.square(some - mean).mean())
+    return mean, 1.0 / deviation if deviation > 0 else 1.0
+
+
+def _all_finite(weights):
+    """Whether arrays, in lists or not, are finite."""
+    if isinstance(weights, (list, tuple)):
+        return all(map(_all_finite, weights))
+    return np.isfinite(weights).all()
+
+
+class _Patience:
+    """Ends training when a score has not risen for too long, as in scikit-learn."""
+
+    def __init__(self, tol, n_iter_no_change):
+        self.tol, self.n_iter_no_change = tol, n_iter_no_change
+        self.best, self.waited = -np.inf, 0
+
+    def is_over(self, score):
+        if self.tol is None:
+            return False
+        self.waited = self.waited + 1 if score < self.best + self.tol else 0
+        self.best = max(self.best, score)
+        return self.waited > self.n_iter_no_change
+
+
+class _HeldOut:
+    """Rows set aside, the accuracy on them, and the weights that did best."""
+
+    def __init__(self, model, labels, scores):
+        self.model, self.labels, self.scores = model, labels, scores
+        self.best, self.best_weights = -np.inf, model.get_weights()
+
+    def measure(self, model):
+        weights = model.get_weights()
+        self.model.set_weights(*weights)
+        predicted = self.model.scores().argmax(axis=1)
+        score = float((predicted == self.labels).mean())
+        self.scores.append(score)
+        if score > self.best:
+            self.best, self.best_weights = score, weights
+        return score
+
+
+@contextmanager
+def _best_restored(model, held_out):
+    try:
+        yield
+    finally:
+        if held_out is not None:
+            model.set_weights(*held_out.best_weights)
