@@ -300,6 +300,15 @@ static inline void fnn_prefetch(const void *address) {
 #endif
 }
 
+/* The same for the second-level cache. */
+static inline void fnn_prefetch_l2(const void *address) {
+#if defined(__GNUC__)
+    __builtin_prefetch(address, 0, 2);
+#else
+    (void)address;
+#endif
+}
+
 /* The position of the lowest set bit; bits != 0. */
 static inline int fnn_lowest_bit(uint32_t bits) {
 #if defined(__GNUC__)

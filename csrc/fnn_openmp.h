@@ -1,4 +1,4 @@
-/* What the thread policy asks of OpenMP, with answers for builds that have none. */
+/* What is asked of OpenMP, with answers for builds that have none. */
 #ifndef FNN_OPENMP_H
 #define FNN_OPENMP_H
 
@@ -8,6 +8,7 @@
 #else
 #define FNN_OPENMP 0
 static inline int omp_get_max_threads(void) { return 1; }
+static inline int omp_get_num_threads(void) { return 1; }
 #endif
 
 #endif

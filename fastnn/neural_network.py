@@ -13,7 +13,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
 from ._core._network import Network
 from ._core._threads import effective_n_threads
@@ -473,8 +473,13 @@ class MLPClassifier(TrainedClassifier):
 
     def _scores(self, X):
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=DTYPES, order="C", reset=False)
-        return self._model(X, None).scores()
+        X = validate_data(self, X, dtype=DTYPES, order="C", ensure_all_finite=False, reset=False)
+        model = self._model(X, None)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = model.scores()
+        if model.has_overflowed:
+            assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
+        return scores
 
     def predict(self, X):
         """Return the class of the highest score for each row.

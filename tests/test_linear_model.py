@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import children
 import fastnn
 import oracles
+from fastnn._training import mean_and_scale
 from fastnn.linear_model import SoftmaxClassifier, SVMClassifier
 
 CLASSIFIERS = {"svm": SVMClassifier, "softmax": SoftmaxClassifier}
@@ -303,13 +304,38 @@ def test_threads_change_nothing(loss, solver, dtype, rng):
         CLASSIFIERS[loss](
             **brief | {"batch_size": 500, "solver": solver, "max_iter": 3}, n_jobs=n_jobs
         ).fit(X, y)
-        for n_jobs in (1, 2, 3)
+        for n_jobs in (1, 2, 7)
     ]
     for other in models[1:]:
         np.testing.assert_array_equal(models[0].coef_, other.coef_)
         np.testing.assert_array_equal(models[0].intercept_, other.intercept_)
         np.testing.assert_array_equal(models[0].decision_function(X), other.decision_function(X))
         assert models[0].loss_curve_ == other.loss_curve_
+
+
+@names_of_losses
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_batches_that_take_several_rounds(loss, dtype, rng):
+    X, y = blobs(rng, n=9400, d=70, n_classes=4, dtype=dtype)
+    parameters = {**brief, "momentum": 0.5, "nesterov": False, "shuffle": False, "alpha": 0.1}
+    parameters |= {"batch_size": 4700, "max_iter": 1, "learning_rate_init": 0.1}
+    models = [CLASSIFIERS[loss](**parameters, n_jobs=n_jobs).fit(X, y) for n_jobs in (1, 2, 7)]
+    for other in models[1:]:
+        np.testing.assert_array_equal(models[0].coef_, other.coef_)
+        assert models[0].loss_curve_ == other.loss_curve_
+    # Two steps by the book, from rest.
+    rows = X.astype(np.float64)
+    if dtype == np.uint8:
+        mean, scale = mean_and_scale(X, centered=True)
+        rows = (rows - mean) * scale
+    W, velocity = np.zeros((2, 4, 71))
+    for batch in (slice(4700), slice(4700, None)):
+        gradient = oracles.linear_loss(W, rows[batch], y[batch], loss, l2=0.1, bias=True)[1]
+        gradient[:, -1] -= 0.1 * W[:, -1]  # offsets are free
+        velocity = 0.5 * velocity - 0.1 * gradient
+        W += velocity
+    coef = W[:, :-1] * (scale if dtype == np.uint8 else 1.0)
+    np.testing.assert_allclose(models[0].coef_, coef, rtol=1e-3, atol=1e-4 * np.abs(coef).max())
 
 
 @names_of_losses

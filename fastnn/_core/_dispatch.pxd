@@ -229,6 +229,7 @@ cdef extern from "fnn_kernels.h" nogil:
     Py_ssize_t fnn_available(const fnn_kernels **tables, Py_ssize_t capacity)
     int fnn_lowest_bit(uint32_t bits)
     void fnn_prefetch(const void *address)
+    void fnn_prefetch_l2(const void *address)
 
 
 # The table in use. Read it once per call: set_isa() may change it at any time.

@@ -5,8 +5,10 @@ scored (dot_rows), turned into its loss and the loss's derivatives (svm_losses, 
 added to the gradient (add_outer) while it is still there.
 
 Blocks belong to tasks, and tasks to rounds. A task keeps a gradient of its own, so that tasks share
-nothing; at the end of a round they are added up in order. How rows are divided depends on the
-shapes alone, never on the number of threads, and so do all sums.
+nothing; at the end of a round they are added up in order, strip by strip, and after the last round
+of a batch each strip takes its step. How rows are divided depends on the shapes alone, never on the
+number of threads, and so do all sums. The threads stay together from batch to batch: see
+csrc/fnn_team.h.
 
 Rows may be bytes, or any numbers, that stand for (x - mean) * scale. They are used as they are:
 
@@ -18,7 +20,7 @@ Weights are kept as the kernels want them, in strips of features: see csrc/fnn_k
 
 from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t
 from libc.string cimport memset
@@ -32,10 +34,12 @@ from ._dispatch cimport (
     FNN_MAX_BLOCK_ROWS,
     active_kernels,
     fnn_kernels,
+    fnn_descend,
     fnn_linear,
     fnn_row_losses,
     fnn_step,
 )
+from ._team cimport fnn_join, fnn_member, fnn_next_task, fnn_team, fnn_wait_for_all
 from ._tiles cimport aligned_bytes
 
 cnp.import_array()
@@ -111,6 +115,89 @@ cdef struct Scratch:
     const char *next_rows[FNN_MAX_BLOCK_ROWS]
     int64_t labels[FNN_MAX_BLOCK_ROWS]
     double sample_weights[FNN_MAX_BLOCK_ROWS]
+
+
+cdef struct Run:
+    # What threads share while they go through rows together, batch after batch.
+    Work work
+    fnn_team team
+    Py_ssize_t n_rows
+    Py_ssize_t batch_size
+    # A batch is one round of rows, or several.
+    Py_ssize_t round_rows
+    Py_ssize_t n_strips
+    # Of a round's tasks: gradients (NULL: not wanted), the offsets' gradients, losses.
+    char *gradients
+    Py_ssize_t gradient_bytes
+    double *task_offsets
+    double *losses
+    Py_ssize_t max_tasks
+    # Of a batch of several rounds: sums over those so far.
+    double *totals
+    double *totals_of_offsets
+    double *gradient_of_offsets
+    # What a step changes. No rates: nothing.
+    const double *rates
+    fnn_step step
+    bint with_offsets
+    const fnn_linear *kernels_of_weights
+    fnn_descend descend_offsets
+    char *W
+    char *V
+    char *velocity
+    double *velocity_of_offsets
+    double *offsets
+    double *effective_offsets
+    double *squares
+    # NULL where rows are as they are.
+    const char *mean
+    const char *scale
+    # [threads] sums and scores of a block
+    double *scratch
+
+
+cdef struct Position:
+    # Where a run is. Each thread has a copy of its own; they are equal, bit for bit.
+    Py_ssize_t row
+    # Of the batch: losses so far, and what the penalty adds for each row.
+    double loss
+    double penalty
+    # Of all batches before.
+    double total
+    # The batch's loss is not finite, and its step was not taken.
+    bint has_failed
+
+
+cdef void add_to_totals(
+    const floating *gradient, Py_ssize_t n, bint is_first, double *totals
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        totals[i] = (0.0 if is_first else totals[i]) + gradient[i]
+
+
+cdef void take_totals(const double *totals, Py_ssize_t n, floating *gradient) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        gradient[i] = <floating>totals[i]
+
+
+cdef void unscale(
+    double of_offset, const floating *mean, const floating *scale, Py_ssize_t n, floating *gradient
+) noexcept nogil:
+    """dL/dW = scale (dL/dV - mean dL/db), for some features of a class."""
+    cdef floating slope = <floating>of_offset
+    cdef Py_ssize_t k
+    for k in range(n):
+        gradient[k] = (gradient[k] - slope * mean[k]) * scale[k]
+
+
+cdef void multiply(
+    const floating *values, const floating *factors, Py_ssize_t n, floating *products
+) noexcept nogil:
+    cdef Py_ssize_t k
+    for k in range(n):
+        products[k] = values[k] * factors[k]
 
 
 cdef void add_offsets(
@@ -226,6 +313,221 @@ cdef void score_rows(
     score_block(work, first, n, &scratch, sums, scores)
 
 
+# ---- the rounds of a run -----------------------------------------------------------------------
+
+
+cdef Py_ssize_t width_of(const Run *run, Py_ssize_t strip) noexcept nogil:
+    return min(<Py_ssize_t>FNN_DOT_STRIP, run.work.n_features - strip * FNN_DOT_STRIP)
+
+
+cdef Py_ssize_t start_of(const Run *run, Py_ssize_t strip) noexcept nogil:
+    """Return where a strip of weights begins, in bytes."""
+    cdef Py_ssize_t itemsize = sizeof(double) if run.work.wide else sizeof(float)
+    return strip * FNN_DOT_STRIP * run.work.n_classes * itemsize
+
+
+cdef void sum_strip(
+    const Run *run, Py_ssize_t strip, bint is_first, bint is_last, Py_ssize_t n_tasks
+) noexcept nogil:
+    """Add up a strip's gradients over a round's tasks, and over the rounds of a batch."""
+    cdef Py_ssize_t size = width_of(run, strip) * run.work.n_classes, task
+    cdef char *gradient = run.gradients + start_of(run, strip)
+    cdef double *totals
+    for task in range(1, n_tasks):
+        run.work.kernels.add(gradient + task * run.gradient_bytes, size, gradient)
+    if is_first and is_last:
+        return
+    totals = run.totals + strip * FNN_DOT_STRIP * run.work.n_classes
+    if run.work.wide:
+        add_to_totals(<double *>gradient, size, is_first, totals)
+        take_totals(totals, size, <double *>gradient)
+    else:
+        add_to_totals(<float *>gradient, size, is_first, totals)
+        take_totals(totals, size, <float *>gradient)
+
+
+cdef double sum_offset(
+    const Run *run, Py_ssize_t c, bint is_first, Py_ssize_t n_tasks
+) noexcept nogil:
+    """Return the same sum for the offset of one class."""
+    cdef double total = 0.0
+    cdef Py_ssize_t task
+    for task in range(n_tasks):
+        total += run.task_offsets[task * run.work.n_classes + c]
+    return total if is_first else run.totals_of_offsets[c] + total
+
+
+cdef void unscale_strip(
+    const Run *run, Py_ssize_t strip, bint is_first, Py_ssize_t n_tasks
+) noexcept nogil:
+    cdef Py_ssize_t width = width_of(run, strip), first = strip * FNN_DOT_STRIP, c
+    cdef char *gradient = run.gradients + start_of(run, strip)
+    cdef double slope
+    for c in range(run.work.n_classes):
+        slope = sum_offset(run, c, is_first, n_tasks)
+        if run.work.wide:
+            unscale(
+                slope, <double *>run.mean + first, <double *>run.scale + first, width,
+                <double *>gradient + c * width,
+            )
+        else:
+            unscale(
+                slope, <float *>run.mean + first, <float *>run.scale + first, width,
+                <float *>gradient + c * width,
+            )
+
+
+cdef void scale_strip(const Run *run, Py_ssize_t strip) noexcept nogil:
+    """V = W scale"""
+    cdef Py_ssize_t width = width_of(run, strip), first = strip * FNN_DOT_STRIP, c
+    cdef char *W = run.W + start_of(run, strip)
+    cdef char *V = run.V + start_of(run, strip)
+    for c in range(run.work.n_classes):
+        if run.work.wide:
+            multiply(
+                <double *>W + c * width, <double *>run.scale + first, width, <double *>V + c * width
+            )
+        else:
+            multiply(
+                <float *>W + c * width, <float *>run.scale + first, width, <float *>V + c * width
+            )
+
+
+cdef void shift_offsets(const Run *run, const fnn_linear *kernels) noexcept nogil:
+    """b - V . mean, the offsets of rows as they are; `kernels` are those of the weights' type."""
+    cdef const void *mean = run.mean
+    cdef Py_ssize_t c
+    kernels.dot_rows(
+        &mean, 1, run.V, run.work.n_classes, run.work.n_features, run.effective_offsets
+    )
+    for c in range(run.work.n_classes):
+        run.effective_offsets[c] = run.offsets[c] - run.effective_offsets[c]
+
+
+cdef void finish_strip(
+    const Run *run, Py_ssize_t strip, bint is_first, bint is_last, Py_ssize_t n_tasks,
+    const fnn_step *step,
+) noexcept nogil:
+    cdef Py_ssize_t start = start_of(run, strip)
+    sum_strip(run, strip, is_first, is_last, n_tasks)
+    if not is_last:
+        return
+    if run.scale != NULL:
+        unscale_strip(run, strip, is_first, n_tasks)
+    if run.rates == NULL:
+        return
+    run.squares[strip] = run.work.kernels.descend(
+        step, run.gradients + start, width_of(run, strip) * run.work.n_classes,
+        run.velocity + start, run.W + start,
+    )
+    if run.scale != NULL:
+        scale_strip(run, strip)
+
+
+cdef void finish_offsets(
+    const Run *run, bint is_first, bint is_last, Py_ssize_t n_tasks, const fnn_step *step
+) noexcept nogil:
+    # Strips may still read the totals of the rounds before the last.
+    cdef double *target = run.gradient_of_offsets if is_last else run.totals_of_offsets
+    cdef fnn_step free
+    cdef Py_ssize_t c
+    for c in range(run.work.n_classes):
+        target[c] = sum_offset(run, c, is_first, n_tasks)
+    if is_last and run.rates != NULL and run.with_offsets:
+        # Offsets are float64, and not decayed.
+        free = step[0]
+        free.decay = 0.0
+        run.descend_offsets(
+            &free, target, run.work.n_classes, run.velocity_of_offsets, run.offsets
+        )
+
+
+cdef void run_tasks(
+    Run *run, Py_ssize_t first, Py_ssize_t last, Py_ssize_t per_task, fnn_member *member,
+    int thread,
+) noexcept nogil:
+    cdef Py_ssize_t n_tasks = (last - first + per_task - 1) // per_task
+    cdef double *scratch = run.scratch + thread * 2 * FNN_MAX_BLOCK_ROWS * run.work.n_classes
+    cdef Py_ssize_t task = fnn_next_task(member, n_tasks)
+    while task >= 0:
+        run.losses[task] = run_task(
+            &run.work, first + task * per_task, min(first + (task + 1) * per_task, last), scratch,
+            NULL if run.gradients == NULL else run.gradients + task * run.gradient_bytes,
+            run.task_offsets + task * run.work.n_classes,
+        )
+        task = fnn_next_task(member, n_tasks)
+    fnn_wait_for_all(member, n_tasks)
+
+
+cdef void finish_round(
+    Run *run, bint is_first, bint is_last, Py_ssize_t n_tasks, const fnn_step *step,
+    fnn_member *member,
+) noexcept nogil:
+    """Add up what the tasks have; after the last round of a batch take its step."""
+    cdef Py_ssize_t n = run.n_strips + 1 if run.gradients != NULL else 0
+    cdef Py_ssize_t part = fnn_next_task(member, n)
+    while part >= 0:
+        if part < run.n_strips:
+            finish_strip(run, part, is_first, is_last, n_tasks, step)
+        else:
+            finish_offsets(run, is_first, is_last, n_tasks, step)
+        part = fnn_next_task(member, n)
+    fnn_wait_for_all(member, n)
+    if is_last and run.rates != NULL and run.scale != NULL:
+        n = 1
+        part = fnn_next_task(member, n)
+        while part >= 0:
+            shift_offsets(run, run.kernels_of_weights)
+            part = fnn_next_task(member, n)
+        fnn_wait_for_all(member, n)
+
+
+cdef void run_round(Run *run, Position *at, fnn_member *member, int thread) noexcept nogil:
+    """Go on by a round."""
+    cdef Py_ssize_t batch = at.row // run.batch_size, first = batch * run.batch_size, i
+    cdef Py_ssize_t last = min(first + run.batch_size, run.n_rows)
+    cdef Py_ssize_t stop = min(at.row + run.round_rows, last)
+    cdef Py_ssize_t per_task = rows_per_task(stop - at.row, run.max_tasks)
+    cdef Py_ssize_t n_tasks = (stop - at.row + per_task - 1) // per_task
+    cdef fnn_step step = run.step
+    run_tasks(run, at.row, stop, per_task, member, thread)
+    for i in range(n_tasks):
+        at.loss += run.losses[i]
+    if stop == last:
+        at.loss += at.penalty * (last - first)
+        at.has_failed = run.rates != NULL and not isfinite(at.loss)
+        if at.has_failed:
+            return
+        at.total += at.loss
+    if run.rates != NULL:
+        step.factor, step.rate = 1.0 / (last - first), run.rates[batch]
+    finish_round(run, at.row == first, stop == last, n_tasks, &step, member)
+    at.row = stop
+    if stop == last:
+        at.loss = at.penalty = 0.0
+        for i in range(run.n_strips if run.rates != NULL else 0):
+            at.penalty += 0.5 * run.step.decay * run.squares[i]
+
+
+cdef void go_on_together(Run *run, Position at, Position *end, int thread) noexcept nogil:
+    """Go on for SLICE_WORK, or until all is done or has failed: what each of the threads does."""
+    cdef fnn_member member = fnn_join(&run.team)
+    cdef Py_ssize_t rows = SLICE_WORK // (run.work.n_features * run.work.n_classes) + 1
+    cdef Py_ssize_t last = min(at.row + rows, run.n_rows)
+    while at.row < last and not at.has_failed:
+        run_round(run, &at, &member, thread)
+    if thread == 0:
+        end[0] = at
+
+
+cdef Py_ssize_t rows_per_task(Py_ssize_t n_rows, Py_ssize_t max_tasks) noexcept nogil:
+    cdef Py_ssize_t rows = (n_rows + max_tasks - 1) // max_tasks
+    return max(<Py_ssize_t>MIN_TASK_ROWS, min(<Py_ssize_t>MAX_TASK_ROWS, rows))
+
+
+# ---- the model ---------------------------------------------------------------------------------
+
+
 cdef void *data_or_null(array):
     return NULL if array is None else cnp.PyArray_DATA(array)
 
@@ -264,12 +566,16 @@ cdef class LinearModel:
         Of weights, scores and gradients: float64 if `X` is, else float32.
     """
 
-    cdef object X, labels, sample_weights, mean, scale, packed_scale, packed_mean, mean_row
+    cdef object X, labels, sample_weights
+    # In the weights' type; None where rows are as they are.
+    cdef object mean, scale
     # Weights W, V = W * scale (W itself without a scale) and the momentum's velocity, packed.
     cdef object W, V, velocity, velocity_of_offsets
     cdef object offsets, effective_offsets
     # Of a round: a gradient, the derivatives of the offsets, and a sum of losses for each task.
     cdef object task_gradients, task_offsets, task_losses
+    # Of a batch: sums over its rounds, where it has several, and all derivatives of the offsets.
+    cdef object totals, totals_of_offsets, gradient_of_offsets
     # Of a step: the sum of squares of each strip of the weights.
     cdef object squares
     cdef object scratch
@@ -288,19 +594,20 @@ cdef class LinearModel:
         self.softmax, self.margin, self.l2 = loss == "softmax", margin, l2
         self.with_offsets, self.n_threads = with_offsets, n_threads
         self.dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
-        self.mean, self.scale = mean, scale
-        shape = (self.n_classes, self.n_features)
+        self.mean = self.scale = None
         if scale is not None:
-            self.packed_scale = pack_strips(np.broadcast_to(scale.astype(self.dtype), shape))
-            self.mean_row = mean.astype(self.dtype)
-            self.packed_mean = pack_strips(np.broadcast_to(self.mean_row, shape))
+            self.mean, self.scale = mean.astype(self.dtype), scale.astype(self.dtype)
+        shape = (self.n_classes, self.n_features)
         cdef Py_ssize_t size = n_classes * self.n_features
         self.max_tasks = GRADIENT_BYTES // (size * <Py_ssize_t>self.dtype.itemsize)
         self.max_tasks = max(2, min(<Py_ssize_t>MAX_TASKS, self.max_tasks))
-        n_tasks = self.tasks_of(self.n_rows)
+        per_task = rows_per_task(self.n_rows, self.max_tasks)
+        n_tasks = min(self.max_tasks, (self.n_rows + per_task - 1) // per_task)
         self.task_gradients = aligned_empty(n_tasks, size, self.dtype)
         self.task_offsets = np.empty((n_tasks, self.n_classes))
         self.task_losses = np.empty(n_tasks)
+        self.totals, self.totals_of_offsets = None, np.empty(self.n_classes)
+        self.gradient_of_offsets = np.empty(self.n_classes)
         self.squares = np.empty((self.n_features + FNN_DOT_STRIP - 1) // FNN_DOT_STRIP)
         # For each thread: sums and scores of a block, in this order.
         self.scratch = np.empty((n_threads, 2 * FNN_MAX_BLOCK_ROWS * self.n_classes))
@@ -316,7 +623,15 @@ cdef class LinearModel:
         else:
             self.V = aligned_empty(1, self.W.size, self.dtype)[0]
             self.effective_offsets = np.empty(self.n_classes)
-            self.apply_scale()
+            self.scale_weights()
+
+    cdef scale_weights(self):
+        cdef Run run
+        cdef Py_ssize_t strip
+        self.start(&run, None, 0, 1)
+        for strip in range(run.n_strips):
+            scale_strip(&run, strip)
+        shift_offsets(&run, run.kernels_of_weights)
 
     def get_weights(self):
         """Return copies of the weights, of shape (n_classes, d), and of the offsets."""
@@ -332,30 +647,11 @@ cdef class LinearModel:
         """Return copies of what momentum adds to the weights and to the offsets."""
         return unpack_strips(self.velocity, self.n_classes), self.velocity_of_offsets.copy()
 
-    cdef apply_scale(self):
-        """Bring what the kernels read up to date: V = W scale, offsets - V . mean."""
-        np.multiply(self.W, self.packed_scale, out=self.V)
-        cdef const void *row = cnp.PyArray_DATA(self.mean_row)
-        cdef double[::1] shifted = self.effective_offsets
-        self.kernels_for(self.mean_row).dot_rows(
-            &row, 1, cnp.PyArray_DATA(self.V), self.n_classes, self.n_features, &shifted[0]
-        )
-        np.subtract(self.offsets, self.effective_offsets, out=self.effective_offsets)
-
     cdef const fnn_linear *kernels_for(self, X):
         cdef const fnn_kernels *kernels = active_kernels()
         if X.dtype == np.uint8:
             return &kernels.linear_u8
         return &kernels.linear_f32 if X.dtype == np.float32 else &kernels.linear_f64
-
-    cdef Py_ssize_t rows_per_task(self, Py_ssize_t n) noexcept:
-        cdef Py_ssize_t rows = (n + self.max_tasks - 1) // self.max_tasks
-        return max(<Py_ssize_t>MIN_TASK_ROWS, min(<Py_ssize_t>MAX_TASK_ROWS, rows))
-
-    cdef Py_ssize_t tasks_of(self, Py_ssize_t n) noexcept:
-        """Of n rows, or of a round where one does not take them all."""
-        cdef Py_ssize_t rows = self.rows_per_task(n)
-        return min(self.max_tasks, (n + rows - 1) // rows)
 
     cdef int threads_for(self, Py_ssize_t n_rows) noexcept:
         cdef bint few = <double>n_rows * self.n_features * self.n_classes < MIN_PARALLEL_WORK
@@ -427,7 +723,11 @@ cdef class LinearModel:
         gradient : ndarray of shape (n_classes, d) or None
         gradient_of_offsets : ndarray of shape (n_classes,), float64, or None
         """
-        cdef double loss = self.run(None, 0, self.n_rows, with_gradient) / self.n_rows
+        cdef Run run
+        self.start(&run, None, self.n_rows, self.n_rows)
+        if not with_gradient:
+            run.gradients = NULL
+        cdef double loss = self.go_on(&run, 0.0, None) / self.n_rows
         if self.l2:
             loss += self.l2 * half_sum_of_squares(self.W)
         if not with_gradient:
@@ -435,90 +735,8 @@ cdef class LinearModel:
         gradient = self.task_gradients[0] * self.dtype.type(1.0 / self.n_rows)
         if self.l2:
             gradient += self.dtype.type(self.l2) * self.W
-        return loss, unpack_strips(gradient, self.n_classes), self.task_offsets[0] / self.n_rows
-
-    cdef double run(self, order, Py_ssize_t first, Py_ssize_t last, bint with_gradient) except? -1:
-        """Return the sum of the rows' losses; leave the sums of gradients with the first task."""
-        cdef Py_ssize_t round_rows = self.max_tasks * MAX_TASK_ROWS, start, stop
-        cdef double loss = 0.0
-        gradient = offsets = 0.0
-        for start in range(first, last, round_rows):
-            stop = min(start + round_rows, last)
-            loss += self.run_round(order, start, stop, with_gradient)
-            if with_gradient:
-                self.add_tasks(stop - start)
-                if last - first > round_rows:
-                    gradient = gradient + self.task_gradients[0].astype(np.float64)
-                    offsets = offsets + self.task_offsets[0]
-            if <double>(stop - first) * self.n_features * self.n_classes > SLICE_WORK:
-                PyErr_CheckSignals()
-        if with_gradient and last - first > round_rows:
-            self.task_gradients[0], self.task_offsets[0] = gradient, offsets
-        if with_gradient and self.scale is not None:
-            self.scale_gradient()
-        return loss
-
-    cdef double run_round(self, order, Py_ssize_t first, Py_ssize_t last, bint with_gradient):
-        """Return the sum of losses of at most a round's rows; leave gradients with the tasks."""
-        cdef Work work = self.work_on(order)
-        cdef double[:, ::1] offsets = self.task_offsets
-        cdef double[::1] losses = self.task_losses
-        cdef double[:, ::1] scratch = self.scratch
-        cdef char *gradients = NULL
-        cdef Py_ssize_t gradient_bytes = self.task_gradients.strides[0]
-        cdef Py_ssize_t per_task = self.rows_per_task(last - first)
-        cdef Py_ssize_t n_tasks = self.tasks_of(last - first), task
-        cdef int n_threads = max(1, min(self.threads_for(last - first), n_tasks))
-        cdef double loss = 0.0
-        if with_gradient:
-            gradients = <char *>cnp.PyArray_DATA(self.task_gradients)
-        for task in prange(
-            n_tasks, nogil=True, num_threads=n_threads, schedule="dynamic",
-            use_threads_if=n_threads > 1,
-        ):
-            losses[task] = run_task(
-                &work, first + task * per_task, min(first + (task + 1) * per_task, last),
-                &scratch[threadid(), 0],
-                NULL if gradients == NULL else gradients + task * gradient_bytes,
-                &offsets[task, 0],
-            )
-        for task in range(n_tasks):
-            loss += losses[task]
-        return loss
-
-    cdef add_tasks(self, Py_ssize_t n_rows):
-        """Add the other tasks' gradients to the first one's."""
-        cdef const fnn_linear *kernels = self.kernels_for(self.X)
-        cdef Py_ssize_t n_tasks = self.tasks_of(n_rows), task, strip, start, size
-        cdef Py_ssize_t n_strips = self.squares.size, itemsize = self.dtype.itemsize
-        cdef Py_ssize_t strip_size = self.n_classes * FNN_DOT_STRIP
-        cdef Py_ssize_t total = self.n_classes * self.n_features
-        cdef Py_ssize_t gradient_bytes = self.task_gradients.strides[0]
-        cdef char *gradients = <char *>cnp.PyArray_DATA(self.task_gradients)
-        cdef int n_threads = self.threads_for(n_rows)
-        for strip in prange(
-            n_strips, nogil=True, num_threads=n_threads, schedule="static",
-            use_threads_if=n_threads > 1,
-        ):
-            start = strip * strip_size
-            size = min(strip_size, total - start)
-            for task in range(1, n_tasks):
-                kernels.add(
-                    gradients + task * gradient_bytes + start * itemsize, size,
-                    gradients + start * itemsize,
-                )
-        self.task_offsets[0] = self.task_offsets[:n_tasks].sum(axis=0)
-
-    cdef scale_gradient(self):
-        """dL/dW = scale (dL/dV - mean dL/db), in place."""
-        gradient = self.task_gradients[0]
-        offsets = self.task_offsets[0].astype(self.dtype)
-        size = self.n_classes * FNN_DOT_STRIP
-        for start in range(0, gradient.size, size):
-            # Of a strip, all classes have one mean and one scale.
-            strip = gradient[start : start + size].reshape(self.n_classes, -1)
-            strip -= offsets[:, None] * self.packed_mean[start : start + strip.shape[1]]
-            strip *= self.packed_scale[start : start + strip.shape[1]]
+        gradient_of_offsets = self.gradient_of_offsets / self.n_rows
+        return loss, unpack_strips(gradient, self.n_classes), gradient_of_offsets
 
     def train(
         self, const int64_t[::1] order, Py_ssize_t batch_size, const double[::1] rates,
@@ -544,59 +762,63 @@ cdef class LinearModel:
             Mean of the rows' losses, each before its batch's step, and of the penalties then. Where
             it is not finite, training has ended with the batch that was not, before its step.
         """
-        cdef Py_ssize_t n = order.shape[0], first, last, told = 0, batch
-        cdef Py_ssize_t slice_rows = SLICE_WORK // (self.n_features * self.n_classes) + 1
-        cdef double total = 0.0, loss, penalty = self.l2 * half_sum_of_squares(self.W)
-        cdef fnn_step step
+        cdef Run run
         positions = np.asarray(order)
-        for batch in range((n + batch_size - 1) // batch_size):
-            first = batch * batch_size
-            last = min(first + batch_size, n)
-            loss = self.run(positions, first, last, True) + penalty * (last - first)
-            total += loss
-            if not isfinite(loss):
-                return loss
-            step = fnn_step(1.0 / (last - first), self.l2, rates[batch], momentum, nesterov)
-            penalty = self.l2 * 0.5 * self.descend(&step, last - first)
-            if last - told >= slice_rows or last == n:
-                if progress is not None:
-                    progress(last - told)
-                told = last
-                PyErr_CheckSignals()
-        return total / n
+        self.start(&run, positions, len(positions), batch_size)
+        run.rates = &rates[0]
+        run.step = fnn_step(1.0, self.l2, 0.0, momentum, nesterov)
+        return self.go_on(&run, self.l2 * half_sum_of_squares(self.W), progress) / len(positions)
 
-    cdef double descend(self, const fnn_step *step, Py_ssize_t n_rows):
-        """Take a step along the first task's gradient; return the weights' new sum of squares."""
-        cdef const fnn_linear *kernels = self.kernels_for(self.X)
-        cdef Py_ssize_t n_strips = self.squares.size, itemsize = self.dtype.itemsize, strip, start
-        cdef Py_ssize_t strip_size = self.n_classes * FNN_DOT_STRIP, size
-        cdef Py_ssize_t total = self.n_classes * self.n_features
-        cdef char *gradient = <char *>cnp.PyArray_DATA(self.task_gradients)
-        cdef char *velocity = <char *>cnp.PyArray_DATA(self.velocity)
-        cdef char *W = <char *>cnp.PyArray_DATA(self.W)
-        cdef double[::1] squares = self.squares
-        cdef int n_threads = self.threads_for(n_rows)
-        for strip in prange(
-            n_strips, nogil=True, num_threads=n_threads, schedule="static",
-            use_threads_if=n_threads > 1,
-        ):
-            start = strip * strip_size
-            size = min(strip_size, total - start)
-            squares[strip] = kernels.descend(
-                step, gradient + start * itemsize, size, velocity + start * itemsize,
-                W + start * itemsize,
-            )
-        if self.with_offsets:
-            self.descend_offsets(step)
-        if self.scale is not None:
-            self.apply_scale()
-        return float(self.squares.sum())
+    cdef start(self, Run *run, order, Py_ssize_t n_rows, Py_ssize_t batch_size):
+        """Prepare to go through rows, in some order or as they lie; nothing moves."""
+        memset(run, 0, sizeof(Run))
+        run.work = self.work_on(order)
+        run.n_rows, run.batch_size, run.max_tasks = n_rows, batch_size, self.max_tasks
+        run.round_rows = self.max_tasks * MAX_TASK_ROWS
+        run.n_strips = self.squares.size
+        run.gradients = <char *>cnp.PyArray_DATA(self.task_gradients)
+        run.gradient_bytes = self.task_gradients.strides[0]
+        run.task_offsets = <double *>cnp.PyArray_DATA(self.task_offsets)
+        run.losses = <double *>cnp.PyArray_DATA(self.task_losses)
+        if batch_size > run.round_rows and self.totals is None:
+            self.totals = np.empty(self.n_classes * self.n_features)
+        run.totals = <double *>data_or_null(self.totals)
+        run.totals_of_offsets = <double *>cnp.PyArray_DATA(self.totals_of_offsets)
+        run.gradient_of_offsets = <double *>cnp.PyArray_DATA(self.gradient_of_offsets)
+        run.with_offsets = self.with_offsets
+        run.kernels_of_weights = &active_kernels().linear_f32
+        if run.work.wide:
+            run.kernels_of_weights = &active_kernels().linear_f64
+        run.descend_offsets = active_kernels().linear_f64.descend
+        run.W = <char *>cnp.PyArray_DATA(self.W)
+        run.V = <char *>cnp.PyArray_DATA(self.V)
+        run.velocity = <char *>cnp.PyArray_DATA(self.velocity)
+        run.velocity_of_offsets = <double *>cnp.PyArray_DATA(self.velocity_of_offsets)
+        run.offsets = <double *>cnp.PyArray_DATA(self.offsets)
+        run.effective_offsets = <double *>cnp.PyArray_DATA(self.effective_offsets)
+        run.squares = <double *>cnp.PyArray_DATA(self.squares)
+        run.mean = <const char *>data_or_null(self.mean)
+        run.scale = <const char *>data_or_null(self.scale)
+        run.scratch = <double *>cnp.PyArray_DATA(self.scratch)
 
-    cdef descend_offsets(self, const fnn_step *step):
-        # Offsets are float64, and not decayed.
-        cdef fnn_step free = step[0]
-        free.decay = 0.0
-        active_kernels().linear_f64.descend(
-            &free, cnp.PyArray_DATA(self.task_offsets), self.n_classes,
-            cnp.PyArray_DATA(self.velocity_of_offsets), cnp.PyArray_DATA(self.offsets),
+    cdef double go_on(self, Run *run, double penalty, progress) except? -1:
+        """Return the sum of the rows' losses, with a penalty for each, or one that is not finite.
+
+        `progress` is told how many more rows are done, and Ctrl-C takes effect.
+        """
+        cdef Py_ssize_t n_tasks = max(
+            run.n_strips, min(run.max_tasks, run.batch_size // MIN_TASK_ROWS)
         )
+        cdef int n_threads = max(1, min(self.threads_for(run.batch_size), n_tasks))
+        cdef Position at = Position(0, 0.0, penalty, 0.0, False), next = at
+        while at.row < run.n_rows:
+            memset(&run.team, 0, sizeof(fnn_team))
+            with nogil, parallel(num_threads=n_threads, use_threads_if=n_threads > 1):
+                go_on_together(run, at, &next, threadid())
+            if next.has_failed:
+                return next.loss
+            if progress is not None:
+                progress(next.row - at.row)
+            at = next
+            PyErr_CheckSignals()
+        return at.total

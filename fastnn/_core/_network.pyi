@@ -9,6 +9,7 @@ from typing_extensions import disjoint_base
 class Network:
     dtype: np.dtype[np.floating]
     steps: int
+    has_overflowed: bool
     def __init__(
         self,
         X: NDArray[np.generic],

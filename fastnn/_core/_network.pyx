@@ -9,21 +9,22 @@ batch, or for gradients the inputs of a layer:
 
 Weights stay packed as queries, [panel of units][input][unit], all through training, and so does
 what the optimizer remembers of them. A layer's outputs, [unit][row] for a panel of rows, are the
-next layer's samples as they are. So a batch takes two parallel loops:
+next layer's samples as they are. So a batch takes two rounds of tasks, and a short third one:
 
     for each panel of rows:        pack it, go forward, loss, go backward; lay by the slopes and
                                    the hidden outputs as panels along the rows
     for each panel of inputs:      gradient tile by tile, and each tile's step of descent
+    for each panel of inputs:      pack the new weights for the way back
 
-Sums over a batch run in the order of its rows, in parts that depend on the shapes alone, never on
-the number of threads.
+The threads stay together from batch to batch: see csrc/fnn_team.h. Sums over a batch run in the
+order of its rows, in parts that depend on the shapes alone, never on the number of threads.
 
 Rows may be bytes, or any numbers, that stand for (x - mean) * scale.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport parallel, threadid
 from libc.math cimport isfinite, pow, sqrt
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -43,10 +44,13 @@ from ._dispatch cimport (
     fnn_kernels,
     fnn_linear,
     fnn_pack,
+    fnn_panel_sums,
+    fnn_prefetch_l2,
     fnn_row_losses,
     fnn_step,
     fnn_tile,
 )
+from ._team cimport fnn_join, fnn_member, fnn_next_task, fnn_team, fnn_wait_for_all
 from ._tiles cimport aligned_bytes
 
 cnp.import_array()
@@ -58,6 +62,9 @@ cdef enum:
     # weights that are read: a strip of one panel fits the first-level cache.
     STRIP = 128
     MAX_GROUP = 4
+    # Panels of inputs of a task, at most: each asks for the next one's values.
+    MAX_TASK_PANELS = 4
+    CACHE_LINE = 64
     # Multiplications under which a second thread costs more than it does.
     MIN_PARALLEL_WORK = 1 << 19
     # Multiplications between two checks for Ctrl-C: some 0.05 s.
@@ -65,6 +72,7 @@ cdef enum:
 
 
 cdef enum Method:
+    FORWARD
     GRADIENT
     SGD
     ADAM
@@ -106,18 +114,48 @@ cdef struct Batch:
     const void *rows[CHUNK_ROWS]
     int64_t labels[CHUNK_ROWS]
     double sample_weights[CHUNK_ROWS]
+    Py_ssize_t start
     Py_ssize_t n_rows
     Py_ssize_t n_panels
     # Panels of rows that go together.
     Py_ssize_t group
+    double losses[CHUNK_ROWS]
+    Py_ssize_t hits[CHUNK_ROWS]
     uint64_t key
-    bint training
     # Of gradients: whether they start anew, and whether the step follows.
     bint first
     bint last
-    Method method
     fnn_step step
     fnn_adam_step adam
+
+
+cdef struct Run:
+    # What threads share while they go through rows together, chunk by chunk.
+    fnn_team team
+    Method method
+    const int64_t *order
+    Py_ssize_t n_rows
+    Py_ssize_t batch_size
+    const double *rates
+    # Where scores go; NULL: to their losses.
+    char *scores
+    # Of Adam's, and chunks: those before the run.
+    int64_t steps
+    uint64_t chunks
+
+
+cdef struct Position:
+    # Where a run is. Each thread has a copy of its own; they are equal, bit for bit.
+    Py_ssize_t row
+    Py_ssize_t chunk
+    # Of the batch so far; the penalty is added to its losses.
+    double loss
+    double penalty
+    # Of all batches before.
+    double total
+    Py_ssize_t hits
+    # The batch's loss is not finite, and its step was not taken.
+    bint has_failed
 
 
 cdef uint64_t mixed(uint64_t x) noexcept nogil:
@@ -209,6 +247,17 @@ cdef void broadcast(
             starts[k * n_columns + r] = offsets[k]
 
 
+cdef void ask_for(
+    const void *const *rows, Py_ssize_t first_row, Py_ssize_t last_row, Py_ssize_t first_byte,
+    Py_ssize_t n_bytes,
+) noexcept nogil:
+    """Ask for some bytes of rows, which processors do not foresee."""
+    cdef Py_ssize_t r, line
+    for r in range(first_row, last_row):
+        for line in range((n_bytes + CACHE_LINE - 1) // CACHE_LINE):
+            fnn_prefetch_l2(<const char *>rows[r] + first_byte + line * CACHE_LINE)
+
+
 cdef Py_ssize_t panels_of(Py_ssize_t n, Py_ssize_t width) noexcept nogil:
     return (n + width - 1) // width
 
@@ -244,28 +293,39 @@ cdef class Network:
     dtype : numpy.dtype
         Of weights, scores and gradients: float64 if `X` is, else float32.
     steps : int
-        Steps of Adam so far.
+        Steps so far.
+    has_overflowed : bool
+        Whether the last `scores` met sums of the first layer that are not finite. Rows with NaN or
+        infinity have such sums, but later layers may hide them.
     """
 
     cdef object X, labels, mean, zeros
     cdef readonly object dtype
-    cdef public object steps
+    cdef public int64_t steps
+    cdef readonly bint has_overflowed
     cdef object keep_alive, scratch, squares
     cdef Layer *layers
     cdef Py_ssize_t n_layers, n_rows, n_features, n_classes, scratch_bytes, itemsize
     cdef Py_ssize_t tile_rows, tile_cols, work_per_row, tile_at, strips_at, scores_at, columns_at
     cdef bint wide, softmax
     cdef double margin, alpha, dropout, scale
-    cdef uint64_t seed, batches
+    cdef uint64_t seed, chunks
     cdef int n_threads
     cdef const fnn_linear *linear
     cdef const fnn_activation *activation
     cdef fnn_tile tile
     cdef fnn_pack pack_rows, pack
     cdef fnn_copy copy_rows
+    cdef fnn_panel_sums magnitudes
     cdef Batch *batch
-    cdef double loss
-    cdef Py_ssize_t hits
+    # Pointers into objects, for threads.
+    cdef const char *rows
+    cdef const int64_t *labels_of_rows
+    cdef const double *mean_row
+    cdef const double *no_means
+    cdef double *panel_squares
+    cdef char *scratch_of_threads
+    cdef Py_ssize_t row_bytes, n_input_panels, n_back_panels
 
     def __cinit__(self, X, sizes, *args, **kwargs):
         self.layers = <Layer *>calloc(len(sizes) - 1, sizeof(Layer))
@@ -284,11 +344,17 @@ cdef class Network:
         self.X, self.labels = X, labels
         self.n_rows, self.n_features, self.n_classes = X.shape[0], X.shape[1], sizes[len(sizes) - 1]
         self.softmax, self.margin, self.alpha = loss == "softmax", 1.0, alpha
-        self.dropout, self.seed, self.batches, self.steps = dropout, seed, 0, 0
+        self.dropout, self.seed, self.chunks, self.steps = dropout, seed, 0, 0
         self.wide = X.dtype == np.float64
         self.dtype = np.dtype(np.float64 if self.wide else np.float32)
         self.itemsize = self.dtype.itemsize
         self.mean, self.scale = np.zeros(self.n_features) if mean is None else mean, scale
+        self.mean_row = <const double *>cnp.PyArray_DATA(self.mean)
+        self.rows = <const char *>cnp.PyArray_DATA(X)
+        self.row_bytes = self.n_features * <Py_ssize_t>X.itemsize
+        self.labels_of_rows = NULL
+        if labels is not None:
+            self.labels_of_rows = <const int64_t *>cnp.PyArray_DATA(labels)
         self.n_threads = n_threads
         self.keep_alive = []
         self.choose_kernels(activation)
@@ -301,11 +367,13 @@ cdef class Network:
     cdef choose_kernels(self, activation):
         cdef const fnn_kernels *kernels = active_kernels()
         self.zeros = np.zeros(FNN_MAX_TILE_COLS)
+        self.no_means = <const double *>cnp.PyArray_DATA(self.zeros)
         self.tile = kernels.dot_f64 if self.wide else kernels.dot_f32
         self.tile_rows, self.tile_cols = self.tile.rows, self.tile.cols
         self.linear = &kernels.linear_f64 if self.wide else &kernels.linear_f32
         self.pack = kernels.pack_f64_as_f64 if self.wide else kernels.pack_f32_as_f32
         self.pack_rows = kernels.pack_u8_as_f32 if self.X.dtype == np.uint8 else self.pack
+        self.magnitudes = kernels.magnitudes_f64 if self.wide else kernels.magnitudes_f32
         self.copy_rows = kernels.copy_f64 if self.wide else kernels.copy_f32
         if self.X.dtype == np.uint8:
             self.copy_rows = kernels.copy_u8_as_f32
@@ -374,21 +442,27 @@ cdef class Network:
             at += CHUNK_ROWS * self.tile_cols * self.itemsize
         self.scratch_bytes = (at + 63) // 64 * 64
         self.scratch = aligned_bytes(self.n_threads * self.scratch_bytes)
-        cdef Py_ssize_t n_panels = 0
+        self.scratch_of_threads = <char *>cnp.PyArray_DATA(self.scratch)
+        self.n_input_panels = self.n_back_panels = 0
         for i in range(self.n_layers):
-            n_panels += self.layers[i].in_panels
-        self.squares = np.zeros(n_panels)
+            self.n_input_panels += self.layers[i].in_panels
+            if i > 0:
+                self.n_back_panels += self.layers[i].back_panels
+        self.squares = np.zeros(self.n_input_panels)
+        self.panel_squares = <double *>cnp.PyArray_DATA(self.squares)
 
     # ---- weights -----------------------------------------------------------------------------
 
     def set_weights(self, weights, offsets):
         """Take over the layers' weights, of shape (n_in, n_out) each, and offsets, at rest."""
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, task
         for i in range(self.n_layers):
             self.put(self.layers[i].weights, i, weights[i])
             self.put_offsets(self.layers[i].offsets, i, offsets[i])
         self.forget()
-        self.refresh()
+        self.refresh_offsets()
+        for task in range(self.n_back_panels):
+            self.transpose_task(task)
 
     def get_weights(self):
         """Return copies of the layers' weights and offsets, as two lists."""
@@ -492,19 +566,12 @@ cdef class Network:
 
     def scores(self):
         """Return the scores of all rows, of shape (n, n_classes)."""
-        cdef Py_ssize_t first, last
+        cdef Run run
         scores = np.empty((self.n_rows, self.n_classes), self.dtype)
-        cdef char *target = <char *>cnp.PyArray_DATA(scores)
-        cdef Py_ssize_t done = 0
-        self.batch.training = False
-        for first in range(0, self.n_rows, CHUNK_ROWS):
-            last = min(first + CHUNK_ROWS, self.n_rows)
-            self.find_rows(NULL, first, last - first)
-            self.run_forward(target + first * self.n_classes * self.itemsize)
-            done += last - first
-            if done * self.work_per_row > SLICE_WORK:
-                done = 0
-                PyErr_CheckSignals()
+        self.start(&run, FORWARD, self.n_rows, self.n_rows)
+        run.scores = <char *>cnp.PyArray_DATA(scores)
+        self.has_overflowed = False
+        self.go_through(&run, 0.0, None)
         return scores
 
     def loss_and_gradient(self, bint with_gradient=True):
@@ -519,24 +586,21 @@ cdef class Network:
         gradient : list of ndarray of shape (n_in, n_out), or None
         gradient_of_offsets : list of ndarray of shape (n_out,), or None
         """
-        cdef Batch *batch = self.batch
-        cdef Py_ssize_t first, last, i
-        cdef double total = 0.0
+        cdef Run run
+        cdef Position at = Position(0, 0, 0.0, 0.0, 0.0, 0, False)
         cdef double dropout = self.dropout
-        batch.training, batch.method, batch.first, batch.last = True, GRADIENT, True, True
-        if with_gradient:
-            self.make_gradients()
+        cdef Py_ssize_t i
         gradients, of_offsets = None, None
         self.dropout = 0.0
-        for first in range(0, self.n_rows, CHUNK_ROWS):
-            last = min(first + CHUNK_ROWS, self.n_rows)
-            self.find_rows(NULL, first, last - first)
-            self.run_forward(NULL)
-            total += self.loss
+        if with_gradient:
+            self.make_gradients()
+        # One chunk is one batch, so that sums go on in float64 from chunk to chunk.
+        self.start(&run, GRADIENT if with_gradient else FORWARD, self.n_rows, CHUNK_ROWS)
+        while at.row < self.n_rows:
+            at = self.go_on(&run, at, 1)
+            PyErr_CheckSignals()
             if not with_gradient:
                 continue
-            self.run_gradient()
-            # In float64 from chunk to chunk.
             g = [self.take(self.layers[i].gradient, i).astype(np.float64)
                  for i in range(self.n_layers)]
             b = [self.take_offsets(self.layers[i].gradient_of_offsets, i).astype(np.float64)
@@ -546,10 +610,9 @@ cdef class Network:
             else:
                 gradients = [one + other for one, other in zip(gradients, g)]
                 of_offsets = [one + other for one, other in zip(of_offsets, b)]
-            PyErr_CheckSignals()
         self.dropout = dropout
         n = self.n_rows
-        loss = (total + self.alpha * self.half_sum_of_squares()) / n
+        loss = (at.total + self.alpha * self.half_sum_of_squares()) / n
         if not with_gradient:
             return loss, None, None
         weights = self.get_weights()[0]
@@ -584,145 +647,163 @@ cdef class Network:
         accuracy : float
             Of the scores that the losses are of.
         """
-        cdef Batch *batch = self.batch
-        cdef Py_ssize_t n = order.shape[0], first, last, told = 0, i, hits = 0
-        cdef Py_ssize_t slice_rows = SLICE_WORK // self.work_per_row + 1
-        cdef double total = 0.0, loss, penalty = self.alpha * self.half_sum_of_squares()
-        batch.training = True
-        batch.method = SGD if adam is None else ADAM
-        batch.step = fnn_step(1.0, 0.0, 0.0, momentum, nesterov)
+        cdef Run run
+        cdef Position end
+        self.start(&run, SGD if adam is None else ADAM, order.shape[0], batch_size)
+        run.order, run.rates = &order[0], &rates[0]
+        self.batch.step = fnn_step(1.0, 0.0, 0.0, momentum, nesterov)
         if adam is not None:
-            batch.adam = fnn_adam_step(1.0, 0.0, 0.0, adam[0], adam[1], adam[2])
+            self.batch.adam = fnn_adam_step(1.0, 0.0, 0.0, adam[0], adam[1], adam[2])
             self.make_second_moments()
         if batch_size > CHUNK_ROWS:
             self.make_gradients()
-        for i in range((n + batch_size - 1) // batch_size):
-            first = i * batch_size
-            last = min(first + batch_size, n)
-            self.set_step(last - first, rates[i])
-            loss = self.run_batch(&order[0], first, last) + penalty
-            total += loss
-            if not isfinite(loss):
-                return loss, np.nan
-            hits += self.hits
-            penalty = self.alpha * 0.5 * self.sum_of_squares()
-            if last - told >= slice_rows or last == n:
-                if progress is not None:
-                    progress(last - told)
-                told = last
-                PyErr_CheckSignals()
-        return total / n, <double>hits / n
+        end = self.go_through(&run, self.alpha * self.half_sum_of_squares(), progress)
+        if end.has_failed:
+            return end.loss, np.nan
+        self.steps += panels_of(run.n_rows, batch_size)
+        return end.total / run.n_rows, <double>end.hits / run.n_rows
 
-    cdef void set_step(self, Py_ssize_t n_rows, double rate):
+    cdef void start(
+        self, Run *run, Method method, Py_ssize_t n_rows, Py_ssize_t batch_size
+    ) noexcept:
+        """Prepare to go through rows as they lie."""
+        memset(run, 0, sizeof(Run))
+        run.method, run.n_rows, run.batch_size = method, n_rows, batch_size
+        run.steps, run.chunks = self.steps, self.chunks
+
+    cdef Position go_through(self, Run *run, double penalty, progress) except *:
+        """Go through all rows, or up to a batch whose loss is not finite."""
+        cdef Position at = Position(0, 0, 0.0, penalty, 0.0, 0, False)
+        cdef Py_ssize_t row
+        while at.row < run.n_rows and not at.has_failed:
+            row = at.row
+            at = self.go_on(run, at, SLICE_WORK // self.work_per_row + 1)
+            if progress is not None and not at.has_failed:
+                progress(at.row - row)
+            PyErr_CheckSignals()
+        return at
+
+    cdef Position go_on(self, Run *run, Position start, Py_ssize_t n_rows):
+        """Go on by some rows, to the end of a chunk."""
+        cdef Py_ssize_t chunk_rows = min(run.n_rows, min(run.batch_size, <Py_ssize_t>CHUNK_ROWS))
+        cdef Py_ssize_t n_tasks = max(self.n_input_panels, panels_of(chunk_rows, self.tile_cols))
+        cdef int n_threads = max(1, min(self.threads_for(chunk_rows), n_tasks))
+        cdef Position end = start
+        memset(&run.team, 0, sizeof(fnn_team))
+        self.find_chunk(run, &start, n_threads)
+        with nogil, parallel(num_threads=n_threads, use_threads_if=n_threads > 1):
+            self.go_on_together(run, start, n_rows, &end, threadid())
+        self.chunks = run.chunks + end.chunk
+        return end
+
+    cdef void go_on_together(
+        self, Run *run, Position at, Py_ssize_t n_rows, Position *end, int thread
+    ) noexcept nogil:
+        cdef fnn_member member = fnn_join(&run.team)
+        cdef Py_ssize_t last = min(at.row + n_rows, run.n_rows)
+        cdef char *scratch = self.scratch_of_threads + thread * self.scratch_bytes
+        while at.row < last and not at.has_failed:
+            self.run_chunk(run, &at, &member, scratch)
+        if thread == 0:
+            end[0] = at
+
+    cdef void run_chunk(
+        self, Run *run, Position *at, fnn_member *member, char *scratch
+    ) noexcept nogil:
+        """Take a chunk forward and back, and the step that may follow; find the next chunk."""
+        # Others may find the next chunk as soon as all have done the last round of tasks.
+        cdef Py_ssize_t n_rows = self.batch.n_rows, n_panels = self.batch.n_panels, panel
+        cdef bint ends = self.batch.last, steps = ends and run.method >= SGD
+        self.run_forward(run, member, scratch)
+        if run.scores == NULL:
+            for panel in range(n_panels):
+                at.loss += self.batch.losses[panel]
+                at.hits += self.batch.hits[panel]
+        if ends:
+            at.loss += at.penalty
+            at.has_failed = run.method >= SGD and not isfinite(at.loss)
+            if at.has_failed:
+                return
+            at.total += at.loss
+        if run.method >= GRADIENT:
+            self.run_gradient(run, member, scratch)
+        at.row += n_rows
+        at.chunk += 1
+        if ends:
+            at.loss = 0.0
+        if steps:
+            at.penalty = self.alpha * 0.5 * self.sum_of_squares()
+        self.get_ready(run, at, steps, member)
+
+    cdef double sum_of_squares(self) noexcept nogil:
+        cdef double total = 0.0
+        cdef Py_ssize_t i
+        for i in range(self.n_input_panels):
+            total += self.panel_squares[i]
+        return total
+
+    cdef void find_chunk(self, const Run *run, const Position *at, int n_threads) noexcept nogil:
+        """Note where the rows of a chunk are, how it is divided, and what its step will be."""
+        cdef Batch *batch = self.batch
+        cdef Py_ssize_t number = at.row // run.batch_size, first = number * run.batch_size
+        cdef Py_ssize_t last = min(first + run.batch_size, run.n_rows)
+        cdef Py_ssize_t n = min(<Py_ssize_t>CHUNK_ROWS, last - at.row), r, row
+        for r in range(n):
+            row = at.row + r if run.order == NULL else run.order[at.row + r]
+            batch.rows[r] = self.rows + row * self.row_bytes
+            batch.sample_weights[r] = 1.0
+            if self.labels_of_rows != NULL:
+                batch.labels[r] = self.labels_of_rows[row]
+        batch.start, batch.n_rows, batch.n_panels = at.row, n, panels_of(n, self.tile_cols)
+        batch.group = min(panels_of(batch.n_panels, n_threads), <Py_ssize_t>MAX_GROUP)
+        batch.first, batch.last = at.row == first, at.row + n == last
+        batch.key = mixed(self.seed ^ mixed(run.chunks + <uint64_t>at.chunk + 1))
+        if run.method >= SGD:
+            self.set_step(last - first, run.rates[number], run.steps + number + 1)
+
+    cdef void set_step(self, Py_ssize_t n_rows, double rate, int64_t number) noexcept nogil:
         cdef Batch *batch = self.batch
         batch.step.factor = batch.adam.factor = 1.0 / n_rows
         batch.step.decay = batch.adam.decay = self.alpha / n_rows
         batch.step.rate = rate
-        if batch.method == ADAM:
-            self.steps += 1
-            batch.adam.rate = (
-                rate * sqrt(1.0 - pow(batch.adam.beta_2, self.steps))
-                / (1.0 - pow(batch.adam.beta_1, self.steps))
-            )
-
-    cdef double run_batch(self, const int64_t *order, Py_ssize_t first, Py_ssize_t last):
-        """Return the sum of losses of the rows; take the step, unless a loss is not finite."""
-        cdef Batch *batch = self.batch
-        cdef Py_ssize_t start, stop, chunk, hits = 0
-        cdef double loss = 0.0
-        for chunk in range(panels_of(last - first, CHUNK_ROWS)):
-            start = first + chunk * CHUNK_ROWS
-            stop = min(start + CHUNK_ROWS, last)
-            batch.first, batch.last = start == first, stop == last
-            self.find_rows(order, start, stop - start)
-            self.run_forward(NULL)
-            loss += self.loss
-            hits += self.hits
-            if not isfinite(loss):
-                return loss
-            self.run_gradient()
-        self.hits = hits
-        self.refresh()
-        return loss
-
-    cdef double sum_of_squares(self):
-        cdef double[::1] squares = self.squares
-        cdef double total = 0.0
-        cdef Py_ssize_t i
-        for i in range(squares.shape[0]):
-            total += squares[i]
-        return total
-
-    cdef void find_rows(self, const int64_t *order, Py_ssize_t first, Py_ssize_t n):
-        """Note where a chunk's rows are; settle how it is divided."""
-        cdef Batch *batch = self.batch
-        cdef const char *X = <const char *>cnp.PyArray_DATA(self.X)
-        cdef Py_ssize_t row_bytes = self.n_features * <Py_ssize_t>cnp.PyArray_ITEMSIZE(self.X)
-        cdef const int64_t *labels = NULL
-        cdef Py_ssize_t r, row
-        if self.labels is not None:
-            labels = <const int64_t *>cnp.PyArray_DATA(self.labels)
-        for r in range(n):
-            row = first + r if order == NULL else order[first + r]
-            batch.rows[r] = X + row * row_bytes
-            batch.sample_weights[r] = 1.0
-            if labels != NULL:
-                batch.labels[r] = labels[row]
-        batch.n_rows, batch.n_panels = n, panels_of(n, self.tile_cols)
-        batch.group = panels_of(batch.n_panels, self.threads_for(n))
-        batch.group = min(batch.group, <Py_ssize_t>MAX_GROUP)
-        self.batches += 1
-        batch.key = mixed(self.seed ^ mixed(self.batches))
+        batch.adam.rate = (
+            rate * sqrt(1.0 - pow(batch.adam.beta_2, <double>number))
+            / (1.0 - pow(batch.adam.beta_1, <double>number))
+        )
 
     cdef int threads_for(self, Py_ssize_t n_rows) noexcept:
         return 1 if <double>n_rows * self.work_per_row < MIN_PARALLEL_WORK else self.n_threads
 
     # ---- the way of a chunk --------------------------------------------------------------------
 
-    cdef void run_forward(self, char *scores):
-        """Take a chunk's panels of rows forward and, in training, back."""
+    cdef void run_forward(self, Run *run, fnn_member *member, char *scratch) noexcept nogil:
+        """Take a chunk's panels of rows forward and, for gradients, back."""
         cdef Batch *batch = self.batch
-        cdef Py_ssize_t n_groups = panels_of(batch.n_panels, batch.group), g
-        cdef int n_threads = max(1, min(self.threads_for(batch.n_rows), n_groups))
-        cdef char *scratch = <char *>cnp.PyArray_DATA(self.scratch)
-        cdef const double *mean = <const double *>cnp.PyArray_DATA(self.mean)
-        cdef const double *zeros = <const double *>cnp.PyArray_DATA(self.zeros)
-        cdef double losses[CHUNK_ROWS]
-        cdef Py_ssize_t hits[CHUNK_ROWS]
-        cdef fnn_row_losses row_losses = self.linear.svm_losses
-        if self.softmax:
-            row_losses = self.linear.softmax_losses
-        for g in prange(
-            n_groups, nogil=True, num_threads=n_threads, schedule="static",
-            use_threads_if=n_threads > 1,
-        ):
-            self.run_group(
-                g * batch.group, min(batch.group, batch.n_panels - g * batch.group),
-                scratch + threadid() * self.scratch_bytes, mean, zeros, row_losses, losses, hits,
-                scores,
-            )
-        self.loss, self.hits = 0.0, 0
-        if batch.training:
-            for g in range(batch.n_panels):
-                self.loss += losses[g]
-                self.hits += hits[g]
+        cdef Py_ssize_t n_groups = panels_of(batch.n_panels, batch.group)
+        cdef Py_ssize_t group = fnn_next_task(member, n_groups), first
+        while group >= 0:
+            first = group * batch.group
+            self.run_group(run, first, min(batch.group, batch.n_panels - first), scratch)
+            group = fnn_next_task(member, n_groups)
+        fnn_wait_for_all(member, n_groups)
 
     cdef void run_group(
-        self, Py_ssize_t first, Py_ssize_t n, char *scratch, const double *mean,
-        const double *zeros, fnn_row_losses row_losses, double *losses, Py_ssize_t *hits,
-        char *scores,
+        self, const Run *run, Py_ssize_t first, Py_ssize_t n, char *scratch
     ) noexcept nogil:
         """Take n panels of rows, from `first` on, all the way."""
         cdef Py_ssize_t p
-        self.first_layer(first, n, scratch, mean)
+        self.first_layer(first, n, scratch)
         for p in range(n):
-            self.finish_layer(0, first + p, p, scratch)
-            self.next_layers(first + p, p, scratch)
-            if scores != NULL:
-                self.give_scores(first + p, p, scratch, scores)
-            elif self.batch.training:
-                losses[first + p] = self.lose(first + p, p, scratch, row_losses, &hits[first + p])
-                self.go_back(first + p, p, scratch, zeros)
+            if run.scores != NULL and not self.is_finite(p, scratch):
+                self.has_overflowed = True
+            self.finish_layer(0, first + p, p, scratch, run.method >= SGD)
+            self.next_layers(first + p, p, scratch, run.method >= SGD)
+            if run.scores != NULL:
+                self.give_scores(run, first + p, p, scratch)
+                continue
+            self.lose(first + p, p, scratch)
+            if run.method >= GRADIENT:
+                self.go_back(first + p, p, scratch)
 
     cdef Py_ssize_t rows_of(self, Py_ssize_t panel) noexcept nogil:
         return min(self.tile_cols, self.batch.n_rows - panel * self.tile_cols)
@@ -738,36 +819,56 @@ cdef class Network:
         cdef Py_ssize_t size = layer.out_panels * self.tile_rows * self.tile_cols * self.itemsize
         return scratch + layer.slopes_at + p * size
 
-    cdef void first_layer(
-        self, Py_ssize_t first, Py_ssize_t n, char *scratch, const double *mean
-    ) noexcept nogil:
+    cdef void first_layer(self, Py_ssize_t first, Py_ssize_t n, char *scratch) noexcept nogil:
         """Multiply strip by strip; panels of rows share the weights that are read."""
         cdef Layer *layer = &self.layers[0]
-        cdef Py_ssize_t start, width, p, i, s
+        cdef Py_ssize_t start, width, next_bytes, p, i, s
         cdef Py_ssize_t tile_bytes = self.tile_rows * self.tile_cols * self.itemsize
         cdef Py_ssize_t strip_bytes = STRIP * self.tile_cols * self.itemsize
+        cdef Py_ssize_t first_row = first * self.tile_cols
+        cdef Py_ssize_t value_bytes = self.row_bytes // self.n_features
+        cdef Py_ssize_t n_rows = min(n * self.tile_cols, self.batch.n_rows - first_row)
+        cdef Py_ssize_t n_shares = layer.out_panels * n, share
         cdef char *weights
         cdef char *tile
         for s in range(panels_of(layer.n_in, STRIP)):
             start = s * STRIP
             width = min(<Py_ssize_t>STRIP, layer.n_in - start)
+            next_bytes = min(<Py_ssize_t>STRIP, layer.n_in - start - width) * value_bytes
             for p in range(n):
                 self.pack_rows(
-                    &self.batch.rows[(first + p) * self.tile_cols], start, self.rows_of(first + p),
-                    self.tile_cols, width, mean, self.scale,
+                    &self.batch.rows[first_row + p * self.tile_cols], start,
+                    self.rows_of(first + p), self.tile_cols, width, self.mean_row, self.scale,
                     scratch + self.strips_at + p * strip_bytes,
                 )
             for i in range(layer.out_panels):
                 weights = layer.weights + (i * layer.n_in + start) * self.tile_rows * self.itemsize
                 for p in range(n):
+                    # A share of the rows' next strip, beside each tile.
+                    share = i * n + p
+                    ask_for(
+                        self.batch.rows, first_row + share * n_rows // n_shares,
+                        first_row + (share + 1) * n_rows // n_shares,
+                        (start + width) * value_bytes, next_bytes,
+                    )
                     tile = self.outputs_of(0, p, scratch) + i * tile_bytes
                     self.tile.partial(
                         width, weights, scratch + self.strips_at + p * strip_bytes,
                         tile if start > 0 else layer.starts + i * tile_bytes, self.tile_cols, tile,
                     )
 
+    cdef bint is_finite(self, Py_ssize_t p, char *scratch) noexcept nogil:
+        """Whether the first layer's sums are, for the p-th panel of a group."""
+        cdef double sums[FNN_MAX_TILE_COLS]
+        cdef double total = 0.0
+        cdef Py_ssize_t r
+        self.magnitudes(self.outputs_of(0, p, scratch), self.tile_cols, self.layers[0].n_out, sums)
+        for r in range(self.tile_cols):
+            total += sums[r]
+        return isfinite(total)
+
     cdef void finish_layer(
-        self, Py_ssize_t i, Py_ssize_t panel, Py_ssize_t p, char *scratch
+        self, Py_ssize_t i, Py_ssize_t panel, Py_ssize_t p, char *scratch, bint is_training
     ) noexcept nogil:
         """Apply the activation, and in training dropout, to hidden outputs."""
         cdef Py_ssize_t n = self.layers[i].n_out
@@ -776,7 +877,7 @@ cdef class Network:
             return
         if self.activation != NULL:
             self.activation.activate(n * self.tile_cols, outputs)
-        if self.batch.training and self.dropout > 0.0:
+        if is_training and self.dropout > 0.0:
             self.drop_units(i, panel, p, scratch, False)
 
     cdef void drop_units(
@@ -791,7 +892,9 @@ cdef class Network:
         else:
             drop(<float *>outputs, <float *>slopes, n, self.tile_cols, key, self.dropout)
 
-    cdef void next_layers(self, Py_ssize_t panel, Py_ssize_t p, char *scratch) noexcept nogil:
+    cdef void next_layers(
+        self, Py_ssize_t panel, Py_ssize_t p, char *scratch, bint is_training
+    ) noexcept nogil:
         cdef Py_ssize_t tile_bytes = self.tile_rows * self.tile_cols * self.itemsize, i, k
         cdef Layer *layer
         for i in range(1, self.n_layers):
@@ -802,14 +905,15 @@ cdef class Network:
                     self.outputs_of(i - 1, p, scratch), layer.starts + k * tile_bytes,
                     self.tile_cols, self.outputs_of(i, p, scratch) + k * tile_bytes,
                 )
-            self.finish_layer(i, panel, p, scratch)
+            self.finish_layer(i, panel, p, scratch, is_training)
 
     cdef void give_scores(
-        self, Py_ssize_t panel, Py_ssize_t p, char *scratch, char *scores
+        self, const Run *run, Py_ssize_t panel, Py_ssize_t p, char *scratch
     ) noexcept nogil:
         cdef char *outputs = self.outputs_of(self.n_layers - 1, p, scratch)
         cdef Py_ssize_t n = self.rows_of(panel)
-        scores = scores + panel * self.tile_cols * self.n_classes * self.itemsize
+        cdef Py_ssize_t row = self.batch.start + panel * self.tile_cols
+        cdef char *scores = run.scores + row * self.n_classes * self.itemsize
         if self.wide:
             copy_scores(
                 <double *>outputs, n, self.n_classes, self.tile_cols, NULL, <double *>scores
@@ -817,39 +921,37 @@ cdef class Network:
         else:
             copy_scores(<float *>outputs, n, self.n_classes, self.tile_cols, NULL, <float *>scores)
 
-    cdef double lose(
-        self, Py_ssize_t panel, Py_ssize_t p, char *scratch, fnn_row_losses row_losses,
-        Py_ssize_t *hits,
-    ) noexcept nogil:
-        """Return the losses of a panel's rows; leave their slopes with the last layer."""
+    cdef void lose(self, Py_ssize_t panel, Py_ssize_t p, char *scratch) noexcept nogil:
+        """Note the losses of a panel's rows; leave their slopes with the last layer."""
         cdef char *outputs = self.outputs_of(self.n_layers - 1, p, scratch)
         cdef char *slopes = self.slopes_of(self.n_layers - 1, p, scratch)
         cdef char *scores = scratch + self.scores_at
         cdef Py_ssize_t n = self.rows_of(panel), C = self.tile_cols, c = self.n_classes
         cdef const int64_t *labels = &self.batch.labels[panel * C]
-        cdef double loss
+        cdef Py_ssize_t hits
+        cdef fnn_row_losses row_losses = self.linear.svm_losses
+        if self.softmax:
+            row_losses = self.linear.softmax_losses
         if self.wide:
-            hits[0] = copy_scores(<double *>outputs, n, c, C, labels, <double *>scores)
+            hits = copy_scores(<double *>outputs, n, c, C, labels, <double *>scores)
         else:
-            hits[0] = copy_scores(<float *>outputs, n, c, C, labels, <float *>scores)
-        loss = row_losses(
+            hits = copy_scores(<float *>outputs, n, c, C, labels, <float *>scores)
+        self.batch.hits[panel] = hits
+        self.batch.losses[panel] = row_losses(
             scores, labels, &self.batch.sample_weights[panel * C], n, c, self.margin, scores
         )
         if self.wide:
             copy_slopes(<double *>scores, n, c, C, <double *>slopes)
         else:
             copy_slopes(<float *>scores, n, c, C, <float *>slopes)
-        return loss
 
-    cdef void go_back(
-        self, Py_ssize_t panel, Py_ssize_t p, char *scratch, const double *zeros
-    ) noexcept nogil:
+    cdef void go_back(self, Py_ssize_t panel, Py_ssize_t p, char *scratch) noexcept nogil:
         """Carry the slopes back through the layers, and lay by what gradients are made of."""
         cdef Py_ssize_t tile_bytes = self.tile_rows * self.tile_cols * self.itemsize, i, k
         cdef Layer *layer
         cdef char *slopes
         for i in range(self.n_layers - 1, -1, -1):
-            self.lay_by(i, panel, p, scratch, zeros)
+            self.lay_by(i, panel, p, scratch)
             if i == 0:
                 return
             layer = &self.layers[i]
@@ -858,7 +960,7 @@ cdef class Network:
                 self.tile.partial(
                     layer.n_out,
                     layer.transposed + k * layer.n_out * self.tile_rows * self.itemsize,
-                    self.slopes_of(i, p, scratch), zeros, 0, slopes + k * tile_bytes,
+                    self.slopes_of(i, p, scratch), self.no_means, 0, slopes + k * tile_bytes,
                 )
             if self.dropout > 0.0:
                 self.drop_units(i - 1, panel, p, scratch, True)
@@ -868,19 +970,17 @@ cdef class Network:
                 )
 
     cdef void lay_by(
-        self, Py_ssize_t i, Py_ssize_t panel, Py_ssize_t p, char *scratch, const double *zeros
+        self, Py_ssize_t i, Py_ssize_t panel, Py_ssize_t p, char *scratch
     ) noexcept nogil:
         cdef Layer *layer = &self.layers[i]
         cdef Py_ssize_t n = self.rows_of(panel)
         cdef char *slopes = self.slopes_of(i, p, scratch)
         cdef double *sums = layer.slope_sums + panel * layer.n_out
-        self.turn(
-            slopes, layer.n_out, n, self.tile_rows, panel, layer.slopes_along_rows, zeros
-        )
+        self.turn(slopes, layer.n_out, n, self.tile_rows, panel, layer.slopes_along_rows)
         if i > 0:
             self.turn(
                 self.outputs_of(i - 1, p, scratch), layer.n_in, n, self.tile_cols, panel,
-                layer.inputs_along_rows, zeros,
+                layer.inputs_along_rows,
             )
         if self.wide:
             sum_slopes(<double *>slopes, n, layer.n_out, self.tile_cols, sums)
@@ -889,7 +989,7 @@ cdef class Network:
 
     cdef void turn(
         self, const char *values, Py_ssize_t n_units, Py_ssize_t n_rows, Py_ssize_t width,
-        Py_ssize_t panel, char *target, const double *zeros,
+        Py_ssize_t panel, char *target,
     ) noexcept nogil:
         """Pack values, [unit][row], as panels of `width` units along the rows."""
         cdef const void *units[FNN_MAX_TILE_COLS]
@@ -899,87 +999,99 @@ cdef class Network:
             for u in range(n):
                 units[u] = values + (k * width + u) * self.tile_cols * self.itemsize
             self.pack(
-                units, 0, n, width, n_rows, zeros, 1.0,
+                units, 0, n, width, n_rows, self.no_means, 1.0,
                 target + (k * CHUNK_ROWS + panel * self.tile_cols) * width * self.itemsize,
             )
 
     # ---- gradients and steps -------------------------------------------------------------------
 
-    cdef void run_gradient(self):
+    cdef void run_gradient(self, Run *run, fnn_member *member, char *scratch) noexcept nogil:
         """Make the gradients of a chunk and, after the last chunk of a batch, its step."""
-        cdef Batch *batch = self.batch
-        cdef char *scratch = <char *>cnp.PyArray_DATA(self.scratch)
-        cdef const double *mean = <const double *>cnp.PyArray_DATA(self.mean)
-        cdef const double *zeros = <const double *>cnp.PyArray_DATA(self.zeros)
-        cdef double *squares = <double *>cnp.PyArray_DATA(self.squares)
-        cdef Py_ssize_t n_tasks = self.squares.size, task, i
-        cdef int n_threads = max(1, min(self.threads_for(batch.n_rows), n_tasks))
-        for task in prange(
-            n_tasks, nogil=True, num_threads=n_threads, schedule="dynamic",
-            use_threads_if=n_threads > 1,
-        ):
-            squares[task] = self.gradient_task(
-                task, scratch + threadid() * self.scratch_bytes, mean, zeros
-            )
+        cdef Py_ssize_t size = self.n_input_panels // (4 * member.n_members), n_tasks = 1, task, i
+        size = max(<Py_ssize_t>1, min(<Py_ssize_t>MAX_TASK_PANELS, size))
         for i in range(self.n_layers):
-            self.step_offsets(&self.layers[i])
+            n_tasks = n_tasks + panels_of(self.layers[i].in_panels, size)
+        task = fnn_next_task(member, n_tasks)
+        while task >= 0:
+            if task < n_tasks - 1:
+                self.gradient_task(run, task, size, scratch)
+            else:
+                for i in range(self.n_layers):
+                    self.step_offsets(run, &self.layers[i])
+                self.refresh_offsets()
+            task = fnn_next_task(member, n_tasks)
+        fnn_wait_for_all(member, n_tasks)
 
-    cdef double gradient_task(
-        self, Py_ssize_t task, char *scratch, const double *mean, const double *zeros
+    cdef void gradient_task(
+        self, const Run *run, Py_ssize_t task, Py_ssize_t size, char *scratch
+    ) noexcept nogil:
+        """Do so many panels of inputs of one layer, at most."""
+        cdef Py_ssize_t i = 0, panels_before = 0, panel, last
+        while task >= panels_of(self.layers[i].in_panels, size):
+            task = task - panels_of(self.layers[i].in_panels, size)
+            panels_before = panels_before + self.layers[i].in_panels
+            i = i + 1
+        last = min((task + 1) * size, self.layers[i].in_panels)
+        for panel in range(task * size, last):
+            self.panel_squares[panels_before + panel] = self.gradient_panel(
+                run, i, panel, panel + 1 < last, scratch
+            )
+
+    cdef double gradient_panel(
+        self, const Run *run, Py_ssize_t i, Py_ssize_t panel, bint asks_ahead, char *scratch
     ) noexcept nogil:
         """Do a panel of inputs of one layer; return the sum of the squares of its weights."""
-        cdef Py_ssize_t i = 0
-        while task >= self.layers[i].in_panels:
-            task = task - self.layers[i].in_panels
-            i = i + 1
         cdef Layer *layer = &self.layers[i]
-        cdef Py_ssize_t n = self.batch.n_rows, k
-        cdef Py_ssize_t width = min(self.tile_cols, layer.n_in - task * self.tile_cols)
+        cdef Py_ssize_t n = self.batch.n_rows, first = panel * self.tile_cols, k
+        cdef Py_ssize_t width = min(self.tile_cols, layer.n_in - first)
+        cdef Py_ssize_t value_bytes = self.row_bytes // self.n_features
         cdef char *columns = scratch + self.columns_at
         cdef char *tile = scratch + self.tile_at
         cdef char *turned = tile + self.tile_rows * self.tile_cols * self.itemsize
         cdef double squares = 0.0
         if i == 0:
             self.copy_rows(
-                self.batch.rows, task * self.tile_cols, n, self.tile_cols, width, mean, self.scale,
-                columns,
+                self.batch.rows, first, n, self.tile_cols, width, self.mean_row, self.scale, columns
             )
         else:
-            columns = layer.inputs_along_rows + task * CHUNK_ROWS * self.tile_cols * self.itemsize
+            columns = layer.inputs_along_rows + first * CHUNK_ROWS * self.itemsize
         for k in range(layer.out_panels):
+            if i == 0 and asks_ahead:
+                ask_for(
+                    self.batch.rows, k * n // layer.out_panels, (k + 1) * n // layer.out_panels,
+                    (first + width) * value_bytes, width * value_bytes,
+                )
             self.tile.partial(
                 n, layer.slopes_along_rows + k * CHUNK_ROWS * self.tile_rows * self.itemsize,
-                columns, zeros, 0, tile,
+                columns, self.no_means, 0, tile,
             )
-            self.turn_tile(tile, width, turned, zeros)
+            self.turn_tile(tile, width, turned)
             squares = squares + self.step_weights(
-                layer, (k * layer.n_in + task * self.tile_cols) * self.tile_rows * self.itemsize,
+                run, layer, (k * layer.n_in + first) * self.tile_rows * self.itemsize,
                 width * self.tile_rows, turned,
             )
         return squares
 
-    cdef void turn_tile(
-        self, const char *tile, Py_ssize_t width, char *turned, const double *zeros
-    ) noexcept nogil:
+    cdef void turn_tile(self, const char *tile, Py_ssize_t width, char *turned) noexcept nogil:
         """[unit][input] becomes [input][unit], as weights are packed."""
         cdef const void *rows[FNN_MAX_TILE_ROWS]
         cdef Py_ssize_t r
         for r in range(self.tile_rows):
             rows[r] = tile + r * self.tile_cols * self.itemsize
-        self.pack(rows, 0, self.tile_rows, self.tile_rows, width, zeros, 1.0, turned)
+        self.pack(rows, 0, self.tile_rows, self.tile_rows, width, self.no_means, 1.0, turned)
 
     cdef double step_weights(
-        self, Layer *layer, Py_ssize_t at, Py_ssize_t n, char *gradient
+        self, const Run *run, Layer *layer, Py_ssize_t at, Py_ssize_t n, char *gradient
     ) noexcept nogil:
         cdef Batch *batch = self.batch
-        if batch.method == GRADIENT or not (batch.first and batch.last):
+        if run.method == GRADIENT or not (batch.first and batch.last):
             if batch.first:
                 memset(layer.gradient + at, 0, n * self.itemsize)
             self.linear.add(gradient, n, layer.gradient + at)
             gradient = layer.gradient + at
-        if batch.method == GRADIENT or not batch.last:
+        if run.method == GRADIENT or not batch.last:
             return 0.0
-        if batch.method == SGD:
+        if run.method == SGD:
             return self.linear.descend(
                 &batch.step, gradient, n, layer.first_moments + at, layer.weights + at
             )
@@ -988,7 +1100,7 @@ cdef class Network:
             layer.weights + at,
         )
 
-    cdef void step_offsets(self, Layer *layer) noexcept:
+    cdef void step_offsets(self, const Run *run, Layer *layer) noexcept nogil:
         cdef Batch *batch = self.batch
         cdef fnn_step step = batch.step
         cdef fnn_adam_step adam = batch.adam
@@ -998,20 +1110,34 @@ cdef class Network:
         else:
             add_up(layer.slope_sums, batch.n_panels, layer.n_out, batch.first, <float *>gradient)
         step.decay = adam.decay = 0.0
-        if batch.method == SGD and batch.last:
+        if run.method == SGD and batch.last:
             self.linear.descend(
                 &step, gradient, layer.n_out, layer.first_moments_of_offsets, layer.offsets
             )
-        elif batch.method == ADAM and batch.last:
+        elif run.method == ADAM and batch.last:
             self.linear.adapt(
                 &adam, gradient, layer.n_out, layer.first_moments_of_offsets,
                 layer.second_moments_of_offsets, layer.offsets,
             )
 
-    cdef void refresh(self) noexcept:
-        """Bring up to date what follows from weights and offsets."""
-        cdef Py_ssize_t n_tasks = 0, i, task
-        cdef const double *zeros = <const double *>cnp.PyArray_DATA(self.zeros)
+    # ---- between chunks ------------------------------------------------------------------------
+
+    cdef void get_ready(
+        self, const Run *run, const Position *at, bint has_stepped, fnn_member *member
+    ) noexcept nogil:
+        """Bring up to date what follows from the weights, and find the next chunk."""
+        cdef Py_ssize_t n_panels = self.n_back_panels if has_stepped else 0
+        cdef Py_ssize_t task = fnn_next_task(member, n_panels + 1)
+        while task >= 0:
+            if task < n_panels:
+                self.transpose_task(task)
+            elif at.row < run.n_rows:
+                self.find_chunk(run, at, member.n_members)
+            task = fnn_next_task(member, n_panels + 1)
+        fnn_wait_for_all(member, n_panels + 1)
+
+    cdef void refresh_offsets(self) noexcept nogil:
+        cdef Py_ssize_t i
         cdef Layer *layer
         for i in range(self.n_layers):
             layer = &self.layers[i]
@@ -1023,16 +1149,8 @@ cdef class Network:
                 broadcast(
                     <float *>layer.offsets, layer.n_out, self.tile_cols, <float *>layer.starts
                 )
-            if i > 0:
-                n_tasks += layer.back_panels
-        cdef int n_threads = max(1, min(self.threads_for(CHUNK_ROWS // 4), n_tasks))
-        for task in prange(
-            n_tasks, nogil=True, num_threads=n_threads, schedule="static",
-            use_threads_if=n_threads > 1,
-        ):
-            self.transpose_task(task, zeros)
 
-    cdef void transpose_task(self, Py_ssize_t task, const double *zeros) noexcept nogil:
+    cdef void transpose_task(self, Py_ssize_t task) noexcept nogil:
         """Pack a panel of inputs of one layer, in the place of units, for the way back."""
         cdef Py_ssize_t i = 1, k, r, n_inputs, n_units, R = self.tile_rows
         cdef const void *rows[FNN_MAX_TILE_ROWS]
@@ -1046,6 +1164,6 @@ cdef class Network:
             for r in range(n_inputs):
                 rows[r] = layer.weights + (k * layer.n_in + task * R + r) * R * self.itemsize
             self.pack(
-                rows, 0, n_inputs, R, n_units, zeros, 1.0,
+                rows, 0, n_inputs, R, n_units, self.no_means, 1.0,
                 layer.transposed + (task * layer.n_out + k * R) * R * self.itemsize,
             )
