@@ -154,7 +154,7 @@ def cube(count):
     return side, side, round(count / side**2)
 
 
-def epoch_row(name, X, y, sizes, batch_size, targets, peers_X=None):
+def epoch_row(name, X, y, sizes, batch_size, targets, peers_X=None, calls=1):
     peers_X = X if peers_X is None else peers_X
     ours = fastnn.neural_network.MLPClassifier(**parameters_of(sizes, batch_size), n_jobs=N_THREADS)
     theirs = MLPClassifier(**parameters_of(sizes, batch_size))
@@ -185,6 +185,7 @@ def epoch_row(name, X, y, sizes, batch_size, targets, peers_X=None):
         contestants | limits,
         tuple(limits),
         check,
+        calls,
     )
 
 
@@ -214,7 +215,7 @@ def digits_row():
     X, y = load_digits(return_X_y=True)
     X = (X / 16).astype(np.float32)
     targets = {"torch": 10, "scikit-learn": 5}
-    return epoch_row("f32, the digits", X, y, (64, 32, 10), 32, targets)
+    return epoch_row("f32, the digits", X, y, (64, 32, 10), 32, targets, calls=20)
 
 
 def predict_row():

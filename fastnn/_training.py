@@ -269,9 +269,12 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
 def mean_and_scale(X, centered):
     """Return the features' means, and a common scale to standard deviation 1, of some rows."""
     some = X[np.linspace(0, len(X) - 1, min(len(X), ROWS_FOR_SCALE)).astype(int)]
-    mean = some.mean(axis=0) if centered else np.zeros(X.shape[1])
-    deviation = np.sqrt(np.square(some - mean).mean())
-    return mean, 1.0 / deviation if deviation > 0 else 1.0
+    n, d = some.shape
+    # Whole numbers are exact, so that constant features have no deviation at all.
+    squares = int(np.square(some, dtype=np.uint32).sum(dtype=np.int64))
+    sums = some.sum(axis=0, dtype=np.int64) if centered else np.zeros(d, np.int64)
+    variance = (n * squares - int((sums * sums).sum())) / (n * n * d)
+    return sums / n, 1.0 / np.sqrt(variance) if variance > 0 else 1.0
 
 
 def _all_finite(weights):

@@ -136,6 +136,8 @@ cdef struct Run:
     double *totals
     double *totals_of_offsets
     double *gradient_of_offsets
+    # Where a gradient goes that takes no step, [classes][features]; NULL: nowhere.
+    char *result
     # What a step changes. No rates: nothing.
     const double *rates
     fnn_step step
@@ -198,6 +200,16 @@ cdef void multiply(
     cdef Py_ssize_t k
     for k in range(n):
         products[k] = values[k] * factors[k]
+
+
+cdef void penalize(
+    const floating *gradient, const floating *weights, Py_ssize_t n, double factor, double decay,
+    floating *result,
+) noexcept nogil:
+    cdef floating f = <floating>factor, d = <floating>decay
+    cdef Py_ssize_t k
+    for k in range(n):
+        result[k] = gradient[k] * f + d * weights[k]
 
 
 cdef void add_offsets(
@@ -404,6 +416,25 @@ cdef void shift_offsets(const Run *run, const fnn_linear *kernels) noexcept nogi
         run.effective_offsets[c] = run.offsets[c] - run.effective_offsets[c]
 
 
+cdef void give_strip(const Run *run, Py_ssize_t strip, const fnn_step *step) noexcept nogil:
+    """Write a strip's gradient of the mean loss and its penalty to the result."""
+    cdef Py_ssize_t width = width_of(run, strip), start = start_of(run, strip), c, at
+    for c in range(run.work.n_classes):
+        at = c * run.work.n_features + strip * FNN_DOT_STRIP
+        if run.work.wide:
+            penalize(
+                <double *>(run.gradients + start) + c * width,
+                <double *>(run.W + start) + c * width, width, step.factor, step.decay,
+                <double *>run.result + at,
+            )
+        else:
+            penalize(
+                <float *>(run.gradients + start) + c * width,
+                <float *>(run.W + start) + c * width, width, step.factor, step.decay,
+                <float *>run.result + at,
+            )
+
+
 cdef void finish_strip(
     const Run *run, Py_ssize_t strip, bint is_first, bint is_last, Py_ssize_t n_tasks,
     const fnn_step *step,
@@ -414,6 +445,8 @@ cdef void finish_strip(
         return
     if run.scale != NULL:
         unscale_strip(run, strip, is_first, n_tasks)
+    if run.result != NULL:
+        give_strip(run, strip, step)
     if run.rates == NULL:
         return
     run.squares[strip] = run.work.kernels.descend(
@@ -499,8 +532,9 @@ cdef void run_round(Run *run, Position *at, fnn_member *member, int thread) noex
         if at.has_failed:
             return
         at.total += at.loss
+    step.factor = 1.0 / (last - first)
     if run.rates != NULL:
-        step.factor, step.rate = 1.0 / (last - first), run.rates[batch]
+        step.rate = run.rates[batch]
     finish_round(run, at.row == first, stop == last, n_tasks, &step, member)
     at.row = stop
     if stop == last:
@@ -724,19 +758,21 @@ cdef class LinearModel:
         gradient_of_offsets : ndarray of shape (n_classes,), float64, or None
         """
         cdef Run run
+        cdef double loss
+        gradient, gradient_of_offsets = None, None
         self.start(&run, None, self.n_rows, self.n_rows)
-        if not with_gradient:
+        run.step.decay = self.l2
+        if with_gradient:
+            gradient = np.empty((self.n_classes, self.n_features), self.dtype)
+            run.result = <char *>cnp.PyArray_DATA(gradient)
+        else:
             run.gradients = NULL
-        cdef double loss = self.go_on(&run, 0.0, None) / self.n_rows
+        loss = self.go_on(&run, 0.0, None) / self.n_rows
         if self.l2:
             loss += self.l2 * half_sum_of_squares(self.W)
-        if not with_gradient:
-            return loss, None, None
-        gradient = self.task_gradients[0] * self.dtype.type(1.0 / self.n_rows)
-        if self.l2:
-            gradient += self.dtype.type(self.l2) * self.W
-        gradient_of_offsets = self.gradient_of_offsets / self.n_rows
-        return loss, unpack_strips(gradient, self.n_classes), gradient_of_offsets
+        if with_gradient:
+            gradient_of_offsets = self.gradient_of_offsets / self.n_rows
+        return loss, gradient, gradient_of_offsets
 
     def train(
         self, const int64_t[::1] order, Py_ssize_t batch_size, const double[::1] rates,
