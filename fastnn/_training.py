@@ -7,6 +7,7 @@ A model has `get_weights` and `set_weights`, `train` for an epoch, `loss_and_gra
 `_core/_linear` and `_core/_network`.
 """
 
+import copy
 import warnings
 from contextlib import contextmanager
 
@@ -39,6 +40,8 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
 
     # Solvers whose epochs' losses show what is not finite. The others take what comes.
     _epoch_solvers = ()
+    # Of this nobody is told where there are fewer rows: nobody has asked for it.
+    _default_batch_size = None
     # Solvers that take all rows at once.
     _full_batch_solvers = ()
 
@@ -58,7 +61,7 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
         if len(classes) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs rows of at least 2 classes, got one class: "
-                f"{classes[0]!r}"
+                f"{classes[0]}"
             )
         if goes_on and not np.array_equal(classes, self.classes_):
             raise ValueError(
@@ -81,6 +84,23 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
         self.loss_curve_, self.validation_scores_, self.best_validation_score_ = [], None, None
         self.t_ = 0
         self._moments = None
+
+    @contextmanager
+    def _undone_on_error(self):
+        """Leave the estimator as it was where an error is raised; Ctrl-C keeps what is learned."""
+        before = dict(vars(self))
+        # Curves grow in place, and the random state moves on.
+        curves = copy.deepcopy({k: v for k, v in before.items() if isinstance(v, (list, dict))})
+        random_state = before.get("_random_state")
+        drawn = random_state.get_state() if random_state is not None else None
+        try:
+            yield
+        except Exception:
+            vars(self).clear()
+            vars(self).update(before | curves)
+            if drawn is not None:
+                random_state.set_state(drawn)
+            raise
 
     # ---- models ----------------------------------------------------------------------------------
 
@@ -105,10 +125,12 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
             total=total,
             desc=type(self).__name__,
             unit=f" {unit}s",
-            unit_scale=True,
+            unit_scale=unit == "row",
             disable=not self.verbose,
         ) as bar:
             yield bar
+            bar.total = bar.n  # the end has come, if sooner than it might
+            bar.refresh()
 
     def _note(self, loss):
         self.loss_curve_.append(float(loss))
@@ -124,6 +146,7 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
     def _descend(self, model, X, labels):
         rows, held_out = self._split(X, labels)
         patience = _Patience(self.tol, self.n_iter_no_change)
+        n_losses = len(self.loss_curve_)
         batch_size = self._checked_batch_size(len(rows))
         with (
             self._kept(model),
@@ -138,18 +161,24 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
                     score = held_out.measure(model)
                     self.best_validation_score_ = held_out.best
                 if patience.is_over(score) and not self._goes_on_slower(patience):
-                    return
-        if self.tol is not None:
-            self._warn_of_end()
+                    break
+            else:
+                if self.tol is not None:
+                    self._warn_of_end()
+        self._warn_of_rise(self.loss_curve_[n_losses:])
 
     def _fit_one_epoch(self, X, y, classes):
         """Descend over some rows once: what `partial_fit` does."""
+        with self._undone_on_error():
+            self._run_one_epoch(X, y, classes)
+        return self
+
+    def _run_one_epoch(self, X, y, classes):
         first = not hasattr(self, "classes_")
         X, y = self._check_rows_and_classes(X, y, reset=first)
         if _check_partial_fit_first_call(self, classes):
             classes = np.unique(classes)
             if len(classes) < 2:
-                del self.classes_
                 raise ValueError(f"classes must name at least 2 classes, got {classes}")
             self._start(X, classes)
             self.n_iter_ = 0
@@ -161,7 +190,10 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
         ):
             rows, epoch = np.arange(len(X)), len(self.loss_curve_)
             self._run_epoch(model, X, rows, min(self._batch_size(), len(X)), epoch, bar)
-        return self
+        self._forget_validation()
+
+    def _forget_validation(self):
+        self.validation_scores_, self.best_validation_score_ = None, None
 
     def _batch_size(self):
         return self.batch_size
@@ -175,14 +207,26 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
             f"Maximum iterations ({self.max_iter}) reached and the optimization has not converged "
             "yet. Increase max_iter or learning_rate_init, or scale the data",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
+
+    def _warn_of_rise(self, losses):
+        """Losses scatter from epoch to epoch, but do not double where training goes well."""
+        first, last = losses[0], losses[-1]
+        if last > 2.0 * first and last - first > 10.0 * (self.tol or 0.0):
+            warnings.warn(
+                f"The loss has risen from {first:.4g} to {last:.4g}. Lower learning_rate_init, "
+                f"now {self.learning_rate_init}, or scale the data",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
 
     def _split(self, X, labels):
         """Return the rows to learn from, and a `_HeldOut` of the others or None."""
-        self.validation_scores_ = [] if self.early_stopping else None
+        self._forget_validation()
         if not self.early_stopping:
             return np.arange(len(X)), None
+        self.validation_scores_ = []
         rows, others = train_test_split(
             np.arange(len(X)),
             test_size=self.validation_fraction,
@@ -199,12 +243,12 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
         if self.solver in self._full_batch_solvers:
             return n_rows
         size = self._batch_size()
-        if size > n_rows and self.batch_size == size:
+        if size > n_rows and self.batch_size == size != self._default_batch_size:
             warnings.warn(
                 f"Got `batch_size` = {size}, larger than the sample size, {n_rows}. It is going to "
                 "be clipped",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         return min(size, n_rows)
 
@@ -226,7 +270,7 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
             f"The loss was not finite in epoch {epoch + 1}: the weights are those before it. Lower "
             f"learning_rate_init, now {self.learning_rate_init}, or scale the data",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
         return False
 
@@ -258,11 +302,11 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
                     "ftol": 64 * np.finfo(float).eps,
                 },
             )
-        if self.tol is not None and not result.success:
+        if not result.success and (self.tol is not None or result.nit == 0):
             warnings.warn(
                 f"L-BFGS ended without convergence after {result.nit} iterations: {result.message}",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
 

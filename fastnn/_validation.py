@@ -168,7 +168,7 @@ def check_sample_weight(sample_weight, n_samples):
     """Return weights as float64 of shape (n_samples,) with the mean 1, or None for None."""
     if sample_weight is None:
         return None
-    weights = np.ascontiguousarray(sample_weight, np.float64)
+    weights = np.ascontiguousarray(check_floats(sample_weight, "sample_weight"), np.float64)
     if weights.shape != (n_samples,):
         raise ValueError(f"sample_weight must have shape ({n_samples},), got {weights.shape}")
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
@@ -176,7 +176,12 @@ def check_sample_weight(sample_weight, n_samples):
             "sample_weight must hold finite numbers of at least 0, not all of them 0, "
             f"got values from {weights.min()} to {weights.max()}"
         )
-    return weights / weights.mean()
+    with np.errstate(over="ignore"):
+        mean = weights.mean()
+    if not np.isfinite(mean):  # their sum overflows
+        weights = weights / weights.max()
+        mean = weights.mean()
+    return weights / mean
 
 
 def check_number(value, name, low=None):

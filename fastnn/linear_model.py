@@ -139,6 +139,8 @@ class _LinearClassifier(TrainedClassifier):
     _epoch_solvers = ("sgd", "gd")
     _full_batch_solvers = ("gd",)
 
+    _default_batch_size = 256
+
     _parameter_constraints: ClassVar[dict] = {
         "alpha": [Interval(Real, 0, None, closed="left")],
         "solver": [StrOptions({"sgd", "gd", "lbfgs", "random_search", "random_local_search"})],
@@ -236,12 +238,20 @@ class _LinearClassifier(TrainedClassifier):
             For NaN or infinity, a single class, `y` that holds no classes, parameters out of range;
             with `warm_start`, for other features or classes than before.
         """
+        with self._undone_on_error():
+            self._fit(X, y)
+        return self
+
+    def _fit(self, X, y):
         goes_on = self.warm_start and hasattr(self, "coef_")
         X, y = self._check_rows_and_classes(X, y, reset=not goes_on)
         classes, labels = self._find_classes(y, goes_on)
         if not goes_on:
             self._start(X, classes)
+        if not self.fit_intercept:
+            self.intercept_ = np.zeros_like(self.intercept_)
         self.n_iter_ = 0
+        self._weigh_classes(labels)
         weights = self._weights_of_rows(labels)
         model = self._model(X, labels, None if weights is None else weights / weights.mean())
         # What overflows is noticed by its loss.
@@ -252,7 +262,6 @@ class _LinearClassifier(TrainedClassifier):
                 self._minimize(model, len(X), max_evaluations=100 * self.max_iter)
             else:
                 self._search(model, len(X))
-        return self
 
     @available_if(_uses_sgd)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -288,13 +297,24 @@ class _LinearClassifier(TrainedClassifier):
             )
         return self._fit_one_epoch(X, y, classes)
 
-    def _weights_of_rows(self, labels):
+    def _weigh_classes(self, labels):
+        """Settle what the rows of each class count."""
+        self._weights_of_classes = None
         if self.class_weight is None:
-            return None
-        of_classes = compute_class_weight(
+            return
+        weights = compute_class_weight(
             self.class_weight, classes=self.classes_, y=self.classes_[labels]
         )
-        return of_classes[labels].astype(np.float64)
+        of_rows = weights[labels]
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and of_rows.any()):
+            raise ValueError(
+                "class_weight must hold finite numbers of at least 0, not all of them 0, got "
+                f"{self.class_weight}"
+            )
+        self._weights_of_classes = weights.astype(np.float64)
+
+    def _weights_of_rows(self, labels):
+        return None if self._weights_of_classes is None else self._weights_of_classes[labels]
 
     # ---- weights ---------------------------------------------------------------------------------
 
@@ -335,6 +355,7 @@ class _LinearClassifier(TrainedClassifier):
         return model
 
     def _model_for_one_epoch(self, X, labels):
+        self._weigh_classes(labels)
         return self._model(X, labels, self._weights_of_rows(labels))
 
     def _model_weights(self):

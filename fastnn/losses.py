@@ -127,13 +127,36 @@ def _loss_of_scores(scores, y, loss, margin, sample_weight, out, n_jobs):
     labels = _validation.check_labels(y, n, n_classes)
     weights = _shares_of_mean(sample_weight, n)
     gradient = _check_target(out, {"scores": scores})
+    factor = 1.0
     if gradient.ctypes.data == scores.ctypes.data:
-        _validation.require_finite(scores, "scores")  # they would be gone afterwards
+        # They would be gone afterwards.
+        _validation.require_finite(scores, "scores")
+        factor = _factor_for_differences(scores, loss)
     n_threads = effective_n_threads(n_jobs)
-    mean = _losses.sum_losses(scores, labels, weights, loss, margin, gradient, n_threads)
+
+    def sum_losses(factor):
+        shrunk = scores if factor == 1.0 else scores * scores.dtype.type(factor)
+        return _losses.sum_losses(
+            shrunk, labels, weights, loss, margin * factor, gradient, n_threads
+        )
+
+    mean = sum_losses(factor)
     if np.isnan(mean):
         _validation.require_finite(scores, "scores")
-    return mean, gradient
+        factor = _factor_for_differences(scores, loss)
+        mean = sum_losses(factor)
+    return mean / factor, gradient
+
+
+def _factor_for_differences(scores, loss):
+    """Return a power of two that keeps differences of scores finite, where the loss takes some.
+
+    The hinge loss of scores and margin times a factor is the loss times the factor, and its slopes
+    are the same.
+    """
+    if loss == "svm" and max(scores.max(), -scores.min()) > 0.25 * np.finfo(scores.dtype).max:
+        return 0.25
+    return 1.0
 
 
 def _shares_of_mean(sample_weight, n):
@@ -261,11 +284,18 @@ def linear_loss(
         _validation.check_out(out, W.shape, model.dtype)
     d = X.shape[1]
     offsets = W[:, d] if bias else np.zeros(len(W))
-    model.set_weights(W[:, :d], offsets)
+    with np.errstate(over="ignore"):  # told below
+        model.set_weights(W[:, :d], offsets)
     value, gradient, gradient_of_offsets = model.loss_and_gradient()
     if not np.isfinite(value):
         _validation.require_finite(X, "X")
         _validation.require_finite(W, "W")
+        limit = np.finfo(model.dtype).max
+        if max(W.max(), -W.min()) > limit:
+            raise ValueError(
+                f"W must be within {model.dtype.name}'s range for such X, got values up to "
+                f"{np.abs(W).max():.3g}"
+            )
     out[:, :d] = gradient
     if bias:
         value += 0.5 * l2 * float(np.square(offsets, dtype=np.float64).sum())
@@ -288,13 +318,14 @@ def _check_affine(mean, scale, X):
         return None, None
     both = []
     for value, name, default in ((mean, "mean", 0.0), (scale, "scale", 1.0)):
-        array = np.asarray(default if value is None else value, np.float64)
+        array = _validation.check_floats(default if value is None else value, name)
+        array = array.astype(np.float64, copy=False)
         if array.shape not in ((), (X.shape[1],)):
             raise ValueError(
                 f"{name} must be a number or of shape ({X.shape[1]},), got shape {array.shape}"
             )
         if not np.isfinite(array).all():
-            raise ValueError(f"{name} must hold finite numbers")
+            raise ValueError(f"{name} must hold finite numbers, got {array}")
         both.append(np.ascontiguousarray(np.broadcast_to(array, (X.shape[1],))))
     return tuple(both)
 
@@ -350,17 +381,25 @@ def losses_on_plane(
     array([0.693, 0.127, 0.018])
     """
     X = _validation.check_rows(X, "X")
+    if np.ndim(directions) == 2 and isinstance(directions, np.ndarray):
+        raise ValueError(
+            "directions must be a sequence of arrays of the shape of W, got one array of shape "
+            f"{directions.shape}"
+        )
     all_W = [_check_weights(matrix, X, bias) for matrix in (W, *directions)]
     shape = all_W[0].shape
     for matrix in all_W:
         if matrix.shape != shape:
             raise ValueError(f"directions must have the shape of W, {shape}, got {matrix.shape}")
         _validation.require_finite(matrix, "W and directions")
+    coefficients = _validation.check_floats(coefficients, "coefficients")
     coefficients = np.ascontiguousarray(coefficients, np.float64)
     if coefficients.ndim != 2 or coefficients.shape[1] != len(all_W) - 1:
         raise ValueError(
             f"coefficients must have shape (n_points, {len(all_W) - 1}), got {coefficients.shape}"
         )
+    if not np.isfinite(coefficients).all():
+        raise ValueError("coefficients must hold finite numbers, got some that are not")
     n_classes, d = shape[0], X.shape[1]
     labels = _validation.check_labels(y, len(X), n_classes)
     loss = _validation.check_name(loss, LOSSES, "loss")

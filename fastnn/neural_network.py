@@ -273,6 +273,11 @@ class MLPClassifier(TrainedClassifier):
             For NaN or infinity, a single class, `y` that holds no classes, parameters out of range;
             with `warm_start`, for other features, classes or layers than before.
         """
+        with self._undone_on_error():
+            self._fit(X, y)
+        return self
+
+    def _fit(self, X, y):
         goes_on = self.warm_start and hasattr(self, "coefs_")
         X, y = self._check_rows_and_classes(X, y, reset=not goes_on)
         classes, labels = self._find_classes(y, goes_on)
@@ -288,7 +293,6 @@ class MLPClassifier(TrainedClassifier):
                 self._descend(model, X, labels)
             else:
                 self._minimize(model, len(X), self.max_fun)
-        return self
 
     @available_if(_uses_epochs)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -425,6 +429,10 @@ class MLPClassifier(TrainedClassifier):
         self._step_size /= ADAPTIVE_FACTOR
         patience.waited = 0
         return True
+
+    def _forget_validation(self):
+        super()._forget_validation()
+        self.history_.pop("val_accuracy", None)
 
     def _split(self, X, labels):
         split = super()._split(X, labels)

@@ -18,9 +18,10 @@ from .gradcheck import numerical_gradient
 __all__ = ["gradient_descent", "random_local_search", "random_search", "sgd"]
 
 # OptimizeResult.status
-DONE, STOPPED, DIVERGED = 0, 1, 2
+DONE, STOPPED, DIVERGED, CONVERGED = 0, 1, 2, 3
 MESSAGES = {
     DONE: "All steps were taken.",
+    CONVERGED: "No derivative is larger than tol.",
     STOPPED: "The callback raised StopIteration.",
     DIVERGED: "The loss or its gradient was not finite; x is the last point where both were.",
 }
@@ -219,7 +220,10 @@ def gradient_descent(
     if not _all_finite(value, slope):
         raise ValueError("loss must be finite at x0, with a finite gradient, got one that is not")
     history, status, n_calls = [value], DONE, 1
-    while len(history) <= max_iter and np.abs(slope).max() > tol:
+    while len(history) <= max_iter:
+        if np.abs(slope).max() <= tol:
+            status = CONVERGED
+            break
         if _stops(callback, x, value, jac=slope):
             status = STOPPED
             break
@@ -229,7 +233,7 @@ def gradient_descent(
         n_calls += 1
         if not _all_finite(x_next, value_next, slope_next):
             status = DIVERGED
-            _warn_of_divergence(f"step {len(history)}", moves.rate)
+            _warn_of_divergence(f"step {len(history)}", moves)
             break
         x, value, slope = x_next, value_next, slope_next
         history.append(value)
@@ -326,7 +330,7 @@ def sgd(
             n_batches += 1
             if x_next is None or not _all_finite(x_next):
                 status = DIVERGED
-                _warn_of_divergence(f"batch {n_batches}, in epoch {epoch + 1}", moves.rate)
+                _warn_of_divergence(f"batch {n_batches}, in epoch {epoch + 1}", moves)
                 break
             x = x_next
             total += value * len(batch)
@@ -410,7 +414,8 @@ def _unpack(returned, x):
             "without a gradient see the argument `gradient` of gradient_descent"
         )
     value, slope = returned
-    slope = np.asarray(slope, x.dtype)
+    # A copy: losses may use one buffer for all their gradients.
+    slope = np.array(_validation.check_floats(slope, "gradient"), x.dtype)
     if slope.shape != x.shape:
         raise ValueError(f"gradient must have the shape of x0, {x.shape}, got {slope.shape}")
     return _validation.as_number(value, "loss"), slope
@@ -430,10 +435,12 @@ def _stops(callback, x, value, **more):
     return False
 
 
-def _warn_of_divergence(when, rate):
+def _warn_of_divergence(when, moves):
+    advice = (
+        "The start may be at fault" if moves.rate is None else f"Lower step_size, now {moves.rate}"
+    )
     warnings.warn(
-        f"The loss was not finite after {when}: the result is the point before. Lower step_size, "
-        f"now {rate}",
+        f"The loss was not finite after {when}: the result is the point before. {advice}",
         ConvergenceWarning,
         stacklevel=3,
     )
@@ -447,7 +454,7 @@ def _result(x, value, history, nit, status, **more):
         history=np.array(history),
         nit=nit,
         status=status,
-        success=status == DONE,
+        success=status in (DONE, CONVERGED) and np.isfinite(value),
         message=MESSAGES[status],
         **more,
     )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fastnn import losses
 from fastnn.gradcheck import check_gradient, numerical_gradient
+from fastnn.losses import linear_loss
 
 
 def smooth(x):
@@ -294,3 +295,22 @@ def test_errors_in_f_reach_the_caller():
     for n_jobs in (1, 2):
         with pytest.raises(RuntimeError, match="mine"):
             numerical_gradient(f, [1.0, 2.0], n_jobs=n_jobs)
+
+
+# ---- what rounding hides -------------------------------------------------------------------------
+
+
+def test_rounding_is_no_kink():
+    """Over shorter steps rounding would agree with anything."""
+    report = check_gradient(lambda x: 1e6 + x.sum(), [3.0], gradient=[1.01], raise_on_error=False)
+    assert (report.passed, report.kinks.any()) == (False, False)
+    rng = np.random.default_rng(0)
+    X, y = 1e-4 * rng.standard_normal((200, 5)), rng.integers(0, 3, 200)
+
+    def loss(W):
+        value, slope = linear_loss(W, X, y)
+        return value, 1.001 * slope
+
+    report = check_gradient(loss, rng.standard_normal((3, 5)), raise_on_error=False)
+    assert report.wrong.sum() >= 12
+    assert not report.kinks.any()

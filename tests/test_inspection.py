@@ -682,3 +682,11 @@ def test_image_shapes_that_do_not_fit(shape, error, message):
 def test_weights_that_cannot_be_drawn(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_landscapes_with_class_weights_from_training(rng):
+    """The rows shown may lack a class, and need not be balanced as those of training were."""
+    X, y = rng.standard_normal((90, 4)), np.repeat([0, 1, 2], [50, 30, 10])
+    model = SoftmaxClassifier(class_weight="balanced", max_iter=5, tol=None).fit(X, y)
+    display = LossLandscapeDisplay.from_estimator(model, X[:80], y[:80])
+    assert np.isfinite(display.losses).all()

@@ -682,3 +682,104 @@ except KeyboardInterrupt:
 
 def test_module_is_public():
     assert fastnn.linear_model.SVMClassifier is SVMClassifier
+
+
+# ---- errors change nothing -----------------------------------------------------------------------
+
+
+def state_of(model):
+    held = dict(vars(model))
+    if held.get("_random_state") is not None:
+        held["_random_state"] = [part for part in held["_random_state"].get_state()]
+    return copy.deepcopy(held)
+
+
+@names_of_losses
+@pytest.mark.parametrize("solver", ["sgd", "gd", "lbfgs"])
+def test_a_fit_that_fails_leaves_the_model_as_it_was(loss, solver, rng):
+    X, y = blobs(rng)
+    bad = X.copy()
+    bad[3, 2] = np.nan
+    model = CLASSIFIERS[loss](**brief | {"solver": solver, "max_iter": 200})
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(bad, y)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    model.fit(X, y)
+    before = state_of(model)
+    for warm_start in (False, True):
+        with pytest.raises(ValueError, match="NaN"):
+            model.set_params(warm_start=warm_start).fit(bad, y)
+        np.testing.assert_equal(state_of(model.set_params(warm_start=False)), before)
+
+
+@names_of_losses
+def test_a_part_that_fails_leaves_the_model_as_it_was(loss, rng):
+    X, y = blobs(rng)
+    bad = X.copy()
+    bad[3, 2] = np.inf
+    model, other = (CLASSIFIERS[loss](**brief) for _ in range(2))
+    with pytest.raises(ValueError, match=r"not in `self\.classes_`"):
+        model.partial_fit(X, y, classes=[0, 1])
+    for _ in range(3):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+        other.partial_fit(X, y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="infinity"):
+        model.partial_fit(bad, y)
+    model.partial_fit(X, y)
+    other.partial_fit(X, y)
+    np.testing.assert_equal(state_of(model), state_of(other))
+
+
+# ---- what a user should hear of ------------------------------------------------------------------
+
+
+@names_of_losses
+@pytest.mark.parametrize("tol", [1e-4, None])
+def test_a_loss_that_rises_is_no_convergence(loss, tol, rng):
+    X, y = blobs(rng)
+    model = CLASSIFIERS[loss](
+        alpha=0.1, learning_rate_init=100.0, max_iter=20, tol=tol, random_state=0
+    )
+    with pytest.warns(ConvergenceWarning, match="The loss has risen from .* now 100.0") as record:
+        model.fit(X, y)
+    assert record[0].filename == __file__
+
+
+def test_lbfgs_that_does_nothing_says_so(rng):
+    X, y = blobs(rng, dtype=np.float32)
+    X[3, 2] = 3e38
+    with pytest.warns(ConvergenceWarning, match="L-BFGS ended without convergence after 0"):
+        SoftmaxClassifier(solver="lbfgs", tol=None).fit(X, y)
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf, -1.0, 0.0])
+def test_bad_class_weights(weight, rng):
+    X, y = blobs(rng)
+    model = SoftmaxClassifier(**brief, class_weight=dict.fromkeys(range(3), weight))
+    for fit in (model.fit, lambda X, y: model.partial_fit(X, y, classes=[0, 1, 2])):
+        with pytest.raises(ValueError, match="class_weight must hold finite numbers of at least 0"):
+            fit(X, y)
+
+
+def test_nobody_is_told_of_a_batch_size_that_nobody_asked_for(rng, recwarn):
+    SoftmaxClassifier(max_iter=3, tol=None).fit(*blobs(rng))
+    assert not recwarn.list
+
+
+def test_what_belongs_to_a_fit_before_goes(rng):
+    X, y = blobs(rng)
+    model = SoftmaxClassifier(**brief, early_stopping=True).fit(X, y)
+    assert model.validation_scores_
+    model.set_params(early_stopping=False).partial_fit(X, y)
+    assert (model.validation_scores_, model.best_validation_score_) == (None, None)
+    for solver in ("sgd", "lbfgs"):
+        model = SoftmaxClassifier(**brief, warm_start=True).fit(X, y)
+        model.set_params(solver=solver, fit_intercept=False).fit(X, y)
+        np.testing.assert_array_equal(model.intercept_, 0.0)
+
+
+def test_the_bar_is_full_in_the_end(rng, capsys):
+    X, y = blobs(rng)
+    SoftmaxClassifier(verbose=True, tol=1.0, n_iter_no_change=2, max_iter=200).fit(X, y)
+    assert "100%" in capsys.readouterr().err

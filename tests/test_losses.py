@@ -468,3 +468,59 @@ def test_bad_arguments_of_the_rectifier():
 
 def test_module_is_public():
     assert fastnn.losses.svm_loss is svm_loss
+
+
+# ---- values at the ends of their types -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_scores_whose_differences_overflow(dtype, in_place):
+    largest = float(np.finfo(dtype).max)
+    scores = np.array([[largest, -largest, 0], [-largest, largest, 1], [2, 1, 0]], dtype)
+    for loss in (svm_loss, softmax_loss):
+        values = scores.copy()
+        with np.errstate(over="ignore"):
+            value, dscores = loss(values, [0, 1, 0], out=values if in_place else None)
+        expected = loss(np.array([[2.0, 1.0, 0.0]], dtype), [0])
+        assert value == pytest.approx(expected[0] / 3)
+        np.testing.assert_allclose(dscores[:2], 0.0, atol=1e-37)
+        np.testing.assert_allclose(dscores[2], expected[1][0] / 3, rtol=1e-6)
+        assert loss(scores, [1, 0, 0])[0] > 0.5 * largest
+
+
+def test_weights_whose_sum_overflows():
+    scores = np.array([[1.0, 2.0], [0.5, 0.0]])
+    huge = softmax_loss(scores, [0, 0], sample_weight=[1e308, 1.5e308])
+    same = softmax_loss(scores, [0, 0], sample_weight=[1.0, 1.5])
+    assert huge[0] == pytest.approx(same[0], rel=1e-14)
+    np.testing.assert_allclose(huge[1], same[1], rtol=1e-14)
+
+
+def test_weights_beyond_the_rows_type():
+    X, y = np.ones((3, 2), np.float32), [0, 1, 0]
+    with pytest.raises(ValueError, match=r"W must be within float32's range .* 1e\+200"):
+        linear_loss(np.full((2, 2), 1e200), X, y)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"sample_weight": ["a", "b"]}, TypeError, "sample_weight must hold real numbers"),
+        ({"scale": "a"}, TypeError, "scale must hold real numbers"),
+        ({"mean": np.inf}, ValueError, "mean must hold finite numbers, got inf"),
+    ],
+)
+def test_bad_numbers_are_named(arguments, error, message):
+    with pytest.raises(error, match=message):
+        linear_loss(np.ones((2, 1)), [[1.0], [2.0]], [0, 1], **arguments)
+
+
+def test_bad_planes():
+    W, X, y = np.ones((2, 1)), [[1.0], [2.0]], [0, 1]
+    with pytest.raises(ValueError, match=r"directions must be a sequence of .* got one array"):
+        losses_on_plane(W, W, [[1.0]], X, y)
+    with pytest.raises(ValueError, match="coefficients must hold finite numbers"):
+        losses_on_plane(W, [W], [[np.nan]], X, y)
+    with pytest.raises(TypeError, match="coefficients must hold real numbers"):
+        losses_on_plane(W, [W], [["a"]], X, y)

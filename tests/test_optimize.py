@@ -298,3 +298,38 @@ def test_bad_arguments_of_sgd(arguments, error, message):
     defaults = {"loss": mean_of_squares, "x0": [0.0], "n_samples": 8, "step_size": 0.1}
     with pytest.raises(error, match=message):
         sgd(**defaults | arguments)
+
+
+def test_a_loss_that_is_never_a_number():
+    result = random_search(lambda x: np.nan, np.zeros(2), step_size=1.0, n_trials=5)
+    assert not result.success
+    assert result.fun == np.inf
+
+
+def test_the_tolerance_is_named():
+    result = gradient_descent(lambda x: (float(x @ x), 2 * x), [1.0], step_size=0.4, tol=1e-3)
+    assert result.success
+    assert result.message == "No derivative is larger than tol."
+
+
+def test_one_buffer_for_all_gradients():
+    buffer = np.empty(1)
+
+    def loss(x):
+        buffer[:] = 2 * x if abs(x[0]) < 1e3 else np.nan
+        return float(x @ x), buffer
+
+    with pytest.warns(ConvergenceWarning, match="Lower step_size, now 10"):
+        result = gradient_descent(loss, [1.0], step_size=10.0)
+    np.testing.assert_array_equal(result.jac, 2 * result.x)
+
+
+def test_a_first_batch_that_is_not_finite():
+    with pytest.warns(ConvergenceWarning, match="The start may be at fault"):
+        result = sgd(lambda x, batch: (np.nan, x), [1.0], 4, step_size=0.1)
+    assert not result.success
+
+
+def test_complex_gradients():
+    with pytest.raises(TypeError, match="gradient must hold real numbers, got dtype complex128"):
+        gradient_descent(lambda x: (1.0, 1j * x), [1.0], step_size=0.1)
