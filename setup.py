@@ -133,10 +133,19 @@ class BuildExt(build_ext):
 
 
 class BuildPy(build_py):
-    """Adds what `fastnn bench` runs to the package; in a checkout it runs bench/ itself."""
+    """Adds what `fastnn bench` runs to the package; in a checkout it runs bench/ itself.
+
+    And what has Python look at FASTNN_ACCEL when it starts, beside the package.
+    """
 
     def run(self):
         super().run()
+        if self.editable_mode:
+            beside = Path(self.distribution.get_command_obj("install").install_lib)
+        else:
+            beside = Path(self.build_lib)
+        self.mkpath(str(beside))
+        self.copy_file("fastnn/accel/fastnn_accel.pth", str(beside / "fastnn_accel.pth"))
         if self.editable_mode:
             return
         folder = Path(self.build_lib, "fastnn", "_bench")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ._version import __version__
 
-REQUIRED = ("numpy", "scipy", "scikit-learn", "tqdm", "threadpoolctl")
+REQUIRED = ("numpy", "scipy", "scikit-learn", "joblib", "tqdm", "threadpoolctl")
 OPTIONAL = ("matplotlib", "faiss-cpu", "scikit-learn-intelex", "torch")
 
 BENCH_SCRIPT = "ratios.py"
@@ -195,6 +195,7 @@ def _collect_info(arguments):
         "openmp": _threads.openmp_version(),
         "n_threads": n_threads,
         "n_threads_reason": reason,
+        "accel": os.environ.get("FASTNN_ACCEL"),
         "packages": _package_versions(),
     }
 
@@ -221,6 +222,8 @@ def _format_info(info):
         "instruction sets": f"{', '.join(info['isas'])} (in use: {info['isa']})",
         "OpenMP": info["openmp"] or "none (serial build)",
         "threads": f"{info['n_threads']}: {info['n_threads_reason']}",
+        "FASTNN_ACCEL": info["accel"] or "not set",
+        "fallbacks": "shown by python -m fastnn.accel --report PROGRAM",
     }
     for name, version in info["packages"].items():
         lines[name] = version or "not found"

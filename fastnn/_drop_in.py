@@ -9,13 +9,11 @@ which also raises scikit-learn's errors: nothing is checked twice, no message is
                                             --> the search, or scikit-learn's method and a log entry
 """
 
-import contextlib
 import copy
 import functools
-import logging
 import numbers
-import time
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
@@ -32,9 +30,8 @@ from . import _validation
 from ._core._threads import effective_n_threads
 from ._core._vote import sum_votes
 from ._indexes import ALGORITHMS, Index
-from ._metric_space import space_of
-
-logger = logging.getLogger("fastnn")
+from ._metric_space import MetricSpace, space_of
+from ._observation import observe
 
 # What scikit-learn's own classes do, whatever accel puts in its place.
 ORIGINALS = {
@@ -50,6 +47,14 @@ ORIGINALS = {
 }
 
 
+def in_place_of(owner, name):
+    """Return a decorator for a method that stands in for another: all but the module is that one's.
+
+    So one can see whose method an estimator has.
+    """
+    return functools.wraps(ORIGINALS[owner, name], assigned=("__name__", "__qualname__", "__doc__"))
+
+
 def asks_for(estimator, name):
     """Return the function that ``estimator.name(...)`` calls, whoever has put it there."""
     if name in vars(estimator):
@@ -61,33 +66,6 @@ def asks_for(estimator, name):
 VOTES_PER_SLICE = 1 << 20
 # scikit-learn's own estimators are searched on behalf of for these; ours know more.
 THEIR_ALGORITHMS = ("auto", "brute")
-
-
-# ---- what was done, and why not ------------------------------------------------------------------
-
-# Functions of (operation, reason or None, seconds), called after each operation.
-observers = []
-
-
-@functools.lru_cache(maxsize=1000)
-def _log_once(operation, reason):
-    logger.info("%s falls back to scikit-learn: %s", operation, reason)
-
-
-@contextlib.contextmanager
-def observe(operation, reason=None):
-    """Log why an operation falls back, once, and tell the observers how long it takes."""
-    if reason is not None:
-        _log_once(operation, reason)
-    if not observers:
-        yield
-        return
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        for observer in list(observers):
-            observer(operation, reason, time.perf_counter() - start)
 
 
 # ---- preparation ---------------------------------------------------------------------------------
@@ -103,28 +81,55 @@ def numeric_rows(X):
         return str(error)
 
 
+class Prepared(NamedTuple):
+    """What a search needs, made once for each fit."""
+
+    # The estimator's samples, as it holds them.
+    fitted: np.ndarray
+    space: MetricSpace
+    # Of the samples in that space.
+    index: Index
+
+
+# By the estimator's identity, with a weak reference: estimators may compare as equal, and need not
+# be hashable. Not kept on the estimator, which stays as it was fitted: it is made again where it is
+# needed, pickles hold nothing twice, and those of scikit-learn's estimators load without fastnn.
+_prepared = {}
+
+
 def prepare(estimator):
-    """Return (space, rows of the training samples in it), or the reason why not (a str)."""
-    fitted = estimator._fit_X
+    """Return what a search needs, or the reason why the kernels do not serve (a str)."""
     space = space_of(estimator.effective_metric_, **estimator.effective_metric_params_)
     if isinstance(space, str):
         return space
     if estimator._fit_method != "brute":
         return f"algorithm {estimator._fit_method!r}"
-    # Samples are moved once for each fit. Only arrays are kept, so that pickles of scikit-learn's
-    # estimators load without fastnn.
-    kept = vars(estimator).get("_moved_fit_X")
-    if kept is not None and kept[0] is fitted:
-        return space, kept[1]
-    rows = numeric_rows(fitted)
+    algorithm = estimator.algorithm if estimator.algorithm in ALGORITHMS else "brute"
+    key = id(estimator)
+    reference, kept = _prepared.get(key, (None, None))
+    if (
+        kept is not None
+        and kept.fitted is estimator._fit_X
+        and kept.space.is_same(space)
+        and kept.index.algorithm == algorithm
+    ):
+        return kept
+    rows = numeric_rows(estimator._fit_X)
     if isinstance(rows, str):
         return rows
     if space.factors is not None and space.factors.shape != rows.shape[1:]:
         return "weights that do not fit the features"
-    moved = space.move(rows)
-    if moved is not fitted:
-        estimator._moved_fit_X = (fitted, moved)
-    return space, moved
+    index = Index(space.move(rows), space.kernel, algorithm)
+    kept = Prepared(estimator._fit_X, space, index)
+    if reference is None:
+        reference = weakref.ref(estimator, lambda _: _prepared.pop(key, None))
+    _prepared[key] = reference, kept
+    return kept
+
+
+def forget(estimator):
+    """Forget what was made for the samples before: they may be other values in the same array."""
+    _prepared.pop(id(estimator), None)
 
 
 def queries_for(estimator, X, space):
@@ -156,25 +161,6 @@ def _refuse_non_finite(estimator, rows):
         _validation.require_finite(rows, "X")  # where scikit-learn's check is switched off
 
 
-# Each estimator's index, by the estimator's identity: estimators may compare as equal, and need not
-# be hashable. Not kept on the estimator: it is made again where it is needed, and pickles of
-# scikit-learn's estimators load without fastnn.
-_indexes = {}
-
-
-def index_of(estimator, rows, metric):
-    """Return the index of an estimator's rows, a new one if it has been fitted anew."""
-    key = id(estimator)
-    reference, index = _indexes.get(key, (None, None))
-    if index is None or index.Y is not rows or index.metric != metric:
-        algorithm = estimator.algorithm
-        index = Index(rows, metric, algorithm if algorithm in ALGORITHMS else "brute")
-        if reference is None:
-            reference = weakref.ref(estimator, lambda _: _indexes.pop(key, None))
-        _indexes[key] = reference, index
-    return index
-
-
 def _as_narrow_as(X, dtype):
     """Return X in this dtype if that holds all of its values, so that the samples stay as they are.
 
@@ -186,34 +172,33 @@ def _as_narrow_as(X, dtype):
     return narrow if np.array_equal(narrow, X) else X
 
 
-def _index_and_queries(estimator, X, rows, metric):
+def _index_and_queries(index, X):
     """Return an index and queries of one dtype; X is None for the rows themselves."""
-    index = index_of(estimator, rows, metric)
     if X is None:
-        return index, rows
-    if X.dtype != rows.dtype:
-        X, rows = _validation.to_common_dtype(_as_narrow_as(X, rows.dtype), rows)
+        return index, index.Y
+    if X.dtype != index.Y.dtype:
+        X, rows = _validation.to_common_dtype(_as_narrow_as(X, index.Y.dtype), index.Y)
         if rows is not index.Y:
-            index = Index(rows, metric, index.algorithm)
+            index = Index(rows, index.metric, index.algorithm)
     return index, X
 
 
 # ---- methods -------------------------------------------------------------------------------------
 
 
-@functools.wraps(ORIGINALS[NeighborsBase, "_fit"])
+@in_place_of(NeighborsBase, "_fit")
 def fit_neighbors(self, X, y=None):
     theirs = ORIGINALS[NeighborsBase, "_fit"]
-    vars(self).pop("_moved_fit_X", None)
+    forget(self)
     algorithm = self.algorithm
     native = algorithm in getattr(self, "_native_algorithms", THEIR_ALGORITHMS)
     if not native or algorithm == "brute":
         return theirs(self, X, y)
-    served = not isinstance(
-        space_of(self.metric, **{**_minkowski_p(self), **(self.metric_params or {})}), str
-    )
-    if algorithm != "bounded" and (not served or issparse(X)):
+    space = space_of(self.metric, **{**_minkowski_p(self), **(self.metric_params or {})})
+    if algorithm != "bounded" and (isinstance(space, str) or issparse(X)):
         return theirs(self, X, y)
+    if algorithm == "auto" and _misfits(space, X):
+        return theirs(self, X, y)  # raises
     # scikit-learn would build a tree that nothing looks at, or does not know the name.
     self.algorithm = "brute"
     try:
@@ -222,11 +207,16 @@ def fit_neighbors(self, X, y=None):
         self.algorithm = algorithm
 
 
+def _misfits(space, X):
+    """Whether there is not a weight for each feature."""
+    return space.factors is not None and space.factors.shape != np.shape(X)[1:]
+
+
 def _minkowski_p(estimator):
     return {"p": estimator.p} if estimator.metric == "minkowski" else {}
 
 
-@functools.wraps(ORIGINALS[KNeighborsMixin, "kneighbors"])
+@in_place_of(KNeighborsMixin, "kneighbors")
 def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
     theirs = ORIGINALS[KNeighborsMixin, "kneighbors"]
     k = self.n_neighbors if n_neighbors is None else n_neighbors
@@ -236,14 +226,14 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
         return theirs(self, X, n_neighbors, return_distance)  # raises
     reason = prepared = prepare(self)
     if not isinstance(prepared, str):
-        space, rows = prepared
+        space = prepared.space
         reason = queries = None if X is None else queries_for(self, X, space)
     if isinstance(reason, str):
         with observe("kneighbors", reason):
             return theirs(self, X, n_neighbors, return_distance)
     with observe("kneighbors"):
         n_threads = effective_n_threads(self.n_jobs)
-        index, queries = _index_and_queries(self, queries, rows, space.kernel)
+        index, queries = _index_and_queries(prepared.index, queries)
         try:
             distances, indices = index.kneighbors(
                 queries, int(k), n_threads, None, exclude_self=X is None
@@ -254,7 +244,7 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
         return (space.distances(distances), indices) if return_distance else indices
 
 
-@functools.wraps(ORIGINALS[RadiusNeighborsMixin, "radius_neighbors"])
+@in_place_of(RadiusNeighborsMixin, "radius_neighbors")
 def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_results=False):
     theirs = ORIGINALS[RadiusNeighborsMixin, "radius_neighbors"]
     r = self.radius if radius is None else radius
@@ -264,14 +254,14 @@ def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_resul
         return theirs(self, X, radius, return_distance, sort_results)  # raises, or odd radii
     reason = prepared = prepare(self)
     if not isinstance(prepared, str):
-        space, rows = prepared
+        space = prepared.space
         reason = queries = None if X is None else queries_for(self, X, space)
     if isinstance(reason, str):
         with observe("radius_neighbors", reason):
             return theirs(self, X, radius, return_distance, sort_results)
     with observe("radius_neighbors"):
         n_threads = effective_n_threads(self.n_jobs)
-        index, queries = _index_and_queries(self, queries, rows, space.kernel)
+        index, queries = _index_and_queries(prepared.index, queries)
         try:
             slices = index.radius_neighbors(
                 queries, space.radius(float(r)), n_threads, sort_results, exclude_self=X is None
@@ -374,7 +364,7 @@ def _predicts_by_probabilities(estimator):
     )
 
 
-@functools.wraps(ORIGINALS[KNeighborsClassifier, "predict"])
+@in_place_of(KNeighborsClassifier, "predict")
 def predict(self, X):
     theirs = ORIGINALS[KNeighborsClassifier, "predict"]
     check_is_fitted(self, "_fit_method")
@@ -387,7 +377,7 @@ def predict(self, X):
     return self.classes_[winners[0] if len(winners) == 1 else np.concatenate(winners)]
 
 
-@functools.wraps(ORIGINALS[KNeighborsClassifier, "predict_proba"])
+@in_place_of(KNeighborsClassifier, "predict_proba")
 def predict_proba(self, X):
     votes = _votes(self, X)
     if votes is None:
@@ -396,7 +386,7 @@ def predict_proba(self, X):
     return shares[0] if len(shares) == 1 else np.concatenate(shares)
 
 
-@functools.wraps(ORIGINALS[RadiusNeighborsClassifier, "predict_proba"])
+@in_place_of(RadiusNeighborsClassifier, "predict_proba")
 def radius_predict_proba(self, X):
     check_is_fitted(self, "_fit_method")
     return ORIGINALS[RadiusNeighborsClassifier, "predict_proba"](_searching_as_told(self), X)

@@ -51,6 +51,12 @@ class MetricSpace:
             return unit_rows(X)
         return X if self.factors is None else X * self.factors
 
+    def is_same(self, other):
+        """Whether rows and distances are moved in the same way."""
+        return (self.kernel, self.unit) == (other.kernel, other.unit) and np.array_equal(
+            self.factors, other.factors
+        )
+
     def distances(self, found):
         """Return the metric's distances for the kernels'; may write to `found`."""
         if not self.unit:
@@ -76,7 +82,8 @@ def space_of(metric, **parameters):
         scikit-learn's `metric_params`: p and w for "minkowski".
     """
     if not isinstance(metric, str):
-        return f"metric {metric!r} is not a name"
+        called = getattr(metric, "__qualname__", type(metric).__qualname__)
+        return f"metric {called} is not a name"
     if metric == "minkowski":
         return _minkowski_space(**parameters)
     parameters = {key: value for key, value in parameters.items() if value is not None}

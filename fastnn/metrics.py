@@ -16,8 +16,8 @@ from ._core._knn import find_neighbors
 from ._core._pairwise import fill_distances, float32_tiles_serve
 from ._core._threads import effective_n_threads
 from ._core._tiles import packing_frame
-from ._drop_in import observe
 from ._metric_space import check_moved_pair, space_of
+from ._observation import observe
 
 __all__ = [
     "cosine_distances",
@@ -95,11 +95,12 @@ def pairwise_distances(
             )
     with observe("pairwise_distances"):
         symmetric = Y is None
-        X, Y, space = check_moved_pair(X, X if symmetric else Y, metric, **kwds)
+        given = X, X if symmetric else Y
+        X, Y, space = check_moved_pair(*given, metric, **kwds)
         _validation.require_finite(X, "X")
         if not symmetric:
             _validation.require_finite(Y, "Y")
-        out = _room_for(X, Y, out)
+        out = _room_for(X, Y, out, given)
         _fill(X, Y, space.kernel, out, symmetric, effective_n_threads(n_jobs))
         return space.distances(out)
 
@@ -112,14 +113,17 @@ def _why_not(X, Y, metric, parameters):
     return space if isinstance(space, str) else None
 
 
-def _room_for(X, Y, out):
-    """Return where the distances between checked X and Y go: `out`, checked, or a new array."""
+def _room_for(X, Y, out, given):
+    """Return where the distances between checked X and Y go: `out`, checked, or a new array.
+
+    It must not overlap with X and Y as they were `given`, of which these may be copies.
+    """
     shape = (X.shape[0], Y.shape[0])
     dtype = np.float32 if X.dtype == np.float32 else np.float64
     if out is None:
         return np.empty(shape, dtype)
     _validation.check_out(out, shape, dtype)
-    if np.may_share_memory(out, X) or np.may_share_memory(out, Y):
+    if any(np.may_share_memory(out, np.asarray(rows)) for rows in given):
         raise ValueError("out must not overlap the input arrays")
     return out
 

@@ -149,8 +149,7 @@ class _Neighbors:
         prepared = _drop_in.prepare(self)
         if isinstance(prepared, str):
             return self._fit_method, f"scikit-learn's own, for {prepared}"
-        index = _drop_in.index_of(self, prepared[1], prepared[0].kernel)
-        return index.kind, index.reason
+        return prepared.index.kind, prepared.index.reason
 
 
 class _KNeighbors(_Neighbors):
@@ -243,7 +242,7 @@ class KNeighborsClassifier(_KNeighbors, sklearn.neighbors.KNeighborsClassifier):
         if 2 * classes.size > y.size:  # scikit-learn warns that these may not be classes
             return False
         vars(self).pop("feature_names_in_", None)
-        vars(self).pop("_moved_fit_X", None)
+        _drop_in.forget(self)
         self.n_features_in_ = X.shape[1]
         self.outputs_2d_ = False
         self.classes_ = classes

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import _drop_in
+from fastnn import _observation
 
 # Child processes import the same package as the tests, not the sources in the current folder, which
 # hold nothing compiled after a plain install.
@@ -57,6 +57,6 @@ def fallbacks(caplog):
 
     Each is logged although another test may have met it.
     """
-    _drop_in._log_once.cache_clear()
+    _observation._log_once.cache_clear()
     caplog.set_level(logging.INFO, logger="fastnn")
     return lambda: [record.getMessage() for record in caplog.records]

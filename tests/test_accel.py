@@ -23,7 +23,7 @@ from sklearn.neighbors import (
     RadiusNeighborsClassifier,
 )
 
-from fastnn import _drop_in, accel
+from fastnn import _drop_in, _observation, accel
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def scikit_learn_as_it_was():
     before = state()
     yield
     assert same(state(), before)
-    assert not _drop_in.observers
+    assert not _observation.observers
 
 
 def operations(report):

@@ -1,7 +1,9 @@
 """The estimators are scikit-learn's: its contract, its errors, its answers."""
 
+import copy
 import pickle
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ import sklearn
 import sklearn.neighbors
 from sklearn.base import clone
 from sklearn.metrics import DistanceMetric
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 import datasets_for_search as data
 import fastnn.neighbors
@@ -43,6 +45,24 @@ def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("metric", "p"),
+    [("manhattan", 2), ("sqeuclidean", 2), ("chebyshev", 2), ("cosine", 2), ("minkowski", 1)],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learn_contract_with_other_metrics(name, metric, p):
+    """What fails is what fails for scikit-learn: sparse input, targets of regression."""
+
+    def failures(module):
+        estimator = getattr(module, name)(metric=metric, p=p)
+        results = check_estimator(estimator, on_skip=None, on_fail=None)
+        return {result["check_name"] for result in results if result["status"] == "failed"}
+
+    ours = failures(fastnn.neighbors)
+    assert not ours or ours <= failures(sklearn.neighbors)
+
+
 def pair(name, *arguments, **parameters):
     """Ours and scikit-learn's."""
     return [
@@ -54,6 +74,55 @@ def pair(name, *arguments, **parameters):
 @pytest.fixture
 def sets(rng):
     return rng.standard_normal((300, 8)), rng.standard_normal((40, 8)), rng.integers(0, 3, 300)
+
+
+@pytest.mark.parametrize(("metric", "parameters"), METRICS)
+@pytest.mark.parametrize("name", NAMES)
+def test_estimators_stay_as_they_were_fitted(sets, name, metric, parameters):
+    """For joblib.Memory, whose keys are hashes, and for the size of pickles."""
+    X, queries, y = sets
+    parameters = copy.deepcopy(parameters) | ({"radius": 100.0} if "Radius" in name else {})
+    model = getattr(fastnn.neighbors, name)(metric=metric, **parameters).fit(X, y)
+
+    def state():
+        # scikit-learn puts p into a user's metric_params.
+        held = {key: value for key, value in vars(model).items() if key != "metric_params"}
+        return set(held), joblib.hash(held), len(pickle.dumps(held))
+
+    before = state()
+    for method in ("kneighbors", "radius_neighbors", "predict", "transform"):
+        if hasattr(model, method):
+            getattr(model, method)(queries)
+    assert state() == before
+
+
+@pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame, list])
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_for_other_features(sets, name, kind):
+    """Where scikit-learn says so, in its words: in fit, or with algorithm="brute" in the search."""
+    X, _, y = sets
+    parameters = {"metric": "minkowski", "metric_params": {"w": np.ones(5)}}
+    with pytest.raises(ValueError, match="the size of w must match"):
+        getattr(fastnn.neighbors, name)(**parameters).fit(kind(X), y)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_other_values_in_the_same_array(rng, metric):
+    """What was made for the values before does not serve those of the next fit."""
+    X, queries = rng.standard_normal((2000, 3)), rng.standard_normal((200, 3))
+    model = fastnn.neighbors.NearestNeighbors(metric=metric).fit(X)
+    model.kneighbors(queries)
+    X[:] = rng.standard_normal(X.shape)
+    expected = fastnn.neighbors.NearestNeighbors(metric=metric).fit(X.copy()).kneighbors(queries)
+    np.testing.assert_array_equal(model.fit(X).kneighbors(queries), expected)
+    classifier = fastnn.neighbors.KNeighborsClassifier(metric=metric)
+    y = np.arange(2000) % 2
+    classifier.fit(X, y).predict(queries)
+    X[:] = rng.standard_normal(X.shape)
+    expected = fastnn.neighbors.KNeighborsClassifier(metric=metric).fit(X.copy(), y)
+    np.testing.assert_array_equal(
+        classifier.fit(X, y).kneighbors(queries), expected.kneighbors(queries)
+    )
 
 
 @pytest.mark.parametrize(("metric", "parameters"), METRICS)

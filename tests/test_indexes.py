@@ -117,11 +117,11 @@ def test_indexes_are_made_once_and_not_pickled(rng):
     Y = rng.random((3000, 3))
     model = NearestNeighbors().fit(Y)
     model.kneighbors(Y)
-    _, index = _drop_in._indexes[id(model)]
+    index = _drop_in.prepare(model).index
     model.kneighbors(Y[:200])
-    assert _drop_in._indexes[id(model)][1] is index
+    assert _drop_in.prepare(model).index is index
     again = pickle.loads(pickle.dumps(model))
-    assert id(again) not in _drop_in._indexes
+    assert _drop_in.prepare(again).index is not index
     np.testing.assert_array_equal(again.kneighbors(Y)[1], model.kneighbors(Y)[1])
     assert len(pickle.dumps(model)) < 2 * Y.nbytes
     kept = weakref.ref(index)

@@ -152,8 +152,10 @@ def test_out_is_checked(rng):
         fastnn.pairwise_distances(X, out=np.empty((4, 4), np.float32))
     with pytest.raises(ValueError, match="C-contiguous, aligned and writeable"):
         fastnn.pairwise_distances(X, out=np.empty((4, 4), order="F"))
-    with pytest.raises(ValueError, match="must not overlap"):
-        fastnn.pairwise_distances(X, out=X)
+    for parameters in ({}, {"metric": "cosine"}, {"metric": "minkowski", "p": 1, "w": [1.0] * 4}):
+        for arrays in ([X], [X, X + 1.0], [X + 1.0, X]):
+            with pytest.raises(ValueError, match="must not overlap"):
+                fastnn.pairwise_distances(*arrays, out=X, **parameters)
 
 
 @pytest.mark.parametrize("name", ["X", "Y"])

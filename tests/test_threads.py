@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import joblib
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
@@ -116,11 +117,13 @@ def test_limits_from_outside():
     cores = _threads.available_cores()
     assert _threads.effective_n_threads(None) <= cores
     with threadpool_limits(1, user_api="openmp"):
-        assert _threads.effective_n_threads(None) == 1
         assert cores == 1 or "limited to 1" in _threads.describe_threads()[1]
+        for n_jobs in (None, -1, -2, 1, 2, 100) if cores > 1 else ():
+            assert _threads.effective_n_threads(n_jobs) == 1
     code = (
-        "from fastnn._core import _threads; "
-        "print(_threads.effective_n_threads(), *_threads.describe_threads())"
+        "from fastnn._core import _threads as t\n"
+        "print(*(t.effective_n_threads(n) for n in (None, -1, -1000, 2, 100)))\n"
+        "print(*t.describe_threads())"
     )
     for value in ("1", "3"):
         result = subprocess.run(
@@ -130,7 +133,20 @@ def test_limits_from_outside():
             text=True,
             check=True,
         )
-        assert result.stdout.split() == [value, value, f"OMP_NUM_THREADS={value}"]
+        limit = int(value)
+        expected = [limit, min(cores, limit), 1, min(2, limit), limit]
+        numbers, description = result.stdout.splitlines()
+        assert numbers.split() == [str(n) for n in expected]
+        assert description == f"{value} OMP_NUM_THREADS={value}"
+
+
+@needs_openmp
+def test_workers_of_joblib_share_the_cores():
+    """loky leaves each of two workers half of the cores."""
+    cores = _threads.available_cores()
+    calls = [joblib.delayed(_threads.effective_n_threads)(n_jobs) for n_jobs in (None, -1, 100)]
+    found = joblib.Parallel(n_jobs=2, backend="loky")(calls)
+    assert found == [max(1, cores // 2)] * 3
 
 
 @needs_openmp

@@ -41,17 +41,23 @@ def openmp_version():
     return FNN_OPENMP
 
 
+cdef int limit_from_outside():
+    """Return how many threads others leave to us, or 0: nobody has set a limit."""
+    cdef int limit = omp_get_max_threads()
+    # In joblib's workers the variable is set, too.
+    return limit if "OMP_NUM_THREADS" in os.environ or limit < available_cores() else 0
+
+
 def describe_threads():
     """Return (threads with n_jobs=None, the reason)."""
     if not FNN_OPENMP:
         return 1, "built without OpenMP"
     if in_forked_child:
         return 1, "forked child process: OpenMP's threads do not survive fork"
-    limit = omp_get_max_threads()
-    cores = available_cores()
+    cores, limit = available_cores(), limit_from_outside()
     if "OMP_NUM_THREADS" in os.environ:
         return limit, f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}"
-    if limit < cores:
+    if limit:
         return limit, f"limited to {limit} (threadpoolctl or omp_set_num_threads); {cores} cores"
     return cores, f"{cores} cores available to this process (affinity and cgroup limits counted)"
 
@@ -60,8 +66,9 @@ def effective_n_threads(n_jobs=None):
     """Return the number of threads for `n_jobs` (int or None), as in scikit-learn.
 
     None means all that this process may use; negative values count back from the number of cores
-    (-1: all of them). Builds without OpenMP and forked children always use one. No core gets more
-    than 16 threads.
+    (-1: all of them). Never more than OMP_NUM_THREADS, threadpoolctl or the parent of a worker
+    process leave. Builds without OpenMP and forked children always use one. No core gets more than
+    16 threads.
 
     Raises
     ------
@@ -70,21 +77,23 @@ def effective_n_threads(n_jobs=None):
     ValueError
         If `n_jobs` is 0.
     """
-    if n_jobs is None:
-        if not FNN_OPENMP or in_forked_child:
-            return 1
-        limit = omp_get_max_threads()
-        return limit if "OMP_NUM_THREADS" in os.environ else min(limit, available_cores())
-    try:
-        wanted = n_jobs.__index__()
-    except AttributeError:
-        raise TypeError(
-            f"n_jobs must be an integer or None, got {type(n_jobs).__name__}"
-        ) from None
-    if wanted == 0:
-        raise ValueError("n_jobs == 0 has no meaning; use None, a positive or a negative integer")
+    wanted = None
+    if n_jobs is not None:
+        try:
+            wanted = n_jobs.__index__()
+        except AttributeError:
+            raise TypeError(
+                f"n_jobs must be an integer or None, got {type(n_jobs).__name__}"
+            ) from None
+        if wanted == 0:
+            raise ValueError(
+                "n_jobs == 0 has no meaning; use None, a positive or a negative integer"
+            )
     if not FNN_OPENMP or in_forked_child:
         return 1
+    cores, limit = available_cores(), limit_from_outside()
+    if wanted is None:
+        return limit or cores
     if wanted < 0:
-        return max(1, available_cores() + 1 + wanted)
-    return min(wanted, MAX_THREADS_PER_CORE * available_cores())
+        wanted = max(1, cores + 1 + wanted)
+    return min(wanted, limit or MAX_THREADS_PER_CORE * cores)

@@ -1,0 +1,168 @@
+"""What stands in the place of scikit-learn's methods and functions, and how it gets there."""
+
+import contextlib
+import functools
+import sys
+
+import numpy as np
+from sklearn.metrics import pairwise
+
+from .. import _drop_in, _validation, metrics
+from .._metric_space import space_of
+from .._observation import observe
+
+# scikit-learn's functions and what stands in for them, while anyone wants that.
+_replaced_functions = {}
+
+
+def replace():
+    """Put ours in the place of scikit-learn's, if it is not there."""
+    if _replaced_functions:
+        return
+    for (owner, name), replacement in _drop_in.REPLACEMENTS.items():
+        # What others have put there is what they want.
+        original = _drop_in.ORIGINALS[owner, name]
+        if vars(owner)[name] is original and original.__module__.startswith("sklearn."):
+            setattr(owner, name, replacement)
+    _replaced_functions.update(
+        (getattr(pairwise, name), replacement) for name, replacement in _function_replacements()
+    )
+    _exchange(_replaced_functions)
+
+
+def restore():
+    """Make scikit-learn what it was."""
+    if not _replaced_functions:
+        return
+    for (owner, name), original in _drop_in.ORIGINALS.items():
+        if vars(owner)[name] is _drop_in.REPLACEMENTS[owner, name]:
+            setattr(owner, name, original)
+    _exchange({ours: theirs for theirs, ours in _replaced_functions.items()})
+    _replaced_functions.clear()
+
+
+def _exchange(functions):
+    """Replace functions by others in all of scikit-learn's modules that hold them."""
+    modules = [m for name, m in list(sys.modules.items()) if name.partition(".")[0] == "sklearn"]
+    for module in modules:
+        for name, value in list(vars(module).items()):
+            with contextlib.suppress(TypeError):  # values that cannot be hashed
+                if value in functions:
+                    setattr(module, name, functions[value])
+    table = pairwise.PAIRWISE_DISTANCE_FUNCTIONS
+    for name, value in table.items():
+        with contextlib.suppress(TypeError):
+            table[name] = functions.get(value, value)
+
+
+# ---- functions -----------------------------------------------------------------------------------
+
+
+def _are_plain(*arrays):
+    """Whether the kernels take these arrays as they are, and scikit-learn would not refuse them.
+
+    All else, errors among it, is scikit-learn's.
+    """
+    return (
+        all(
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and X.size > 0
+            and X.dtype in _validation.NATIVE
+            and (X.dtype == _validation.UINT8 or np.isfinite(np.add.reduce(X, axis=None)))
+            for X in arrays
+        )
+        and len({X.shape[1] for X in arrays}) == 1
+    )
+
+
+def _substitute(name, ours):
+    """Return scikit-learn's function of that name, but with `ours` for plain arguments.
+
+    `ours` returns NotImplemented for other arguments that it does not serve.
+    """
+    theirs = getattr(pairwise, name)
+
+    @functools.wraps(theirs)
+    def substitute(X, Y=None, *args, **kwargs):
+        if not _replaced_functions:  # a program may have imported it in between
+            return theirs(X, Y, *args, **kwargs)
+        reason = "not plain numeric arrays"
+        if _are_plain(*([X] if Y is None else [X, Y])):
+            result = ours(X, Y, *args, **kwargs)
+            if result is not NotImplemented:
+                return result
+            reason = "a metric or parameters of scikit-learn's"
+        with observe(name, reason):
+            return theirs(X, Y, *args, **kwargs)
+
+    return substitute
+
+
+def _served(metric, parameters):
+    return not isinstance(space_of(metric, **parameters), str)
+
+
+def _pairwise(X, Y=None, metric="euclidean", *, n_jobs=None, ensure_all_finite=True, **kwds):
+    if ensure_all_finite is not True or not isinstance(metric, str):
+        return NotImplemented
+    entry = pairwise.PAIRWISE_DISTANCE_FUNCTIONS.get(metric)
+    if entry is not None and entry not in _replaced_functions.values():  # a user's own
+        return NotImplemented
+    if metric in ("euclidean", "l2") and set(kwds) <= {"squared"}:
+        return metrics.euclidean_distances(X, Y, n_jobs=n_jobs, **kwds)
+    if not _served(metric, kwds):
+        return NotImplemented
+    if metric == "cosine":
+        narrow = X.dtype == np.float32 and (Y is None or Y.dtype == np.float32)
+        distances = metrics.cosine_distances(X, Y, n_jobs=n_jobs)
+        return distances.astype(np.float32 if narrow else np.float64, copy=False)
+    # SciPy computes these for scikit-learn, in float64.
+    X, Y = X.astype(np.float64, copy=False), None if Y is None else Y.astype(np.float64, copy=False)
+    return metrics.pairwise_distances(X, Y, metric, n_jobs=n_jobs, **kwds)
+
+
+def _euclidean(X, Y=None, *, Y_norm_squared=None, squared=False, X_norm_squared=None):
+    if Y_norm_squared is not None or X_norm_squared is not None:
+        return NotImplemented  # scikit-learn checks their shapes
+    return metrics.euclidean_distances(X, Y, squared=squared)
+
+
+def _manhattan(X, Y=None):
+    return _pairwise(X, Y, "manhattan")
+
+
+def _cosine(X, Y=None):
+    return _pairwise(X, Y, "cosine")
+
+
+def _argmin_min(X, Y, *, axis=1, metric="euclidean", metric_kwargs=None):
+    parameters = dict(metric_kwargs or {})
+    if metric == "euclidean":
+        parameters.pop("squared", None)
+    if axis not in (0, 1) or not _served(metric, parameters):
+        return NotImplemented
+    return metrics.pairwise_distances_argmin_min(
+        X, Y, axis=axis, metric=metric, metric_kwargs=metric_kwargs
+    )
+
+
+def _argmin(X, Y, **kwargs):
+    result = _argmin_min(X, Y, **kwargs)
+    return result if result is NotImplemented else result[0]
+
+
+def _function_replacements():
+    """Yield (name in sklearn.metrics.pairwise, replacement).
+
+    pairwise_distances_chunked needs none: it calls pairwise_distances for each chunk.
+    """
+    for name, ours in [
+        ("pairwise_distances", _pairwise),
+        ("euclidean_distances", _euclidean),
+        ("manhattan_distances", _manhattan),
+        ("cosine_distances", _cosine),
+        ("pairwise_distances_argmin", _argmin),
+        ("pairwise_distances_argmin_min", _argmin_min),
+    ]:
+        yield name, _substitute(name, ours)
