@@ -4,10 +4,13 @@ The list MODELS is all that has to change for another model.
 """
 
 import time
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from .linear_model import SoftmaxClassifier, SVMClassifier
 from .neighbors import KNeighborsClassifier
@@ -96,6 +99,14 @@ MODELS = [
 ]
 
 
+@contextmanager
+def _unwarned():
+    """Steps that are too large for the data show in the table."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
 def choose(model, task, n_threads, best_neighbors):
     """Return (trial, unfitted estimator) of a model's best candidate on the validation images.
 
@@ -103,12 +114,13 @@ def choose(model, task, n_threads, best_neighbors):
     """
     X, y = task.learning
     candidates = model.make_candidates(task, n_threads, best_neighbors)
-    scores = [
-        clone(candidate)
-        .fit(X[task.train], y[task.train])
-        .score(X[task.validation], y[task.validation])
-        for candidate in candidates
-    ]
+    with _unwarned():
+        scores = [
+            clone(candidate)
+            .fit(X[task.train], y[task.train])
+            .score(X[task.validation], y[task.validation])
+            for candidate in candidates
+        ]
     best = int(np.argmax(scores))
     parameters = {name: getattr(candidates[best], name) for name in model.chosen}
     return Trial(model.name, parameters, float(scores[best])), candidates[best]
@@ -117,7 +129,8 @@ def choose(model, task, n_threads, best_neighbors):
 def test_once(trial, estimator, task):
     """Fit on training and validation images, test once, and note it in the trial."""
     start = time.perf_counter()
-    estimator.fit(*task.learning)
+    with _unwarned():
+        estimator.fit(*task.learning)
     fitted = time.perf_counter()
     predictions = estimator.predict(task.test.X)
     trial.predict_seconds = time.perf_counter() - fitted
