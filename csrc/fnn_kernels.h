@@ -102,24 +102,29 @@ typedef struct {
     fnn_row_distances f32, f64, u8;
 } fnn_row_family;
 
+/* moved[k] = values[k] * scale / norm, in float64. */
+typedef void (*fnn_move)(const void *values, ptrdiff_t n, double scale, double norm, double *moved);
+
 /* What a block holds: so many boxes, or points in a multiple of these. */
 #define FNN_BLOCK_BOXES 8
 #define FNN_MAX_BLOCK_POINTS 32
 
 /* distances[i] = exact distance (L1, squared L2 or Chebyshev) from `query` to point i of a block,
- * the very number that the row distances give; returns the bits of those that are at most `limit`.
+ * the very number that the row distances give, with terms times `weights` unless those are NULL
+ * (Chebyshev distances have none); returns the bits of those that are at most `limit`.
  * A block holds `width` points, feature by feature:
  * points[n_features][width]. With `root` the distances' roots are stored, if any is within the
  * limit. */
-typedef uint32_t (*fnn_block_points)(const double *query, const void *points, ptrdiff_t width,
-                                     ptrdiff_t n_features, double limit, int root,
+typedef uint32_t (*fnn_block_points)(const double *query, const double *weights, const void *points,
+                                     ptrdiff_t width, ptrdiff_t n_features, double limit, int root,
                                      double *distances);
 
 /* The same for boxes low <= x <= high, [n_features][FNN_BLOCK_BOXES] each. Terms are rounded and
  * added as those of points are, and rounding is monotone: the result is at most what any point in
  * the box gets. */
-typedef uint32_t (*fnn_block_boxes)(const double *query, const void *low, const void *high,
-                                    ptrdiff_t n_features, double limit, double *distances);
+typedef uint32_t (*fnn_block_boxes)(const double *query, const double *weights, const void *low,
+                                    const void *high, ptrdiff_t n_features, double limit,
+                                    double *distances);
 
 typedef struct {
     fnn_block_points points;
@@ -279,6 +284,7 @@ typedef struct {
     fnn_panel_sums squares_f32, values_f32, magnitudes_f32;
     fnn_panel_sums squares_f64, values_f64, magnitudes_f64;
     fnn_row_family square_differences, absolute_differences, largest_difference;
+    fnn_move move_f32, move_f64, move_u8;
     fnn_block_family block_squares, block_absolutes, block_largest;
     fnn_expand expand;
     fnn_linear linear_f32, linear_u8, linear_f64; /* named for the rows; bytes meet floats */

@@ -16,11 +16,12 @@ gamma_n = n u / (1 - n u), Q the directions as stored, delta >= |Q Q^T - 1| and 
 norm of Q's magnitudes, the nearest matrix with orthonormal rows is within delta of Q [singular
 values: |v - 1| <= |v² - 1|], and
 
-    e = s gamma_n (1 + delta) (|z| + 2 |c|) + delta |z| + 2^-23 |Q z|
+    e = s gamma_n (1 + delta) (|z| + 2 |c|) + delta |z| + 2^-23 |Q z| + 2^-50 (|z| + 2 |c|)
 
 bounds |stored Q z - P z|: `LinearModel` computes Q x and Q c apart; each lane adds up at most n - 8
 of their terms, and float64 the lanes, so that component i errs by at most gamma_n times the sum
-over j of |Q_ij| (|x_j| + |c_j|) [Higham, section 3.1]; the last term is the rounding to float32.
+over j of |Q_ij| (|x_j| + |c_j|) [Higham, section 3.1]; the last terms are the rounding to
+float32, and that of weighted rows, which are multiplied by the roots of the weights first.
 |z|² comes with a relative error of f, so r² = |z|² - |Q z|² is known to within
 g = f |z|² + 2 e |Q z| + e², and r, since |a - b| = |a² - b²| / (a + b), to within
 g / max(r, sqrt(g)). The margin is e plus that, plus the rounding of r, with 1 % on top for the
@@ -44,11 +45,14 @@ import numpy as np
 from ._core._bounded import sum_groups
 from ._core._linear import LinearModel
 from ._core._pairwise import fill_distances
+from ._core._rows import Rows
 
 __all__ = ["bounds_for"]
 
 # Rows that directions and groups are taken from.
 SAMPLE_ROWS = 1024
+# Rows that are moved at a time.
+MOVED_ROWS = 4096
 # More make tighter bounds and take longer to compare.
 MOST_DIRECTIONS = 64
 POWER_ITERATIONS = 1
@@ -68,22 +72,45 @@ def bounds_for(Y, metric, n_threads):
 
     Parameters
     ----------
-    Y : ndarray of shape (n, d), float32, float64 or uint8
+    Y : Rows, or ndarray of shape (n, d), float32, float64 or uint8
         C-contiguous.
     metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
     n_threads : int
     """
+    Y = as_rows(Y)
     kind = {"l1": GroupSums, "l2": Projections, "sqeuclidean": Projections}.get(metric)
-    if kind is None or Y.shape[1] < kind.FEWEST_FEATURES:
+    if kind is None or Y.n_features < kind.FEWEST_FEATURES:
         return None
     with np.errstate(all="ignore"):
         bounds = kind(Y, n_threads)
     return None if bounds.rows is None else bounds
 
 
+def as_rows(X):
+    return X if isinstance(X, Rows) else Rows(X)
+
+
 def sampled_rows(Y):
     """Return some rows, as float64."""
-    return Y[:: max(1, len(Y) // SAMPLE_ROWS)][:SAMPLE_ROWS].astype(np.float64)
+    step = max(1, len(Y) // SAMPLE_ROWS)
+    return Y.moved_values(slice(0, step * SAMPLE_ROWS, step)).astype(np.float64)
+
+
+class _Bounds:
+    """What both kinds share: rows that a metric moves are moved a chunk at a time."""
+
+    def move(self, X, n_threads):
+        """Return bounding rows and their margins, or None where values are too large."""
+        X = as_rows(X)
+        if not X.moved:
+            return self._move(X.values, n_threads)
+        parts = []
+        for start in range(0, len(X), MOVED_ROWS):
+            rows = X.moved_values(slice(start, start + MOVED_ROWS))
+            parts.append(self._move(rows, n_threads))
+            if parts[-1] is None:
+                return None
+        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 
 def leading_directions(S, n_directions):
@@ -115,12 +142,12 @@ def orthonormal_columns(B):
     return B @ (vectors[:, kept] / np.sqrt(values[kept]))
 
 
-class Projections:
+class Projections(_Bounds):
     """Rows projected on the directions that they vary along most, and the norms of the rest.
 
     Parameters
     ----------
-    Y : ndarray of shape (n, d)
+    Y : Rows
     n_threads : int
 
     Attributes
@@ -142,18 +169,19 @@ class Projections:
     def __init__(self, Y, n_threads):
         S = sampled_rows(Y)
         center = S.mean(axis=0)
-        self.center = (np.rint(center) if Y.dtype == np.uint8 else center).astype(Y.dtype)
+        dtype = np.dtype(np.float64) if Y.moved else Y.values.dtype
+        self.center = (np.rint(center) if dtype == np.uint8 else center).astype(dtype)
         S = (S - self.center).astype(np.float32)
         self.rows, self.margin, self.largest = None, np.inf, 0.0
         scale = np.abs(S).max()
         if not (np.isfinite(scale) and scale > 0):
             return
         S /= scale
-        n_directions = min(MOST_DIRECTIONS, Y.shape[1] // 4, *S.shape)
-        dtype = np.float64 if Y.dtype == np.float64 else np.float32
+        n_directions = min(MOST_DIRECTIONS, Y.n_features // 4, *S.shape)
+        dtype = np.float64 if dtype == np.float64 else np.float32
         self.directions = np.ascontiguousarray(leading_directions(S, n_directions), dtype)
         Q = self.directions.astype(np.float64)
-        self.delta = np.linalg.norm(Q @ Q.T - np.eye(len(Q))) + Y.shape[1] * 2.0**-50
+        self.delta = np.linalg.norm(Q @ Q.T - np.eye(len(Q))) + Y.n_features * 2.0**-50
         magnitudes = np.abs(Q)
         self.spread = 1.001 * np.sqrt(np.linalg.eigvalsh(magnitudes @ magnitudes.T)[-1])
         moved = self.move(Y, n_threads)
@@ -161,8 +189,7 @@ class Projections:
             self.rows, margins = moved
             self.margin = float(margins.max())
 
-    def move(self, X, n_threads):
-        """Return bounding rows and their margins, or None where values are too large."""
+    def _move(self, X, n_threads):
         center = self.center.astype(np.float64)
         m, d = self.directions.shape
         model = LinearModel(X, m, mean=center, scale=np.ones(d), n_threads=n_threads)
@@ -187,6 +214,7 @@ class Projections:
                 self.spread * gamma * (1.0 + self.delta) * size
                 + self.delta * norms
                 + 2.0**-23 * projected_norms
+                + 2.0**-50 * size
             )
             f = (d + 8) * 2.0**-53 + (2.0**-23 if X.dtype == np.float32 else 0.0)
             g = f * distances + 2.0 * e * projected_norms + e * e + 2.0**-140
@@ -200,7 +228,7 @@ class Projections:
         return rows, margins
 
 
-class GroupSums:
+class GroupSums(_Bounds):
     """Sums of features that rise and fall together.
 
     Parameters, attributes and methods are those of `Projections`.
@@ -232,8 +260,7 @@ class GroupSums:
             self.rows, margins = moved
             self.margin = float(margins.max() + 1.01 * n_groups * self.unit)
 
-    def move(self, X, n_threads):
-        """Return bounding rows and their margins, or None where values are too large."""
+    def _move(self, X, n_threads):
         rows = np.empty((len(X), len(self.centers)), np.uint8)
         sizes = np.empty(len(X))
         sum_groups(X, self.groups, self.centers, self.unit, rows, sizes, n_threads)

@@ -5,7 +5,7 @@ the kernels where they serve the estimator's metric and data, and else calls the
 which also raises scikit-learn's errors: nothing is checked twice, no message is copied.
 
     estimator.fit --> fit_neighbors: scikit-learn's, with "auto" decided in favor of the kernels
-    estimator.kneighbors, .radius_neighbors --> prepare() --> a MetricSpace and rows, or a reason
+    estimator.kneighbors, .radius_neighbors --> prepare() --> an index of the samples, or a reason
                                             --> the search, or scikit-learn's method and a log entry
 """
 
@@ -30,7 +30,7 @@ from . import _validation
 from ._core._threads import effective_n_threads
 from ._core._vote import sum_votes
 from ._indexes import ALGORITHMS, Index
-from ._metric_space import MetricSpace, space_of
+from ._metric_space import space_of
 from ._observation import observe
 
 # What scikit-learn's own classes do, whatever accel puts in its place.
@@ -86,8 +86,6 @@ class Prepared(NamedTuple):
 
     # The estimator's samples, as it holds them.
     fitted: np.ndarray
-    space: MetricSpace
-    # Of the samples in that space.
     index: Index
 
 
@@ -110,17 +108,16 @@ def prepare(estimator):
     if (
         kept is not None
         and kept.fitted is estimator._fit_X
-        and kept.space.is_same(space)
+        and kept.index.space.is_same(space)
         and kept.index.algorithm == algorithm
     ):
         return kept
     rows = numeric_rows(estimator._fit_X)
     if isinstance(rows, str):
         return rows
-    if space.factors is not None and space.factors.shape != rows.shape[1:]:
+    if not space.fits(rows.shape[1]):
         return "weights that do not fit the features"
-    index = Index(space.move(rows), space.kernel, algorithm)
-    kept = Prepared(estimator._fit_X, space, index)
+    kept = Prepared(estimator._fit_X, Index(rows, space, algorithm))
     if reference is None:
         reference = weakref.ref(estimator, lambda _: _prepared.pop(key, None))
     _prepared[key] = reference, kept
@@ -132,8 +129,8 @@ def forget(estimator):
     _prepared.pop(id(estimator), None)
 
 
-def queries_for(estimator, X, space):
-    """Return X checked as scikit-learn does and moved to the space, or a reason why not.
+def queries_for(estimator, X):
+    """Return X checked as scikit-learn does, or a reason why the kernels cannot take it.
 
     Arrays that are right as they are pass quickly; the search itself meets NaN and infinity.
     """
@@ -149,9 +146,7 @@ def queries_for(estimator, X, space):
             f"X has {rows.shape[1]} features, but {type(estimator).__name__} is expecting "
             f"{n_features} features as input."
         )
-    if space.unit or space.factors is not None:
-        _refuse_non_finite(estimator, rows)
-    return space.move(rows)
+    return rows
 
 
 def _refuse_non_finite(estimator, rows):
@@ -159,28 +154,6 @@ def _refuse_non_finite(estimator, rows):
     if rows.dtype != _validation.UINT8 and not np.isfinite(rows).all():
         validate_data(estimator, rows, reset=False)
         _validation.require_finite(rows, "X")  # where scikit-learn's check is switched off
-
-
-def _as_narrow_as(X, dtype):
-    """Return X in this dtype if that holds all of its values, so that the samples stay as they are.
-
-    Lists of numbers come as float64, and converting the samples for each query would take longer
-    than the search.
-    """
-    with np.errstate(invalid="ignore", over="ignore"):
-        narrow = X.astype(dtype)
-    return narrow if np.array_equal(narrow, X) else X
-
-
-def _index_and_queries(index, X):
-    """Return an index and queries of one dtype; X is None for the rows themselves."""
-    if X is None:
-        return index, index.Y
-    if X.dtype != index.Y.dtype:
-        X, rows = _validation.to_common_dtype(_as_narrow_as(X, index.Y.dtype), index.Y)
-        if rows is not index.Y:
-            index = Index(rows, index.metric, index.algorithm)
-    return index, X
 
 
 # ---- methods -------------------------------------------------------------------------------------
@@ -209,7 +182,7 @@ def fit_neighbors(self, X, y=None):
 
 def _misfits(space, X):
     """Whether there is not a weight for each feature."""
-    return space.factors is not None and space.factors.shape != np.shape(X)[1:]
+    return space.weights is not None and space.weights.shape != np.shape(X)[1:]
 
 
 def _minkowski_p(estimator):
@@ -226,14 +199,14 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
         return theirs(self, X, n_neighbors, return_distance)  # raises
     reason = prepared = prepare(self)
     if not isinstance(prepared, str):
-        space = prepared.space
-        reason = queries = None if X is None else queries_for(self, X, space)
+        reason = queries = None if X is None else queries_for(self, X)
     if isinstance(reason, str):
         with observe("kneighbors", reason):
             return theirs(self, X, n_neighbors, return_distance)
     with observe("kneighbors"):
         n_threads = effective_n_threads(self.n_jobs)
-        index, queries = _index_and_queries(prepared.index, queries)
+        index = prepared.index
+        queries = index.Y if X is None else queries
         try:
             distances, indices = index.kneighbors(
                 queries, int(k), n_threads, None, exclude_self=X is None
@@ -241,7 +214,7 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
         except ValueError:
             _refuse_non_finite(self, queries)  # in scikit-learn's words
             raise
-        return (space.distances(distances), indices) if return_distance else indices
+        return (distances, indices) if return_distance else indices
 
 
 @in_place_of(RadiusNeighborsMixin, "radius_neighbors")
@@ -254,17 +227,17 @@ def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_resul
         return theirs(self, X, radius, return_distance, sort_results)  # raises, or odd radii
     reason = prepared = prepare(self)
     if not isinstance(prepared, str):
-        space = prepared.space
-        reason = queries = None if X is None else queries_for(self, X, space)
+        reason = queries = None if X is None else queries_for(self, X)
     if isinstance(reason, str):
         with observe("radius_neighbors", reason):
             return theirs(self, X, radius, return_distance, sort_results)
     with observe("radius_neighbors"):
         n_threads = effective_n_threads(self.n_jobs)
-        index, queries = _index_and_queries(prepared.index, queries)
+        index = prepared.index
+        queries = index.Y if X is None else queries
         try:
             slices = index.radius_neighbors(
-                queries, space.radius(float(r)), n_threads, sort_results, exclude_self=X is None
+                queries, float(r), n_threads, sort_results, exclude_self=X is None
             )
         except ValueError:
             _refuse_non_finite(self, queries)
@@ -272,7 +245,7 @@ def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_resul
         indices = _ragged((counts, indices) for counts, _, indices in slices)
         if not return_distance:
             return indices
-        return _ragged((counts, space.distances(d)) for counts, d, _ in slices), indices
+        return _ragged((counts, distances) for counts, distances, _ in slices), indices
 
 
 def _ragged(slices):

@@ -28,6 +28,7 @@ from ._core._bounded import find_neighbors_by_bounds
 from ._core._kd_tree import KDTree
 from ._core._knn import find_neighbors
 from ._core._radius import find_within_radius
+from ._metric_space import MetricSpace
 
 __all__ = ["ALGORITHMS", "Index"]
 
@@ -64,7 +65,7 @@ class Index:
     ----------
     Y : ndarray of shape (n, d), float32, float64 or uint8
         C-contiguous; values are looked at by the searches.
-    metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
+    space : MetricSpace, or {"l1", "l2", "sqeuclidean", "chebyshev"}
     algorithm : {"auto", "brute", "bounded", "kd_tree"}, default="auto"
 
     Attributes
@@ -75,22 +76,59 @@ class Index:
         Why.
     """
 
-    def __init__(self, Y, metric, algorithm="auto"):
-        self.Y, self.metric, self.algorithm = Y, metric, algorithm
+    def __init__(self, Y, space, algorithm="auto"):
+        self.Y, self.algorithm = Y, algorithm
+        self.space = MetricSpace(space) if isinstance(space, str) else space
+        self.metric = self.space.kernel
         self.kind, self.reason = "brute", "nothing has been searched for yet"
         # The largest number of distances that the choice has been made for.
         self._settled = 0
+        self._rows = None
         self._structures = {}
 
     # ---- searches --------------------------------------------------------------------------------
 
     def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False):
-        """Return (distances, indices) of the k nearest rows of Y, or None: not all is finite.
+        """Return (distances, indices) of the k nearest rows of Y.
 
-        Parameters are those of `_core._knn.find_neighbors`; `X` has the dtype of `Y`.
+        Parameters are those of `_core._knn.find_neighbors`; `X` is an array that has passed the
+        border, or `Y` itself.
+
+        Raises
+        ------
+        ValueError
+            For NaN and infinity.
         """
+        index, X = self._agreeing(X)
+        distances, indices = index._nearest(X, k, n_threads, advance, exclude_self)
+        return self.space.distances(distances), indices
+
+    def radius_neighbors(self, X, radius, n_threads, by_distance, exclude_self=False):
+        """Return slices of neighbors within a radius: see `_core._radius.find_within_radius`."""
+        index, X = self._agreeing(X)
+        radius = self.space.radius(radius)
+        slices = index._within(X, radius, n_threads, by_distance, exclude_self)
+        return [(counts, self.space.distances(found), i) for counts, found, i in slices]
+
+    def _agreeing(self, X):
+        """Return an index and queries of one dtype; unit rows are float64 anyway."""
+        if X.dtype == self.Y.dtype or self.space.unit:
+            return self, X
+        X, rows = _validation.to_common_dtype(_as_narrow_as(X, self.Y.dtype), self.Y)
+        return (self if rows is self.Y else Index(rows, self.space, self.algorithm)), X
+
+    def _rows_of(self, X, n_threads):
+        """Return samples or queries as the kernels take them."""
+        if X is not self.Y:
+            return self.space.rows(X, n_threads)
+        if self._rows is None:
+            self._rows = self.space.rows(X, n_threads)
+        return self._rows
+
+    def _nearest(self, X, k, n_threads, advance, exclude_self):
         self._choose(X, k, n_threads)
         found = None
+        queries, rows = self._rows_of(X, n_threads), self._rows_of(self.Y, n_threads)
         if self.kind == "kd_tree":
             tree = self._structure("kd_tree", n_threads)
             found = tree.kneighbors(
@@ -100,7 +138,7 @@ class Index:
             bounds = self._structure("bounded", n_threads)
             if bounds is not None:
                 found = find_neighbors_by_bounds(
-                    X, self.Y, k, self.metric, bounds, n_threads, advance, exclude_self
+                    queries, rows, k, self.metric, bounds, n_threads, advance, exclude_self
                 )
             if found is not None:
                 self._log(
@@ -111,25 +149,25 @@ class Index:
                 self.reason = "there are no bounds for such values"
         if found is None:
             found = find_neighbors(
-                X, self.Y, k, self.metric, n_threads, False, advance, exclude_self
+                queries, rows, k, self.metric, n_threads, False, advance, exclude_self
             )
         if found is None:
             # Values beyond what tiles can hold, or not finite at all.
             _validation.require_finite(X, "X")
             _validation.require_finite(self.Y, "Y")
             found = find_neighbors(
-                X, self.Y, k, self.metric, n_threads, True, advance, exclude_self
+                queries, rows, k, self.metric, n_threads, True, advance, exclude_self
             )
         return found
 
-    def radius_neighbors(self, X, radius, n_threads, by_distance, exclude_self=False):
-        """Return slices of neighbors within a radius: see `_core._radius.find_within_radius`."""
+    def _within(self, X, radius, n_threads, by_distance, exclude_self):
         found = None
         if self._is_for_tree(len(X)) or self.algorithm == "kd_tree":
             tree = self._structure("kd_tree", n_threads)
             found = tree.radius_neighbors(
                 self._tree_queries(X, tree), radius, n_threads, by_distance, exclude_self
             )
+        queries, rows = self._rows_of(X, n_threads), self._rows_of(self.Y, n_threads)
         for by_rows in (False, True):
             if found is not None:
                 break
@@ -137,7 +175,7 @@ class Index:
                 _validation.require_finite(X, "X")
                 _validation.require_finite(self.Y, "Y")
             found = find_within_radius(
-                X, self.Y, radius, self.metric, n_threads, by_distance, by_rows, exclude_self
+                queries, rows, radius, self.metric, n_threads, by_distance, by_rows, exclude_self
             )
         return found
 
@@ -172,7 +210,7 @@ class Index:
         if "bounded" in self._structures:
             return self.kind, self.reason
         family = "l2" if self.metric == "sqeuclidean" else self.metric
-        type_ = "u" if self.Y.dtype == np.uint8 else "f"
+        type_ = "u" if self.Y.dtype == np.uint8 and self.space.is_plain else "f"
         if (family, type_) not in TILE_COST:
             return "brute", f"no bounds for metric {self.metric!r}"
         exhaustive = 1e-6 * len(X) * n * d * TILE_COST[family, type_]
@@ -199,6 +237,7 @@ class Index:
         """
         sample = self.Y[:: max(1, len(self.Y) // PILOT_ROWS)][:PILOT_ROWS].copy()
         queries = X[:: max(1, len(X) // PILOT_QUERIES)][:PILOT_QUERIES].copy()
+        sample, queries = self.space.rows(sample), self.space.rows(queries)
         bounds = bounds_for(sample, self.metric, n_threads)
         moved = None if bounds is None else bounds.move(queries, n_threads)
         if moved is None:
@@ -223,16 +262,30 @@ class Index:
             start = time.perf_counter()
             if kind == "kd_tree":
                 # Trees hold floats; these have room for every byte.
-                rows = self.Y.astype(np.float32) if self.Y.dtype == np.uint8 else self.Y
-                made = KDTree(rows, self.metric, n_threads)
+                rows = self._rows_of(self.Y, n_threads).values_to_compare()
+                rows = rows.astype(np.float32) if rows.dtype == np.uint8 else rows
+                made = KDTree(rows, self.metric, n_threads, self.space.weights)
             else:
-                made = bounds_for(self.Y, self.metric, n_threads)
+                made = bounds_for(self._rows_of(self.Y, n_threads), self.metric, n_threads)
             self._structures[kind] = made
             self._log("%s made in %.3g s", kind, time.perf_counter() - start)
         return self._structures[kind]
 
     def _tree_queries(self, X, tree):
-        return tree.Y if X is self.Y else X.astype(tree.Y.dtype, copy=False)
+        if X is self.Y:
+            return tree.Y
+        return self.space.rows(X).values_to_compare().astype(tree.Y.dtype, copy=False)
 
     def _log(self, message, *arguments):
         logger.debug(message, *arguments)
+
+
+def _as_narrow_as(X, dtype):
+    """Return X in this dtype if that holds all of its values, so that the samples stay as they are.
+
+    Lists of numbers come as float64, and converting the samples for each query would take longer
+    than the search.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        narrow = X.astype(dtype)
+    return narrow if np.array_equal(narrow, X) else X

@@ -1,14 +1,15 @@
-"""Every metric in terms of the kernels' four: rows moved there, distances moved back.
+"""Every metric in terms of the kernels' four: how they have the rows, and distances moved back.
 
-| metric                    | rows             | kernel's metric | distance |
-|---------------------------|------------------|-----------------|----------|
-| l1, l2, sqeuclidean,      | as they are      | the same        | the same |
-| chebyshev                 |                  |                 |          |
-| cosine                    | x / |x|          | sqeuclidean     | half     |
-| minkowski, p=1, weights w | w x              | l1              | the same |
-| minkowski, p=2, weights w | sqrt(w) x        | l2              | the same |
+| metric                    | rows (see `_core/_rows`) | kernel's metric | distance |
+|---------------------------|--------------------------|-----------------|----------|
+| l1, l2, sqeuclidean,      | plain                    | the same        | the same |
+| chebyshev                 |                          |                 |          |
+| cosine                    | unit                     | sqeuclidean     | half     |
+| minkowski, p=1, weights w | weighted                 | l1              | the same |
+| minkowski, p=2, weights w | weighted                 | l2              | the same |
 
-Rows are moved in float64, and the neighbors are those of the moved rows, exactly.
+Rows of zeros are at cosine distance 1 from all others, as in scikit-learn, and at 0 from each
+other.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _validation
+from ._core._rows import Rows
 
 KERNEL_METRICS = {
     "l1": "l1",
@@ -37,24 +39,31 @@ class MetricSpace:
     kernel : {"l1", "l2", "sqeuclidean", "chebyshev"}
     unit : bool
         Rows are divided by their norms (cosine).
-    factors : ndarray of shape (n_features,), optional
-        What features are multiplied by.
+    weights : ndarray of shape (n_features,), float64, optional
+        Of the features, in the sums.
     """
 
     kernel: str
     unit: bool = False
-    factors: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
-    def move(self, X):
-        """Return rows that have passed the border as the kernels' rows; as they are if possible."""
-        if self.unit:
-            return unit_rows(X)
-        return X if self.factors is None else X * self.factors
+    @property
+    def is_plain(self):
+        """Whether the kernels see the very values."""
+        return not self.unit and self.weights is None
+
+    def fits(self, n_features):
+        """Whether there is a weight for each feature, if there are weights."""
+        return self.weights is None or self.weights.shape == (n_features,)
+
+    def rows(self, X, n_threads=1):
+        """Return rows that have passed the border as the kernels take them, without a copy."""
+        return Rows(X, self.unit, self.weights, self.kernel, n_threads)
 
     def is_same(self, other):
         """Whether rows and distances are moved in the same way."""
         return (self.kernel, self.unit) == (other.kernel, other.unit) and np.array_equal(
-            self.factors, other.factors
+            self.weights, other.weights
         )
 
     def distances(self, found):
@@ -108,35 +117,7 @@ def _minkowski_space(p=2, w=None, **others):
     w = w.astype(np.float64)
     if not (np.isfinite(w).all() and (w >= 0.0).all()):
         return "metric 'minkowski' with weights that are negative or not finite"
-    return MetricSpace(kernel, factors=w if p == 1 else np.sqrt(w))
-
-
-def unit_rows(X):
-    """Divide rows by their norms, in float64, whatever their size.
-
-    Half the squared L2 distance of such rows is the cosine distance. A column is added that is 1
-    for rows of zeros and 0 for others: so rows of zeros are at distance 1 from all other rows, as
-    in scikit-learn, and at distance 0 from each other.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, d)
-
-    Returns
-    -------
-    ndarray of shape (n, d + 1), float64
-    """
-    units = np.zeros((X.shape[0], X.shape[1] + 1))
-    rows = units[:, :-1]
-    rows[:] = X
-    largest = np.abs(rows).max(axis=1, keepdims=True)
-    # A power of two is an exact factor, and keeps squares in range.
-    np.ldexp(rows, -np.frexp(largest)[1], out=rows, where=np.isfinite(largest))
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-    with np.errstate(invalid="ignore"):
-        np.divide(rows, norms, out=rows, where=norms != 0.0)
-    units[:, -1] = norms[:, 0] == 0.0
-    return units
+    return MetricSpace(kernel, weights=np.ascontiguousarray(w))
 
 
 def check_space(metric, **parameters):
@@ -156,18 +137,13 @@ def check_space(metric, **parameters):
     return space
 
 
-def check_moved_pair(X, Y, metric, **parameters):
-    """Return (rows of X, rows of Y, space), checked and moved; one array where X is Y."""
+def check_pair(X, Y, metric, **parameters):
+    """Return (X, Y, space): rows that have passed the border; one array where X is Y."""
     space = check_space(metric, **parameters)
     same = Y is X
     X, Y = _validation.check_pair(X, Y)
-    if space.factors is not None and space.factors.shape != X.shape[1:]:
+    if not space.fits(X.shape[1]):
         raise ValueError(
-            f"w must have one weight per feature, got {space.factors.size} for {X.shape[1]}"
+            f"w must have one weight per feature, got {space.weights.size} for {X.shape[1]}"
         )
-    if space.unit or space.factors is not None:
-        _validation.require_finite(X, "X")
-        _validation.require_finite(Y, "Y")
-        moved = space.move(X)
-        return moved, moved if same else space.move(Y), space
     return X, X if same else Y, space

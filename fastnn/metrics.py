@@ -12,11 +12,11 @@ from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
 
 from . import _validation
-from ._core._knn import find_neighbors
 from ._core._pairwise import fill_distances, float32_tiles_serve
 from ._core._threads import effective_n_threads
 from ._core._tiles import packing_frame
-from ._metric_space import check_moved_pair, space_of
+from ._indexes import Index
+from ._metric_space import check_pair, space_of
 from ._observation import observe
 
 __all__ = [
@@ -64,10 +64,9 @@ def pairwise_distances(
     Returns
     -------
     ndarray of shape (n_x, n_y)
-        float32 if both inputs are (or are narrower than) float32, else float64; float64 for cosine
-        distances and weighted ones. Entries are within a relative 1e-6 (float32) or 1e-13 (float64)
-        of the exact distance; those of uint8 input are exact but for the square root. Bit-identical
-        rows are at distance 0.
+        float32 if both inputs are (or are narrower than) float32, else float64. Entries
+        are within a relative 1e-6 (float32) or 1e-13 (float64) of the exact distance; those of
+        uint8 input are exact but for roots and norms. Bit-identical rows are at distance 0.
 
     Raises
     ------
@@ -96,12 +95,15 @@ def pairwise_distances(
     with observe("pairwise_distances"):
         symmetric = Y is None
         given = X, X if symmetric else Y
-        X, Y, space = check_moved_pair(*given, metric, **kwds)
+        X, Y, space = check_pair(*given, metric, **kwds)
         _validation.require_finite(X, "X")
         if not symmetric:
             _validation.require_finite(Y, "Y")
         out = _room_for(X, Y, out, given)
-        _fill(X, Y, space.kernel, out, symmetric, effective_n_threads(n_jobs))
+        n_threads = effective_n_threads(n_jobs)
+        rows = space.rows(X, n_threads)
+        samples = rows if symmetric else space.rows(Y, n_threads)
+        _fill(rows, samples, space.kernel, out, symmetric, n_threads)
         return space.distances(out)
 
 
@@ -119,7 +121,7 @@ def _room_for(X, Y, out, given):
     It must not overlap with X and Y as they were `given`, of which these may be copies.
     """
     shape = (X.shape[0], Y.shape[0])
-    dtype = np.float32 if X.dtype == np.float32 else np.float64
+    dtype = _dtype_of_distances(X)
     if out is None:
         return np.empty(shape, dtype)
     _validation.check_out(out, shape, dtype)
@@ -128,18 +130,24 @@ def _room_for(X, Y, out, given):
     return out
 
 
+def _dtype_of_distances(X):
+    return np.float32 if X.dtype == np.float32 else np.float64
+
+
 def _fill(X, Y, kernel, out, symmetric, n_threads):
-    if kernel == "chebyshev" and X.dtype == np.uint8:
-        X, Y = X.astype(np.float32), Y.astype(np.float32)
-    frame = (None, 1.0) if X.dtype == np.uint8 else packing_frame(Y)
+    """Fill `out` with the kernel's distances between Rows."""
+    dtype = None if X.moved else X.values.dtype
+    if kernel == "chebyshev" and dtype == np.uint8:
+        X, Y, dtype = X.values.astype(np.float32), Y.values.astype(np.float32), np.float32
+    frame = (None, 1.0) if dtype == np.uint8 else packing_frame(Y)
     if frame is None:  # no tile holds such values: every entry in difference form
-        center, scale, float32_tiles, again = np.zeros(X.shape[1]), 1.0, False, np.inf
+        center, scale, float32_tiles, again = np.zeros(Y.n_features), 1.0, False, np.inf
     else:
         (center, scale), again = frame, None
         float32_tiles = kernel == "chebyshev" or (
-            X.dtype == np.float32
-            and X.size * Y.shape[0] >= MIN_FLOAT32_WORK
-            and float32_tiles_serve(X, Y, kernel, center, scale)
+            dtype == np.float32
+            and X.values.size * len(Y) >= MIN_FLOAT32_WORK
+            and float32_tiles_serve(X.values, Y.values, kernel, center, scale)
         )
     fill_distances(X, Y, kernel, out, symmetric, n_threads, center, scale, float32_tiles, again)
 
@@ -230,7 +238,7 @@ def cosine_distances(X, Y=None, *, n_jobs=None):
 
     Returns
     -------
-    ndarray of shape (n_x, n_y), float64
+    ndarray of shape (n_x, n_y)
         Evaluated as half the squared L2 distance of the rows divided by their norms, so small
         distances are accurate. Rows of zeros are at distance 1 from others and 0 from each other.
 
@@ -298,15 +306,9 @@ def pairwise_distances_argmin_min(
     with observe("pairwise_distances_argmin_min"):
         if axis == 0:
             X, Y = Y, X
-        X, Y, space = check_moved_pair(X, Y, name, **parameters)
-        n_threads = effective_n_threads(n_jobs)
-        found = find_neighbors(X, Y, 1, space.kernel, n_threads)
-        if found is None:
-            _validation.require_finite(X, "X")
-            _validation.require_finite(Y, "Y")
-            found = find_neighbors(X, Y, 1, space.kernel, n_threads, True)
-        distances, indices = found
-        return indices[:, 0], space.distances(distances)[:, 0]
+        X, Y, space = check_pair(X, Y, name, **parameters)
+        distances, indices = Index(Y, space).kneighbors(X, 1, effective_n_threads(n_jobs))
+        return indices[:, 0], distances[:, 0]
 
 
 def pairwise_distances_argmin(X, Y, *, axis=1, metric="euclidean", metric_kwargs=None, n_jobs=None):
@@ -407,11 +409,17 @@ def pairwise_distances_chunked(
                 **kwds,
             )
         return
-    X, Y, space = check_moved_pair(X, X if Y is None else Y, name, **kwds)
+    X, Y, space = check_pair(X, X if Y is None else Y, name, **kwds)
+    _validation.require_finite(X, "X")
+    _validation.require_finite(Y, "Y")
+    n_threads = effective_n_threads(n_jobs)
+    samples = space.rows(Y, n_threads)
     n_rows = get_chunk_n_rows(8 * Y.shape[0], max_n_rows=X.shape[0], working_memory=working_memory)
     for rows in gen_batches(X.shape[0], n_rows):
         whole = Y is X and n_rows >= X.shape[0]
-        distances = pairwise_distances(X[rows], None if whole else Y, space.kernel, n_jobs=n_jobs)
+        queries = samples if whole else space.rows(X[rows], n_threads)
+        distances = np.empty((len(queries), len(samples)), _dtype_of_distances(X))
+        _fill(queries, samples, space.kernel, distances, whole, n_threads)
         distances = space.distances(distances)
         if reduce_func is not None:
             reduced = reduce_func(distances, rows.start)

@@ -205,14 +205,12 @@ class _Samples:
         space = space_of(metric)
         if isinstance(space, str) or isinstance(self.rows, str):
             return None
-        moved = space.move(self.rows)
-        whole = Index(moved, space.kernel)
+        whole = Index(self.rows, space)
 
         def search(queries, samples, k, advance):
-            index = whole if samples is None else Index(moved[samples], space.kernel)
-            Q = moved if queries is None else moved[queries]
-            distances, indices = index.kneighbors(Q, k, self.n_threads, advance)
-            return space.distances(distances), indices
+            index = whole if samples is None else Index(self.rows[samples], space)
+            Q = self.rows if queries is None else self.rows[queries]
+            return index.kneighbors(Q, k, self.n_threads, advance)
 
         return search
 

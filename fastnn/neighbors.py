@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import _drop_in, _validation
 from ._core._threads import effective_n_threads
 from ._indexes import ALGORITHMS, Index
-from ._metric_space import check_moved_pair
+from ._metric_space import check_pair
 
 __all__ = [
     "KNeighborsClassifier",
@@ -88,11 +88,10 @@ def kneighbors(X, Y, n_neighbors=5, metric="l2", *, algorithm="auto", n_jobs=Non
     >>> indices
     array([[1, 0]])
     """
-    X, Y, space = check_moved_pair(X, Y, metric)
+    X, Y, space = check_pair(X, Y, metric)
     k = _validation.check_n_neighbors(n_neighbors, Y.shape[0])
-    index = Index(Y, space.kernel, _validation.check_name(algorithm, ALGORITHMS, "algorithm"))
-    distances, indices = _search(index, X, k, effective_n_threads(n_jobs), verbose)
-    return space.distances(distances), indices
+    index = Index(Y, space, _validation.check_name(algorithm, ALGORITHMS, "algorithm"))
+    return _search(index, X, k, effective_n_threads(n_jobs), verbose)
 
 
 def _search(index, X, k, n_threads, verbose, exclude_self=False):
@@ -526,7 +525,7 @@ def precomputed_knn(X, n_neighbors, metric="l2", *, include_self=True, n_jobs=No
            [1, 0],
            [2, 1]])
     """
-    X, _, space = check_moved_pair(X, X, metric)
+    X, _, space = check_pair(X, X, metric)
     n = X.shape[0]
     n_threads = effective_n_threads(n_jobs)
     k = _validation.check_n_neighbors(n_neighbors, n if include_self else n - 1) - include_self
@@ -534,9 +533,8 @@ def precomputed_knn(X, n_neighbors, metric="l2", *, include_self=True, n_jobs=No
     if k == 0:
         _validation.require_finite(X, "X")
         return itself, np.zeros((n, 1))
-    index = Index(X, space.kernel)
+    index = Index(X, space)
     distances, indices = _search(index, X, k, n_threads, verbose, exclude_self=True)
-    distances = space.distances(distances)
     if not include_self:
         return indices, distances
     return np.hstack([itself, indices]), np.hstack([np.zeros((n, 1)), distances])

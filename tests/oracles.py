@@ -22,8 +22,16 @@ def remember(function, size=8):
 
 
 def distances(X, Y, metric, dtype=np.float64):
-    """All distances between rows, each a plain sum over the difference of two rows."""
+    """All distances between rows, each a plain sum over the difference of two rows.
+
+    `metric` may be "cosine", or ("minkowski", p, weights).
+    """
+    if metric == "cosine":
+        return np.minimum(0.5 * distances(unit_rows(X), unit_rows(Y), "sqeuclidean"), 2.0)
     X, Y = X.astype(dtype), Y.astype(dtype)
+    weights = 1.0
+    if isinstance(metric, tuple):
+        weights, metric = np.array(metric[2]), f"l{metric[1]}"
     result = np.empty((len(X), len(Y)), dtype)
     with np.errstate(over="ignore", under="ignore"):
         for i, x in enumerate(X):
@@ -32,8 +40,21 @@ def distances(X, Y, metric, dtype=np.float64):
                 result[i] = np.abs(difference).max(axis=1)
                 continue
             terms = np.abs(difference) if metric == "l1" else difference * difference
-            result[i] = terms.sum(axis=1)
+            result[i] = (weights * terms).sum(axis=1)
     return np.sqrt(result) if metric == "l2" else result
+
+
+def unit_rows(X):
+    """Rows divided by their norms, and a column that tells rows of zeros."""
+    X = X.astype(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        squares = (X * X).sum(axis=1)
+        extreme = ~((squares >= 2.0**-400) & np.isfinite(squares))
+        exponents = np.clip(np.frexp(np.abs(X[extreme]).max(axis=1, initial=0.0))[1], -1000, 1000)
+        X[extreme] *= 2.0 ** -exponents.astype(float)[:, None]
+        norms = np.sqrt((X * X).sum(axis=1))
+        zero = norms == 0.0
+        return np.column_stack([X / np.where(zero, 1.0, norms)[:, None], zero])
 
 
 @remember

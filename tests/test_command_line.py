@@ -248,7 +248,7 @@ def test_the_test_set_is_used_once_and_only_at_the_end(monkeypatch, one_turn):
     find_neighbors, time_numpy = _indexes.find_neighbors, _demo.time_numpy
 
     def record_search(X, *args):
-        searches.append(X)
+        searches.append(X.values)
         return find_neighbors(X, *args)
 
     def record_numpy(queries, *args):

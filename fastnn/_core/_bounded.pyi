@@ -5,9 +5,10 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+from ._rows import Rows
 from ._search import TileSearch
 
-_Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
+_Rows: TypeAlias = Rows | NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
 
 @disjoint_base
 class BoundedSearch(TileSearch): ...
@@ -23,7 +24,7 @@ def find_neighbors_by_bounds(
     exclude_self: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], int] | None: ...
 def sum_groups(
-    X: _Rows,
+    X: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8],
     groups: NDArray[np.int64],
     centers: NDArray[np.float64],
     unit: float,

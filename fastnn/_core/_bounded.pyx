@@ -29,10 +29,9 @@ import numpy as np
 
 cimport numpy as cnp
 
-from ._dispatch cimport active_kernels, fnn_row_distances
+from ._rows cimport ExactDistances, Rows, new_distances, norm_of, rows_of
 from ._search cimport BY_BOUNDS, BY_ROWS, BY_TILES, SearchPlan, TileSearch, plan_search
 from ._selection cimport Candidate, leave_out, select_first, sort_candidates
-from ._tiles cimport choose_expansion, norm_of, value_type_of
 
 from ._knn import find_neighbors
 
@@ -56,10 +55,7 @@ cdef class BoundedSearch(TileSearch):
 
     cdef Py_ssize_t k, room
     # The rows themselves.
-    cdef const char *query_rows
-    cdef const char *sample_rows
-    cdef Py_ssize_t row_features, row_bytes
-    cdef fnn_row_distances row_distances
+    cdef ExactDistances row_distances
     cdef bint rooted_distance, squared_distance
     cdef double slack, sample_margin, unit
     cdef const double *query_margins
@@ -77,26 +73,21 @@ cdef class BoundedSearch(TileSearch):
     cdef int64_t *evaluated
 
     cdef int start(
-        self, cnp.ndarray X, cnp.ndarray Y, str metric, Py_ssize_t k, cnp.ndarray margins,
-        double sample_margin, double unit,
+        self, Rows X, Rows Y, str metric, Py_ssize_t k, cnp.ndarray margins, double sample_margin,
+        double unit,
     ) except -1:
         cdef Py_ssize_t slots = self.n_splits * self.n_queries, i
         self.k, self.room = k, k + MAX_PENDING
-        self.query_rows = <const char *>cnp.PyArray_DATA(X)
-        self.sample_rows = <const char *>cnp.PyArray_DATA(Y)
-        self.row_features = X.shape[1]
-        expansion = choose_expansion(active_kernels(), value_type_of(X), norm_of(metric), True)
-        self.row_distances = expansion.exact_distances
-        self.row_bytes = self.row_features * expansion.value_bytes
+        self.row_distances = new_distances(X, Y, norm_of(metric), self.n_threads)
         self.rooted_distance = metric == "l2"
         self.squared_distance = metric == "sqeuclidean"
-        self.slack = 1.0 + (self.row_features + 8) * 2.0 ** -51
+        self.slack = 1.0 + (Y.n_features + 8) * 2.0 ** -51
         self.query_margins, self.sample_margin = <double *>cnp.PyArray_DATA(margins), sample_margin
         self.unit = unit * (1.0 - 2.0 ** -50)
         # All queries meet a chunk before the next one, so that its rows come from the cache.
         cdef Py_ssize_t blocks
         if self.mode != BY_ROWS:  # which has no blocks
-            blocks = max(1, CHUNK_ROW_BYTES // (self.row_bytes * self.block_rows))
+            blocks = max(1, CHUNK_ROW_BYTES // (Y.row_bytes * self.block_rows))
             self.chunk_rows = min(self.chunk_rows, blocks * self.block_rows)
         cdef Py_ssize_t per_thread = self.n_threads * self.n_splits * self.room
         self.memory = malloc(
@@ -154,10 +145,7 @@ cdef class BoundedSearch(TileSearch):
     ) noexcept nogil:
         """The distances that are returned, from the query to some samples."""
         cdef Py_ssize_t i
-        self.row_distances(
-            self.query_rows + query * self.row_bytes, self.sample_rows, self.row_features,
-            indices, n, self.row_features, distances,
-        )
+        self.row_distances.evaluate(query, 0, indices, n, thread, distances)
         self.evaluated[8 * thread] += n
         if self.rooted_distance:
             for i in range(n):
@@ -254,8 +242,8 @@ cdef class BoundedSearch(TileSearch):
 
 
 def find_neighbors_by_bounds(
-    cnp.ndarray X,
-    cnp.ndarray Y,
+    X,
+    Y,
     Py_ssize_t k,
     str metric,
     bounds,
@@ -267,8 +255,8 @@ def find_neighbors_by_bounds(
 
     Parameters
     ----------
-    X, Y : ndarray of shape (n_queries, d) and (n_samples, d)
-        C-contiguous, of one dtype: float32, float64 or uint8.
+    X, Y : Rows, or ndarray of shape (n_queries, d) and (n_samples, d)
+        As for `_knn.find_neighbors`.
     k : int
         1 <= k <= n_samples; with exclude_self k < n_samples.
     metric : {"l1", "l2", "sqeuclidean"}
@@ -287,9 +275,10 @@ def find_neighbors_by_bounds(
         The first two of shape (n_queries, k); how many distances were evaluated. None where the
         bounds cannot serve such queries.
     """
-    cdef cnp.npy_intp[2] shape = [X.shape[0], k]
+    cdef Rows queries = rows_of(X), samples = queries if Y is X else rows_of(Y), part
     cdef Py_ssize_t first = 0, start, stop, n_seeds
-    cdef Py_ssize_t n_queries = X.shape[0], wanted = k + exclude_self
+    cdef Py_ssize_t n_queries = queries.n_rows, wanted = k + exclude_self
+    cdef cnp.npy_intp[2] shape = [n_queries, k]
     cdef int64_t evaluated = 0
     cdef BoundedSearch search
     cdef SearchPlan plan
@@ -297,15 +286,15 @@ def find_neighbors_by_bounds(
     distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
     indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
     while first < n_queries:
-        part = X[first:first + MAX_SLICE_ROWS]
+        part = queries.part(first, first + MAX_SLICE_ROWS)
         moved = bounds.move(part, n_threads)
         if moved is None:
             return None
         rows, margins = moved
-        n_seeds = min(wanted + MORE_SEEDS, <Py_ssize_t>Y.shape[0])
+        n_seeds = min(wanted + MORE_SEEDS, samples.n_rows)
         found = find_neighbors(rows, bounds.rows, n_seeds, bounds.metric, n_threads)
         plan = plan_search(
-            rows, bounds.rows, bounds.metric, n_threads, False,
+            rows_of(rows), rows_of(bounds.rows), bounds.metric, n_threads, False,
             (wanted + MAX_PENDING) * sizeof(Candidate),
         )
         if found is None or plan is None:
@@ -314,11 +303,12 @@ def find_neighbors_by_bounds(
         for start in range(0, rows.shape[0], plan.slice_queries):
             stop = min(start + plan.slice_queries, <Py_ssize_t>rows.shape[0])
             search = BoundedSearch(
-                rows[start:stop], bounds.rows, bounds.metric, plan.mode, plan.center, plan.scale,
+                plan.X.part(start, stop), plan.Y, bounds.metric, plan.mode, plan.center, plan.scale,
                 plan.n_threads,
             )
             search.start(
-                part[start:stop], Y, metric, wanted, margins[start:stop], bounds.margin, bounds.unit
+                part.part(start, stop), samples, metric, wanted, margins[start:stop],
+                bounds.margin, bounds.unit,
             )
             search.plant(<const int64_t *>cnp.PyArray_DATA(seeds) + start * n_seeds, n_seeds)
             if not search.scan_all(advance, <double>(stop - start) / n_queries, False):

@@ -72,11 +72,13 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_row_distances f64
         fnn_row_distances u8
 
+    ctypedef void (*fnn_move)(const void *, Py_ssize_t, double, double, double *) noexcept nogil
+
     ctypedef uint32_t (*fnn_block_points)(
-        const double *, const void *, Py_ssize_t, Py_ssize_t, double, int, double *
+        const double *, const double *, const void *, Py_ssize_t, Py_ssize_t, double, int, double *
     ) noexcept nogil
     ctypedef uint32_t (*fnn_block_boxes)(
-        const double *, const void *, const void *, Py_ssize_t, double, double *
+        const double *, const double *, const void *, const void *, Py_ssize_t, double, double *
     ) noexcept nogil
 
     ctypedef struct fnn_block:
@@ -212,6 +214,9 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_row_family square_differences
         fnn_row_family absolute_differences
         fnn_row_family largest_difference
+        fnn_move move_f32
+        fnn_move move_f64
+        fnn_move move_u8
         fnn_block_family block_squares
         fnn_block_family block_absolutes
         fnn_block_family block_largest

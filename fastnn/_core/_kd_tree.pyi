@@ -14,7 +14,14 @@ class SearchMemory: ...
 class KDTree:
     Y: _Rows
     metric: str
-    def __init__(self, Y: _Rows, metric: str, n_threads: int) -> None: ...
+    weights: NDArray[np.float64] | None
+    def __init__(
+        self,
+        Y: _Rows,
+        metric: str,
+        n_threads: int,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None: ...
     def kneighbors(
         self,
         X: _Rows,

@@ -66,7 +66,7 @@ from ._selection cimport (
     sort_candidates,
 )
 from ._threads import effective_n_threads
-from ._tiles cimport CHEBYSHEV, L1, Norm, aligned_bytes, norm_of
+from ._rows cimport CHEBYSHEV, L1, Norm, aligned_bytes, norm_of
 
 cnp.import_array()
 
@@ -115,6 +115,7 @@ cdef struct Visit:
 cdef struct Search:
     fnn_block kernels
     Collect collect
+    const double *weights
     double *query
     double distances[LEAF_POINTS]
     Visit visits[MAX_VISITS]
@@ -141,6 +142,8 @@ cdef struct Sorting:
     # [n_threads][box_size]
     double *boxes
     Py_ssize_t box_size, n_features
+    # What widths are multiplied by, or NULL.
+    const double *factors
 
 
 cdef inline void move_visit(Visit *target, const Visit *source) noexcept nogil:
@@ -195,11 +198,16 @@ cdef void bound_rows(
             high[j] = value if value > high[j] else high[j]
 
 
-cdef Py_ssize_t widest(const double *box, Py_ssize_t n_features) noexcept nogil:
-    cdef Py_ssize_t j, best = 0
-    for j in range(n_features):
-        if box[n_features + j] - box[j] > box[n_features + best] - box[best]:
+cdef Py_ssize_t widest(const double *box, const Sorting *sorting) noexcept nogil:
+    cdef Py_ssize_t d = sorting.n_features, j, best = 0
+    cdef double width, largest = -1.0
+    for j in range(d):
+        width = box[d + j] - box[j]
+        if sorting.factors != NULL:
+            width = width * sorting.factors[j]
+        if width > largest:
             best = j
+            largest = width
     return best
 
 
@@ -213,7 +221,7 @@ cdef Py_ssize_t split(
     cdef Candidate *items = sorting.items + samples.start
     cdef Py_ssize_t n = samples.stop - samples.start, d = sorting.n_features, i
     cdef Py_ssize_t half = (n + samples.unit - 1) // samples.unit // 2 * samples.unit
-    rows += widest(box, d)
+    rows += widest(box, sorting)
     for i in range(n):
         items[i].key = rows[items[i].index * d]
     select_first_of_many(items, n, half, sorting.room + samples.start)
@@ -259,7 +267,7 @@ cdef void split_all(
         smaller_unit(&samples)
         box += 2 * d
         bound_rows(rows, sorting, samples, box)
-    feature = widest(box, d)
+    feature = widest(box, sorting)
     half = samples
     half.stop = split(rows, sorting, box, samples, &cut)
     samples.start = half.stop
@@ -300,6 +308,7 @@ cdef class SearchMemory:
         cdef int i
         for i in range(self.n_threads):
             self.searches[i].kernels = tree.block_kernels()
+            self.searches[i].weights = tree.weight_data
             self.searches[i].collect = collect
             self.searches[i].radius = radius
             self.searches[i].root = tree.root
@@ -375,10 +384,14 @@ cdef class KDTree:
     metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
     n_threads : int
         For the construction.
+    weights : ndarray of shape (n_features,), float64, optional
+        Of the features, in the sums; finite, at least 0, and not for "chebyshev".
     """
 
     cdef readonly cnp.ndarray Y
     cdef readonly str metric
+    cdef readonly object weights
+    cdef const double *weight_data
     cdef bint finite, root
     cdef Norm norm
     cdef Py_ssize_t value_bytes, n_samples, n_features, height
@@ -395,9 +408,12 @@ cdef class KDTree:
     cdef object leaf_order
     cdef object keep_alive
 
-    def __init__(self, cnp.ndarray Y, str metric, int n_threads):
+    def __init__(self, cnp.ndarray Y, str metric, int n_threads, weights=None):
         self.Y = Y
         self.metric = metric
+        self.weights = weights
+        if weights is not None:
+            self.weight_data = <const double *>cnp.PyArray_DATA(weights)
         self.norm = norm_of(metric)
         self.root = metric == "l2"
         self.value_bytes = cnp.PyArray_ITEMSIZE(Y)
@@ -415,7 +431,7 @@ cdef class KDTree:
             self.build(<const double *>cnp.PyArray_DATA(Y), n_threads)
 
     def __reduce__(self):
-        return _rebuild, (self.Y, self.metric)
+        return _rebuild, (self.Y, self.metric, self.weights)
 
     cdef object allocate(self):
         cdef Py_ssize_t level = 0, n_blocks = 0
@@ -450,6 +466,10 @@ cdef class KDTree:
 
     cdef int build(self, const floating *rows, int n_threads) except -1:
         cdef Sorting sorting
+        factors = self.weights
+        if factors is not None and self.norm != L1:
+            factors = np.sqrt(factors)
+        sorting.factors = NULL if factors is None else <const double *>cnp.PyArray_DATA(factors)
         sorting.n_features = self.n_features
         # A box for each level and one above them, and a cache line between threads.
         sorting.box_size = 2 * self.n_features * (self.height + 2) + 8
@@ -612,8 +632,8 @@ cdef class KDTree:
     cdef inline void scan_leaf(self, Search *search, Py_ssize_t leaf) noexcept nogil:
         cdef const int64_t *indices = self.indices + leaf * LEAF_POINTS
         cdef uint32_t bits = search.kernels.points(
-            search.query, self.points + leaf * self.point_bytes, LEAF_POINTS, self.n_features,
-            search.limit, search.root, search.distances,
+            search.query, search.weights, self.points + leaf * self.point_bytes, LEAF_POINTS,
+            self.n_features, search.limit, search.root, search.distances,
         )
         cdef int i
         if leaf == self.n_nodes[0] - 1:
@@ -628,7 +648,8 @@ cdef class KDTree:
     ) noexcept nogil:
         cdef const char *low = self.boxes_of(level, node)
         return first_bits(self.n_children(level, node)) & search.kernels.boxes(
-            search.query, low, low + self.box_bytes, self.n_features, limit, search.distances
+            search.query, search.weights, low, low + self.box_bytes, self.n_features, limit,
+            search.distances,
         )
 
     cdef inline Py_ssize_t open_node(self, Search *search, Py_ssize_t n) noexcept nogil:
@@ -971,5 +992,5 @@ def _paced(Py_ssize_t n):
         start = stop
 
 
-def _rebuild(Y, metric):
-    return KDTree(Y, metric, effective_n_threads())
+def _rebuild(Y, metric, weights):
+    return KDTree(Y, metric, effective_n_threads(), weights)

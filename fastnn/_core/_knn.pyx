@@ -13,6 +13,7 @@ from libc.stdlib cimport free, malloc
 
 cimport numpy as cnp
 
+from ._rows cimport Rows, rows_of
 from ._search cimport BY_BOUNDS, BY_TILES, SearchPlan, TileSearch, plan_search
 from ._selection cimport Candidate, leave_out, select_first, sort_candidates
 
@@ -98,10 +99,7 @@ cdef class NeighborSearch(TileSearch):
         cdef Py_ssize_t i
         for i in range(n):
             indices[i] = items[i].index
-        self.expansion.exact_distances(
-            self.X + query * self.n_features * self.expansion.value_bytes,
-            self.Y, self.n_features, indices, n, self.n_features, distances,
-        )
+        self.exact.evaluate(query, 0, indices, n, thread, distances)
         for i in range(n):
             items[i].key = -self.rooted(distances[i])
         select_first(items, n, self.k)
@@ -173,8 +171,8 @@ cdef Py_ssize_t candidate_capacity(Py_ssize_t k, Py_ssize_t n_samples):
 
 
 def find_neighbors(
-    cnp.ndarray X,
-    cnp.ndarray Y,
+    X,
+    Y,
     Py_ssize_t k,
     str metric,
     int n_threads,
@@ -186,8 +184,9 @@ def find_neighbors(
 
     Parameters
     ----------
-    X, Y : ndarray of shape (n_queries, d) and (n_samples, d)
-        C-contiguous, of one dtype: float32, float64 or uint8.
+    X, Y : Rows, or ndarray of shape (n_queries, d) and (n_samples, d)
+        Moved in the same way; arrays, plain rows: C-contiguous, of one dtype: float32, float64 or
+        uint8.
     k : int
         1 <= k <= n_samples; with exclude_self k < n_samples.
     metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
@@ -205,23 +204,22 @@ def find_neighbors(
         None when a value is not finite, or too large or small for tiles: the caller finds out
         which, and calls again with `by_rows`.
     """
-    cdef cnp.npy_intp[2] shape = [X.shape[0], k]
-    cdef Py_ssize_t first = 0, n_queries = X.shape[0], wanted = k + exclude_self
+    cdef Rows queries = rows_of(X), samples = queries if Y is X else rows_of(Y)
+    cdef Py_ssize_t first = 0, n_queries = queries.n_rows, wanted = k + exclude_self
+    cdef cnp.npy_intp[2] shape = [n_queries, k]
     cdef NeighborSearch search
     cdef SearchPlan plan = plan_search(
-        X, Y, metric, n_threads, by_rows,
-        candidate_capacity(wanted, Y.shape[0]) * sizeof(Candidate),
+        queries, samples, metric, n_threads, by_rows,
+        candidate_capacity(wanted, samples.n_rows) * sizeof(Candidate),
     )
     if plan is None:
         return None
     distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
     indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
     while first < n_queries:
-        part = plan.X
-        if plan.slice_queries < n_queries:
-            part = part[first:first + plan.slice_queries]
         search = NeighborSearch(
-            part, plan.Y, metric, plan.mode, plan.center, plan.scale, plan.n_threads
+            plan.X.part(first, first + plan.slice_queries), plan.Y, metric, plan.mode, plan.center,
+            plan.scale, plan.n_threads,
         )
         search.allocate(wanted)
         if not search.scan_all(advance, <double>search.n_queries / n_queries, by_rows):

@@ -40,7 +40,7 @@ from ._dispatch cimport (
     fnn_step,
 )
 from ._team cimport fnn_join, fnn_member, fnn_next_task, fnn_team, fnn_wait_for_all
-from ._tiles cimport aligned_bytes
+from ._rows cimport aligned_bytes
 
 cnp.import_array()
 

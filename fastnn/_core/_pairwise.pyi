@@ -3,7 +3,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-_Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
+from ._rows import Rows
+
+_Rows: TypeAlias = Rows | NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
 
 def fill_distances(
     X: _Rows,

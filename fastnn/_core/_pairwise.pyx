@@ -19,7 +19,7 @@ float64.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
-from cython.parallel cimport prange
+from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, sqrt
 
 import numpy as np
@@ -35,17 +35,9 @@ from ._dispatch cimport (
     fnn_expand,
     fnn_expansion,
     fnn_kernels,
-    fnn_row_distances,
 )
-from ._tiles cimport (
-    CHEBYSHEV,
-    Expansion,
-    Panels,
-    choose_expansion,
-    new_panels,
-    norm_of,
-    value_type_of,
-)
+from ._rows cimport CHEBYSHEV, ExactDistances, Rows, new_distances, norm_of, rows_of
+from ._tiles cimport Expansion, Panels, choose_expansion, new_panels
 
 cnp.import_array()
 
@@ -80,21 +72,18 @@ cdef struct Target:
     fnn_expand expand
     # All but what belongs to one query.
     fnn_expansion expansion
-    fnn_row_distances exact_distances
-    const char *X
-    const char *Y
-    Py_ssize_t row_bytes
-    Py_ssize_t n_features
 
 
-cdef double cancellation_limit(Expansion expansion, Py_ssize_t n_features):
+cdef double cancellation_limit(Expansion expansion, Rows rows):
     """rate / tolerance, as in the module's docstring."""
     if expansion.integer:
         return -1.0
     if expansion.tile.word_bytes == sizeof(float):
         return FLOAT32_RATE / FLOAT32_TOLERANCE
     cdef double n = FNN_SUM_DEPTH + FNN_SUMS_PER_TOTAL + 8.0
-    n += n_features / <double>(FNN_SUM_DEPTH * FNN_SUMS_PER_TOTAL)
+    n += rows.n_features / <double>(FNN_SUM_DEPTH * FNN_SUMS_PER_TOTAL)
+    if rows.weighted:
+        n += 8.0  # (value - center) * factor
     n *= 2.0 ** -53
     return (2.0 if expansion.squared else 3.0) * n / (1.0 - n) / FLOAT64_TOLERANCE
 
@@ -108,6 +97,8 @@ cdef void write_tile(
     Py_ssize_t panel_y,
     Py_ssize_t first_y,
     const Target *target,
+    ExactDistances exact,
+    int thread,
 ) noexcept nogil:
     """The epilogue: one tile of sums becomes distances, in the rows from first_x, first_y on."""
     cdef Py_ssize_t rows = queries.width, cols = samples.width, r
@@ -128,7 +119,7 @@ cdef void write_tile(
         if target.expand(&expansion, &tile[r * cols], terms, sizes, n_cols, distances):
             evaluate_again(
                 &expansion, &tile[r * cols], terms, sizes, n_cols, first_x + r, first_y, target,
-                distances,
+                exact, thread, distances,
             )
         write_row(distances, first_x + r, first_y, n_cols, target)
 
@@ -142,6 +133,8 @@ cdef void evaluate_again(
     Py_ssize_t x,
     Py_ssize_t first_y,
     const Target *target,
+    ExactDistances exact,
+    int thread,
     double *distances,
 ) noexcept nogil:
     """Evaluate the entries of one row of a tile that cancellation or range could have spoiled."""
@@ -154,18 +147,21 @@ cdef void evaluate_again(
             or not expansion.smallest < both
             or not both < expansion.largest
         ):
-            evaluate_row(x, first_y + c, 1, target, &distances[c])
+            evaluate_row(x, first_y + c, 1, target, exact, thread, &distances[c])
 
 
 cdef void evaluate_row(
-    Py_ssize_t x, Py_ssize_t first_y, Py_ssize_t n, const Target *target, double *distances
+    Py_ssize_t x,
+    Py_ssize_t first_y,
+    Py_ssize_t n,
+    const Target *target,
+    ExactDistances exact,
+    int thread,
+    double *distances,
 ) noexcept nogil:
     """Distances from row x of X to n rows of Y, in float64 difference form."""
     cdef Py_ssize_t c
-    target.exact_distances(
-        target.X + x * target.row_bytes, target.Y + first_y * target.row_bytes, target.n_features,
-        NULL, n, target.n_features, distances,
-    )
+    exact.evaluate(x, first_y, NULL, n, thread, distances)
     if target.expansion.root:
         for c in range(n):
             distances[c] = sqrt(distances[c])
@@ -203,6 +199,8 @@ cdef void fill_group(
     Panels samples,
     Py_ssize_t start_y,
     const Target *target,
+    ExactDistances exact,
+    int thread,
 ) noexcept nogil:
     """One task: a group of panels of X against all panels of the chunk of Y."""
     cdef double tile[FNN_MAX_TILE_ROWS * FNN_MAX_TILE_COLS]
@@ -219,12 +217,19 @@ cdef void fill_group(
                     queries.depth, queries.data + x * queries.panel_bytes,
                     samples.data + y * samples.panel_bytes, tile,
                 )
-                write_tile(tile, queries, x, first_x, samples, y, first_y, target)
+                write_tile(
+                    tile, queries, x, first_x, samples, y, first_y, target, exact, thread
+                )
         block += per_block
 
 
 cdef void fill_rows(
-    Py_ssize_t first_x, Py_ssize_t last_x, Py_ssize_t n_y, const Target *target, int n_threads
+    Py_ssize_t first_x,
+    Py_ssize_t last_x,
+    Py_ssize_t n_y,
+    const Target *target,
+    ExactDistances exact,
+    int n_threads,
 ) noexcept nogil:
     """For very few rows of X, and for Chebyshev distances: no packing, no tiles."""
     cdef Py_ssize_t n_tasks = (n_y + ROWS_PER_TASK - 1) // ROWS_PER_TASK, task
@@ -235,7 +240,8 @@ cdef void fill_rows(
         use_threads_if=n_threads > 1,
     ):
         fill_rows_task(
-            first_x, last_x, task * ROWS_PER_TASK, min((task + 1) * ROWS_PER_TASK, n_y), target
+            first_x, last_x, task * ROWS_PER_TASK, min((task + 1) * ROWS_PER_TASK, n_y), target,
+            exact, threadid(),
         )
 
 
@@ -245,11 +251,13 @@ cdef void fill_rows_task(
     Py_ssize_t start,
     Py_ssize_t stop,
     const Target *target,
+    ExactDistances exact,
+    int thread,
 ) noexcept nogil:
     cdef double distances[ROWS_PER_TASK]
     cdef Py_ssize_t x
     for x in range(first_x, last_x):
-        evaluate_row(x, start, stop - start, target, distances)
+        evaluate_row(x, start, stop - start, target, exact, thread, distances)
         write_row(distances, x, start, stop - start, target)
 
 
@@ -269,9 +277,9 @@ def fill_distances(
 
     Parameters
     ----------
-    X, Y : ndarray of shape (n_x, d) and (n_y, d)
-        C-contiguous, finite, of one dtype: float32, float64, or uint8 with d <= 32,768 (and not
-        for "chebyshev").
+    X, Y : Rows, or ndarray of shape (n_x, d) and (n_y, d)
+        Moved in the same way; arrays, plain rows: C-contiguous, finite, of one dtype: float32,
+        float64, or uint8 with d <= 32,768 (and not for "chebyshev").
     metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
     out : ndarray of shape (n_x, n_y)
         C-contiguous; float32 if X is, else float64.
@@ -287,11 +295,11 @@ def fill_distances(
         Evaluate entries up to S * again in float64; None takes the limit that the error demands.
     """
     cdef const fnn_kernels *kernels = active_kernels()
+    cdef Rows x_rows = rows_of(X), y_rows = x_rows if Y is X else rows_of(Y)
     cdef Expansion expansion = choose_expansion(
-        kernels, value_type_of(X), norm_of(metric), float32_tiles
+        kernels, y_rows.value_type, norm_of(metric), float32_tiles
     )
-    cdef Py_ssize_t n_x = X.shape[0], n_y = Y.shape[0], d = X.shape[1]
-    cdef Py_ssize_t row_bytes = d * expansion.value_bytes
+    cdef Py_ssize_t n_x = x_rows.n_rows, n_y = y_rows.n_rows, d = y_rows.n_features
     cdef Py_ssize_t packed_row = (d + expansion.tile.step) // expansion.tile.step
     cdef Py_ssize_t held, x, y, task, n_tasks, group
     cdef Panels queries, samples
@@ -306,31 +314,27 @@ def fill_distances(
     target.symmetric = symmetric
     target.expand = kernels.expand
     target.expansion.root = metric == "l2"
-    target.expansion.again = cancellation_limit(expansion, d) if again is None else again
+    target.expansion.again = cancellation_limit(expansion, y_rows) if again is None else again
     target.expansion.smallest = SMALLEST_SAFE_SIZE
     target.expansion.largest = LARGEST_SAFE_SIZE
     target.expansion.unscale = 1.0 / (scale * scale if metric == "sqeuclidean" else scale)
-    target.exact_distances = expansion.exact_distances
-    target.X = <const char *>cnp.PyArray_DATA(X)
-    target.Y = <const char *>cnp.PyArray_DATA(Y)
-    target.row_bytes = row_bytes
-    target.n_features = d
     if <double>n_x * n_y * d < MIN_PARALLEL_WORK:
         n_threads = 1
+    cdef ExactDistances exact = new_distances(x_rows, y_rows, expansion.norm, n_threads)
     if (n_x <= MAX_ROW_QUERIES and again is None) or expansion.norm == CHEBYSHEV:
         for x in range(0, n_x, ROWS_PER_TASK):
             with nogil:
-                fill_rows(x, min(x + ROWS_PER_TASK, n_x), n_y, &target, n_threads)
+                fill_rows(x, min(x + ROWS_PER_TASK, n_x), n_y, &target, exact, n_threads)
             PyErr_CheckSignals()
         return
     queries = new_panels(expansion, True, min(held, n_x), d, center, scale)
     samples = new_panels(expansion, False, min(held, n_y), d, center, scale)
     for x in range(0, n_x, held):
         with nogil:
-            queries.pack(target.X + x * row_bytes, d, min(held, n_x - x), n_threads)
+            queries.pack(x_rows, x, min(held, n_x - x), n_threads)
         for y in range(x if symmetric else 0, n_y, held):
             with nogil:
-                samples.pack(target.Y + y * row_bytes, d, min(held, n_y - y), n_threads)
+                samples.pack(y_rows, y, min(held, n_y - y), n_threads)
                 group = max(1, min(<Py_ssize_t>GROUP_PANELS, queries.n_panels // (4 * n_threads)))
                 n_tasks = (queries.n_panels + group - 1) // group
                 for task in prange(
@@ -341,7 +345,7 @@ def fill_distances(
                 ):
                     fill_group(
                         queries, task * group, min((task + 1) * group, queries.n_panels), x,
-                        samples, y, &target,
+                        samples, y, &target, exact, threadid(),
                     )
             PyErr_CheckSignals()
 

@@ -4,9 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+from ._rows import Rows
 from ._search import TileSearch
 
-_Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
+_Rows: TypeAlias = Rows | NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
 
 @disjoint_base
 class RadiusSearch(TileSearch): ...

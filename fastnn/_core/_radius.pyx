@@ -4,7 +4,7 @@ The bound of a query is the key of the radius itself, so it does not move. What 
 its index alone; at the end of a slice the exact distances decide. Memory grows with the results.
 """
 
-from cython.parallel cimport prange
+from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -13,6 +13,7 @@ import numpy as np
 
 cimport numpy as cnp
 
+from ._rows cimport Rows, rows_of
 from ._search cimport BY_ROWS, BY_TILES, SearchPlan, TileSearch, plan_search
 from ._selection cimport Candidate, sort_by_index, sort_candidates
 
@@ -111,7 +112,7 @@ cdef class RadiusSearch(TileSearch):
                 self.n_queries, num_threads=n_threads, schedule="dynamic", chunksize=16,
                 use_threads_if=parallel,
             ):
-                self.decide(query, first_self + query if first_self >= 0 else -1)
+                self.decide(query, first_self + query if first_self >= 0 else -1, threadid())
         if self.out_of_memory:
             raise MemoryError()
         counts = np.empty(self.n_queries, dtype=np.int64)
@@ -130,7 +131,7 @@ cdef class RadiusSearch(TileSearch):
                 self.write(query, distances_data + starts[query], indices_data + starts[query])
         return counts, distances, indices
 
-    cdef void decide(self, Py_ssize_t query, int64_t itself) noexcept nogil:
+    cdef void decide(self, Py_ssize_t query, int64_t itself, int thread) noexcept nogil:
         """Evaluate the exact distances of a query's candidates; keep and sort its neighbors."""
         cdef Py_ssize_t n = 0, first = 0, kept = 0, split, i
         cdef Hits *hits
@@ -149,10 +150,7 @@ cdef class RadiusSearch(TileSearch):
             return
         for split in range(self.n_splits):
             hits = &self.hits[split * self.n_queries + query]
-            self.expansion.exact_distances(
-                self.X + query * self.n_features * self.expansion.value_bytes, self.Y,
-                self.n_features, hits.indices, hits.n, self.n_features, distances + first,
-            )
+            self.exact.evaluate(query, 0, hits.indices, hits.n, thread, distances + first)
             for i in range(hits.n):
                 distances[first + i] = self.rooted(distances[first + i])
                 if distances[first + i] <= self.radius and hits.indices[i] != itself:
@@ -179,8 +177,8 @@ cdef class RadiusSearch(TileSearch):
 
 
 def find_within_radius(
-    cnp.ndarray X,
-    cnp.ndarray Y,
+    X,
+    Y,
     double radius,
     str metric,
     int n_threads,
@@ -192,8 +190,9 @@ def find_within_radius(
 
     Parameters
     ----------
-    X, Y : ndarray of shape (n_queries, d) and (n_samples, d)
-        C-contiguous, of one dtype: float32, float64 or uint8.
+    X, Y : Rows, or ndarray of shape (n_queries, d) and (n_samples, d)
+        Moved in the same way; arrays, plain rows: C-contiguous, of one dtype: float32, float64 or
+        uint8.
     radius : float
         Not NaN. Squared for "sqeuclidean".
     metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
@@ -212,18 +211,17 @@ def find_within_radius(
         (float64) and indices (int64), query after query. None when a value is not finite, or too
         large or small for tiles: the caller finds out which, and calls again with `by_rows`.
     """
-    cdef Py_ssize_t first = 0, n_queries = X.shape[0]
+    cdef Rows queries = rows_of(X), samples = queries if Y is X else rows_of(Y)
+    cdef Py_ssize_t first = 0, n_queries = queries.n_rows
     cdef RadiusSearch search
-    cdef SearchPlan plan = plan_search(X, Y, metric, n_threads, by_rows, QUERY_BYTES)
+    cdef SearchPlan plan = plan_search(queries, samples, metric, n_threads, by_rows, QUERY_BYTES)
     if plan is None:
         return None
     slices = []
     while first < n_queries:
-        part = plan.X
-        if plan.slice_queries < n_queries:
-            part = part[first:first + plan.slice_queries]
         search = RadiusSearch(
-            part, plan.Y, metric, plan.mode, plan.center, plan.scale, plan.n_threads
+            plan.X.part(first, first + plan.slice_queries), plan.Y, metric, plan.mode, plan.center,
+            plan.scale, plan.n_threads,
         )
         search.start(radius, by_distance)
         if not search.scan_all(None, 0.0, by_rows):

@@ -2,8 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-cimport numpy as cnp
-
+from ._rows cimport ExactDistances, Rows
 from ._tiles cimport Expansion, Panels
 
 
@@ -22,7 +21,7 @@ ctypedef fused lane_t:
 cdef class SearchPlan:
     """What a search has decided before its first slice of queries."""
 
-    cdef cnp.ndarray X, Y
+    cdef Rows X, Y
     cdef object center
     cdef double scale
     cdef Mode mode
@@ -34,8 +33,8 @@ cdef class TileSearch:
     cdef Mode mode
     cdef Expansion expansion
     cdef Panels queries, samples
-    cdef const char *X
-    cdef const char *Y
+    cdef Rows X, Y
+    cdef ExactDistances exact
     cdef Py_ssize_t n_queries, n_samples, n_features, n_splits, block_rows
     # Steps of depth that are taken at a time; all of them unless rows are long.
     cdef Py_ssize_t part_depth
@@ -113,5 +112,5 @@ cdef class TileSearch:
 
 
 cdef SearchPlan plan_search(
-    cnp.ndarray X, cnp.ndarray Y, str metric, int n_threads, bint by_rows, Py_ssize_t query_bytes
+    Rows X, Rows Y, str metric, int n_threads, bint by_rows, Py_ssize_t query_bytes
 )

@@ -59,15 +59,10 @@ from ._dispatch cimport (
     fnn_scan_arguments,
     fnn_tile,
 )
+from ._rows cimport CHEBYSHEV, L2, UINT8, Norm, Rows, new_distances, norm_of
 from ._tiles cimport (
-    CHEBYSHEV,
-    L2,
-    UINT8,
-    Norm,
     choose_expansion,
     new_panels,
-    norm_of,
-    value_type_of,
 )
 from ._tiles import packing_frame
 
@@ -93,8 +88,8 @@ cdef enum:
     SLICE_CANDIDATE_BYTES = 16 << 20
     # Up to here a pass over Y costs less than packing it.
     MAX_ROW_QUERIES = 4
-    ROWS_PER_STEP = 256
-    ROW_STEP_BYTES = 128 << 10
+    # No fewer than ExactDistances hold.
+    MAX_STEP_ROWS = 256
     # Multiply-adds below which starting threads costs more than it gains.
     MIN_PARALLEL_WORK = 1 << 19
     # Between two looks at signals and the progress bar: well under a second of work.
@@ -125,8 +120,8 @@ cdef class TileSearch:
 
     def __init__(
         self,
-        cnp.ndarray X,
-        cnp.ndarray Y,
+        Rows X,
+        Rows Y,
         str metric,
         Mode mode,
         object center,
@@ -135,28 +130,25 @@ cdef class TileSearch:
     ):
         cdef Py_ssize_t q
         self.mode = mode
-        self.expansion = choose_expansion(
-            active_kernels(), value_type_of(X), norm_of(metric), True
-        )
+        self.expansion = choose_expansion(active_kernels(), Y.value_type, norm_of(metric), True)
         self.root = metric == "l2"
-        self.n_queries = X.shape[0]
-        self.n_features = X.shape[1]
-        self.n_samples = Y.shape[0]
+        self.n_queries = X.n_rows
+        self.n_features = Y.n_features
+        self.n_samples = Y.n_rows
         self.n_threads = n_threads
-        self.X = <const char *>cnp.PyArray_DATA(X)
-        self.Y = <const char *>cnp.PyArray_DATA(Y)
+        self.X, self.Y = X, Y
+        self.exact = new_distances(X, Y, self.expansion.norm, n_threads)
         self.scale = scale
         if mode == BY_ROWS:
             # Rows reach the caches in order, a part to each thread.
             self.n_splits = n_threads
-            row_bytes = self.n_features * self.expansion.value_bytes
-            self.chunk_rows = max(1, ROW_SLICE_BYTES // row_bytes)
+            self.chunk_rows = max(1, ROW_SLICE_BYTES // Y.row_bytes)
             held = None
         else:
             held = self.prepare_tiles(center)
         bounds = np.full(self.n_splits * self.n_queries, -np.inf)
         self.bounds = <double *>cnp.PyArray_DATA(bounds)
-        self.keep_alive = (X, Y, held, bounds)
+        self.keep_alive = (held, bounds)
         if mode == BY_BOUNDS:
             self.rate = error_rate(self.expansion.norm, self.n_features)
             self.underflow = (self.n_features + 8) * 2.0 ** -110
@@ -170,7 +162,7 @@ cdef class TileSearch:
         self.queries = new_panels(
             self.expansion, True, self.n_queries, self.n_features, center, self.scale
         )
-        self.queries.pack(self.X, self.n_features, self.n_queries, self.n_threads)
+        self.queries.pack(self.X, 0, self.n_queries, self.n_threads)
         n_panels = self.queries.n_panels
         self.n_splits = max(1, min(2 * self.n_threads // n_panels, 2 * self.n_threads))
         row_bytes = self.queries.depth * self.expansion.tile.word_bytes
@@ -204,7 +196,7 @@ cdef class TileSearch:
         """Take a pair that passed; `slot` is the query's place among those of all splits."""
 
     cdef double row_limit(self, Py_ssize_t slot) noexcept nogil:
-        """What exact_distances may give at most for a pair to be pushed."""
+        """What the exact distances may give at most for a pair to be pushed."""
         return INFINITY
 
     # ---- errors ---------------------------------------------------------------------------
@@ -227,11 +219,11 @@ cdef class TileSearch:
         return (self.queries.terms[query] - distance) / self.expansion.beta
 
     cdef double rooted(self, double distance) noexcept nogil:
-        """The distance as it is returned, from what exact_distances gives."""
+        """The distance as it is returned, from what the exact distances give."""
         return sqrt(distance) if self.root else distance
 
     cdef double unrooted(self, double distance) noexcept nogil:
-        """What exact_distances may give at most; a little more where roots may round together."""
+        """What exact distances may be at most; a little more where roots may round together."""
         return distance * distance * (1.0 + 2.0 ** -50) if self.root else distance
 
     # ---- scanning -------------------------------------------------------------------------
@@ -251,10 +243,7 @@ cdef class TileSearch:
         )
         cdef Py_ssize_t n_groups = (self.queries.n_panels + group - 1) // group
         cdef Py_ssize_t n_tasks = n_groups * self.n_splits, task
-        self.samples.pack(
-            self.Y + start * self.n_features * self.expansion.value_bytes,
-            self.n_features, stop - start, self.n_threads,
-        )
+        self.samples.pack(self.Y, start, stop - start, self.n_threads)
         self.start_accumulators(start)
         if self.out_of_range:
             return
@@ -475,20 +464,16 @@ cdef class TileSearch:
         Py_ssize_t last_query,
         int thread,
     ) noexcept nogil:
-        cdef double distances[ROWS_PER_STEP]
-        cdef Py_ssize_t row_bytes = self.n_features * self.expansion.value_bytes
-        cdef Py_ssize_t step = max(1, min(<Py_ssize_t>ROWS_PER_STEP, ROW_STEP_BYTES // row_bytes))
+        cdef double distances[MAX_STEP_ROWS]
         cdef Py_ssize_t row, query, slot, n, i
         cdef double limit
         row = start
         while row < stop:
-            n = min(step, stop - row)
+            n = min(self.exact.held, stop - row)
+            self.exact.fetch(row, NULL, n, thread)
             for query in range(first_query, last_query):
                 slot = split * self.n_queries + query
-                self.expansion.exact_distances(
-                    self.X + query * row_bytes, self.Y + row * row_bytes, self.n_features, NULL, n,
-                    self.n_features, distances,
-                )
+                self.exact.to_fetched(query, row, NULL, n, thread, distances)
                 limit = self.row_limit(slot)
                 for i in range(n):
                     if not distances[i] <= DBL_MAX:
@@ -520,21 +505,21 @@ cdef class TileSearch:
 
 
 cdef SearchPlan plan_search(
-    cnp.ndarray X, cnp.ndarray Y, str metric, int n_threads, bint by_rows, Py_ssize_t query_bytes
+    Rows X, Rows Y, str metric, int n_threads, bint by_rows, Py_ssize_t query_bytes
 ):
     """Choose the mode and the slices of queries, of which each takes `query_bytes` beside panels.
 
     Returns None if no tile can hold such values.
     """
     cdef SearchPlan plan = SearchPlan()
-    cdef Py_ssize_t n_queries = X.shape[0], n_features = X.shape[1]
-    if metric == "chebyshev" and value_type_of(X) == UINT8:
-        X, Y = X.astype(np.float32), Y.astype(np.float32)
-    plan.mode = BY_TILES if value_type_of(X) == UINT8 else BY_BOUNDS
+    cdef Py_ssize_t n_queries = X.n_rows, n_features = Y.n_features
+    if metric == "chebyshev" and Y.value_type == UINT8:
+        X, Y = X.as_float32(), Y.as_float32()
+    plan.mode = BY_TILES if Y.value_type == UINT8 else BY_BOUNDS
     if by_rows or n_queries <= MAX_ROW_QUERIES:
         plan.mode = BY_ROWS
     elif plan.mode == BY_TILES and n_features > MAX_UINT8_FEATURES and metric != "l1":
-        X, Y, plan.mode = X.astype(np.float32), Y.astype(np.float32), BY_BOUNDS
+        X, Y, plan.mode = X.as_float32(), Y.as_float32(), BY_BOUNDS
     elif plan.mode == BY_BOUNDS and n_features >= 1 << 22:
         plan.mode = BY_ROWS  # d * 2^-24 leaves no room for error bounds
     plan.X, plan.Y, plan.center, plan.scale = X, Y, None, 1.0
@@ -543,7 +528,7 @@ cdef SearchPlan plan_search(
         if frame is None:
             return None
         plan.center, plan.scale = frame
-    if <double>n_queries * Y.shape[0] * n_features < MIN_PARALLEL_WORK:
+    if <double>n_queries * Y.n_rows * n_features < MIN_PARALLEL_WORK:
         n_threads = 1
     plan.n_threads = n_threads
     plan.slice_queries = max(1, min(

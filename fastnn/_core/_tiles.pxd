@@ -21,33 +21,17 @@ the tile's product, and apply another epilogue to the tile.
 cimport numpy as cnp
 
 from ._dispatch cimport fnn_kernels, fnn_pack, fnn_panel_sums, fnn_row_distances, fnn_tile
-
-
-cdef enum ValueType:
-    FLOAT32
-    FLOAT64
-    UINT8
-
-
-cdef enum Norm:
-    L1
-    L2
-    CHEBYSHEV
-
-
-cdef ValueType value_type_of(cnp.ndarray array) noexcept
-cdef Norm norm_of(str metric) noexcept
-cdef cnp.ndarray aligned_bytes(Py_ssize_t n_bytes)
+from ._rows cimport Norm, Rows, ValueType
 
 
 cdef struct Expansion:
     fnn_tile tile
     fnn_pack pack
-    # Sums over a packed panel; NULL for uint8, whose terms come from the exact row distances, and
-    # where there are no terms.
+    # Sums over a packed panel; NULL for uint8, whose terms are distances of the rows to a center,
+    # and where there are no terms.
     fnn_panel_sums terms
     fnn_panel_sums magnitudes
-    fnn_row_distances exact_distances
+    fnn_row_distances row_distances
     double term_sign
     double beta
     # What queries are multiplied by when they are packed.
@@ -82,14 +66,16 @@ cdef class Panels:
     cdef double *magnitudes
 
     cdef void pack(
-        self, const char *rows, Py_ssize_t stride, Py_ssize_t n_rows, int n_threads
+        self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, int n_threads
     ) noexcept nogil
     cdef void pack_panel(
-        self, Py_ssize_t panel, const char *rows, Py_ssize_t stride, Py_ssize_t n_rows
+        self, Py_ssize_t panel, Rows rows, Py_ssize_t first, Py_ssize_t n_rows
+    ) noexcept nogil
+    cdef void pack_moved(
+        self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, char *target
     ) noexcept nogil
 
 
-cdef cnp.ndarray aligned_bytes(Py_ssize_t n_bytes)
 cdef Panels new_panels(
     Expansion expansion,
     bint queries,

@@ -2,7 +2,10 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+from ._rows import Rows
+
 MAX_SCALE: float
+MAX_WEIGHTED_SCALE: float
 
 @disjoint_base
 class Panels:
@@ -21,5 +24,5 @@ class Panels:
     def n_panels(self) -> int: ...
 
 def packing_frame(
-    Y: NDArray[np.float32] | NDArray[np.float64],
+    Y: Rows | NDArray[np.float32] | NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], float] | None: ...

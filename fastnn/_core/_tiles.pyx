@@ -9,18 +9,13 @@ import numpy as np
 cimport numpy as cnp
 
 from ._dispatch cimport FNN_MAX_TILE_COLS, fnn_kernels
+from ._rows cimport CHEBYSHEV, FLOAT32, L1, L2, UINT8, aligned_bytes, row_distances_of, rows_of
 
 cnp.import_array()
 
-
-cdef ValueType value_type_of(cnp.ndarray array) noexcept:
-    """The kernels' type for an array that has passed the border."""
-    cdef int number = cnp.PyArray_TYPE(array)
-    return UINT8 if number == cnp.NPY_UINT8 else FLOAT32 if number == cnp.NPY_FLOAT32 else FLOAT64
-
-
-cdef Norm norm_of(str metric) noexcept:
-    return L1 if metric == "l1" else CHEBYSHEV if metric == "chebyshev" else L2
+cdef enum:
+    # Features of a panel that are moved at a time.
+    STRIP = 64
 
 
 cdef Expansion choose_expansion(
@@ -35,17 +30,13 @@ cdef Expansion choose_expansion(
     e.beta = 1.0 if e.integer or norm == CHEBYSHEV else 2.0
     e.query_factor = 2.0 if e.integer and squared else 1.0
     e.value_bytes = 1 if value_type == UINT8 else 4 if value_type == FLOAT32 else 8
-    family = kernels.square_differences if squared else kernels.absolute_differences
-    if norm == CHEBYSHEV:
-        family = kernels.largest_difference
+    e.row_distances = row_distances_of(kernels, value_type, norm)
     if value_type == UINT8:
         e.tile = kernels.dot_u8 if squared else kernels.sad_u8
         e.pack = kernels.pack_u8_as_s16 if squared else kernels.pack_u8_as_u8
         e.terms = NULL
         e.magnitudes = NULL
-        e.exact_distances = family.u8
         return e
-    e.exact_distances = family.f32 if value_type == FLOAT32 else family.f64
     if float32_tiles:
         e.tile = (
             kernels.dot_f32 if squared else kernels.max_f32 if norm == L1 else kernels.largest_f32
@@ -63,6 +54,9 @@ cdef Expansion choose_expansion(
 
 # Beyond, squares of typical values leave float64's range, and differences are taken as they are.
 MAX_SCALE = 2.0 ** 440
+# Squares of differences meet their weights, of 2^100 at most (see Rows), when they are rounded
+# already: those below 2^-1022 are below 2^-922 with their weight, beside distances of 2^-600.
+MAX_WEIGHTED_SCALE = 2.0 ** 300
 
 
 def packing_frame(Y):
@@ -70,28 +64,29 @@ def packing_frame(Y):
 
     Any values give the right neighbors; these give small error bounds. They come from a sample of
     Y's rows, so that no pass over Y is spent on them. None when no tile can serve.
+
+    Parameters
+    ----------
+    Y : ndarray or Rows of shape (n, d)
     """
-    sample = Y[:: max(1, Y.shape[0] // 64)].astype(np.float64)
+    cdef Rows rows = rows_of(Y)
+    chosen = slice(None, None, max(1, rows.n_rows // 64))
+    sample = rows.values_to_compare(chosen).astype(np.float64)
     with np.errstate(all="ignore"):
         center = sample.mean(axis=0)
-        spread = np.abs(sample - center).max()
+        spread = np.abs(rows.weigh(sample - center)).max()
     if not np.isfinite(spread):
         return None
     scale = 2.0 ** -float(np.frexp(spread)[1]) if spread > 0 else 1.0
-    if not 1.0 / MAX_SCALE < scale < MAX_SCALE:
+    most = MAX_WEIGHTED_SCALE if rows.weighted else MAX_SCALE
+    if not 1.0 / most < scale < most or (rows.weighted and not rows.has_mild_weights()):
         return None
     # A short center keeps short values short: whole numbers give exact products. That it is a
     # float32 lets float32 rows be shifted in float32, rounding once.
-    with np.errstate(over="ignore"):
-        center = (np.rint(center * (32.0 * scale)) / (32.0 * scale)).astype(np.float32)
+    with np.errstate(all="ignore"):
+        unit = rows.weigh(np.full(rows.n_features, 32.0 * scale))
+        center = (np.rint(center * unit) / unit).astype(np.float32)
     return np.where(np.isfinite(center), center, 0.0).astype(np.float64), scale
-
-
-cdef cnp.ndarray aligned_bytes(Py_ssize_t n_bytes):
-    # The kernels load whole vectors; 64 bytes is a cache line and the widest vector.
-    raw = np.empty(n_bytes + 64, dtype=np.uint8)
-    offset = -raw.ctypes.data % 64
-    return raw[offset:offset + n_bytes]
 
 
 cdef Panels new_panels(
@@ -130,11 +125,10 @@ cdef Panels new_panels(
 
 cdef class Panels:
     cdef void pack(
-        self, const char *rows, Py_ssize_t stride, Py_ssize_t n_rows, int n_threads
+        self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, int n_threads
     ) noexcept nogil:
-        """Pack `n_rows` rows, `stride` values apart, replacing what was packed before."""
+        """Pack `n_rows` rows from `first` on, replacing what was packed before."""
         cdef Py_ssize_t panel
-        cdef Py_ssize_t row_bytes = stride * self.expansion.value_bytes
         self.n_rows = n_rows
         self.n_panels = (n_rows + self.width - 1) // self.width
         for panel in prange(
@@ -144,31 +138,33 @@ cdef class Panels:
             use_threads_if=n_threads > 1,
         ):
             self.pack_panel(
-                panel,
-                rows + panel * self.width * row_bytes,
-                stride,
+                panel, rows, first + panel * self.width,
                 min(self.width, n_rows - panel * self.width),
             )
 
     cdef void pack_panel(
-        self, Py_ssize_t panel, const char *rows, Py_ssize_t stride, Py_ssize_t n_rows
+        self, Py_ssize_t panel, Rows rows, Py_ssize_t first, Py_ssize_t n_rows
     ) noexcept nogil:
         cdef char *target = self.data + panel * self.panel_bytes
         cdef double *terms = self.terms + panel * self.width
         cdef double *magnitudes = self.magnitudes + panel * self.width
+        cdef const char *data = rows.data + first * rows.row_bytes
         cdef Py_ssize_t r
         cdef const void *each[FNN_MAX_TILE_COLS]
-        for r in range(n_rows):
-            each[r] = rows + r * stride * self.expansion.value_bytes
-        self.expansion.pack(
-            each, 0, n_rows, self.width, self.n_features, self.center, self.scale, target
-        )
+        if rows.moved:
+            self.pack_moved(rows, first, n_rows, target)
+        else:
+            for r in range(n_rows):
+                each[r] = data + r * rows.row_bytes
+            self.expansion.pack(
+                each, 0, n_rows, self.width, self.n_features, self.center, self.scale, target
+            )
         if self.expansion.integer:
             # Exact, so there is no error to bound and no need for magnitudes.
             memset(terms, 0, self.width * sizeof(double))
             if self.expansion.squared:
-                self.expansion.exact_distances(
-                    self.center_row, rows, stride, NULL, n_rows, self.n_features, terms
+                self.expansion.row_distances(
+                    self.center_row, data, self.n_features, NULL, n_rows, self.n_features, terms
                 )
             return
         self.expansion.terms(target, self.width, self.depth, terms)
@@ -181,3 +177,33 @@ cdef class Panels:
             self.expansion.magnitudes(target, self.width, self.depth, magnitudes)
             for r in range(self.width):
                 terms[r] = -terms[r]
+
+    cdef void pack_moved(
+        self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, char *target
+    ) noexcept nogil:
+        """Pack a panel in strips of features that are moved on the way; a step is a feature."""
+        cdef double strips[FNN_MAX_TILE_COLS * STRIP]
+        cdef double no_center[STRIP]
+        cdef const void *each[FNN_MAX_TILE_COLS]
+        cdef Py_ssize_t r, start = 0, k, n
+        cdef double *strip
+        cdef const double *center = no_center
+        memset(no_center, 0, sizeof(no_center))
+        for r in range(n_rows):
+            each[r] = strips + r * STRIP
+        while start < self.n_features:
+            n = min(<Py_ssize_t>STRIP, self.n_features - start)
+            for r in range(n_rows):
+                strip = strips + r * STRIP
+                rows.fetch(first + r, start, n, strip)
+                if rows.factors != NULL:
+                    # Center first: what the factor rounds is then small, too.
+                    for k in range(n):
+                        strip[k] = (strip[k] - self.center[start + k]) * rows.factors[start + k]
+            if rows.factors == NULL:
+                center = self.center + start
+            self.expansion.pack(
+                each, 0, n_rows, self.width, n, center, self.scale,
+                target + start * self.width * self.expansion.tile.word_bytes,
+            )
+            start += n

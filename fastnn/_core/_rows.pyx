@@ -1,0 +1,367 @@
+"""Rows as a metric has them: taken as they lie, and moved, where a metric wants that, on the way.
+
+| rows     | what tiles and distances see                                                   |
+|----------|--------------------------------------------------------------------------------|
+| plain    | the values                                                                     |
+| unit     | value * scale / norm in float64 (scale: a power of two, 1 for all but extreme  |
+|          | rows; norm: the root of np.sum(squares)), and a last feature that is 1 for     |
+|          | rows of zeros, 0 for others                                                    |
+| weighted | tiles: (value - center) * factor; distances: the values, in terms of           |
+|          | weight * |x - y| or weight * (x - y)²                                          |
+
+No moved copy of the samples is ever made: panels are packed from strips, and the few rows whose
+distances decide are fetched again.
+"""
+
+from cython.parallel cimport prange, threadid
+from libc.float cimport DBL_MAX
+from libc.math cimport fabs, frexp, ldexp, sqrt
+
+import numpy as np
+
+cimport numpy as cnp
+
+from ._dispatch cimport active_kernels
+
+cnp.import_array()
+
+cdef enum:
+    # Rows whose distances are evaluated at a time: what stays in the second-level cache.
+    MAX_HELD_ROWS = 256
+    HELD_BYTES = 128 << 10
+    MIN_PARALLEL_VALUES = 1 << 16
+
+# Sums of squares in between lost nothing to underflow or overflow.
+cdef double SMALLEST_SQUARES = 2.0 ** -400
+# ldexp's factors, and what they make of the largest value, stay in range.
+cdef int MAX_EXPONENT = 1000
+# Up to here squares of differences stay in range until they are weighted: see packing_frame.
+cdef double MAX_WEIGHT = 2.0 ** 100
+
+
+cdef ValueType value_type_of(cnp.ndarray array) noexcept:
+    """The kernels' type for an array that has passed the border."""
+    cdef int number = cnp.PyArray_TYPE(array)
+    return UINT8 if number == cnp.NPY_UINT8 else FLOAT32 if number == cnp.NPY_FLOAT32 else FLOAT64
+
+
+cdef Norm norm_of(str metric) noexcept:
+    return L1 if metric == "l1" else CHEBYSHEV if metric == "chebyshev" else L2
+
+
+cdef cnp.ndarray aligned_bytes(Py_ssize_t n_bytes):
+    # The kernels load whole vectors; 64 bytes is a cache line and the widest vector.
+    raw = np.empty(n_bytes + 64, dtype=np.uint8)
+    offset = -raw.ctypes.data % 64
+    return raw[offset:offset + n_bytes]
+
+
+cdef fnn_row_distances row_distances_of(
+    const fnn_kernels *kernels, ValueType value_type, Norm norm
+) noexcept nogil:
+    family = (
+        kernels.square_differences if norm == L2
+        else kernels.absolute_differences if norm == L1
+        else kernels.largest_difference
+    )
+    if value_type == UINT8:
+        return family.u8
+    return family.f32 if value_type == FLOAT32 else family.f64
+
+
+cdef Rows rows_of(object rows):
+    """Return Rows as they are, and arrays as plain ones."""
+    return rows if isinstance(rows, Rows) else Rows(rows)
+
+
+cdef class Rows:
+    """Rows in the place where they were given.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, d), float32, float64 or uint8
+        C-contiguous.
+    unit : bool, default=False
+        Rows are divided by their norms.
+    weights : ndarray of shape (d,), float64, optional
+        Of the features in sums of magnitudes ("l1") or squares ("l2"): finite, at least 0.
+    metric : {"l1", "l2"}
+        Of the weights.
+    n_threads : int, default=1
+
+    Attributes
+    ----------
+    values : ndarray
+    n_rows, n_features : int
+    unit, weighted, moved : bool
+        Whether rows are divided by their norms; whether there are weights; whether either.
+    """
+
+    def __init__(self, cnp.ndarray values, unit=False, weights=None, str metric="l2", n_threads=1):
+        cdef const fnn_kernels *kernels = active_kernels()
+        self.values = values
+        self.data = <const char *>cnp.PyArray_DATA(values)
+        self.n_rows, self.n_given = values.shape[0], values.shape[1]
+        self.value_type = value_type_of(values)
+        self.value_bytes = cnp.PyArray_ITEMSIZE(values)
+        self.row_bytes = self.n_given * self.value_bytes
+        self.move = (
+            kernels.move_f32 if self.value_type == FLOAT32
+            else kernels.move_u8 if self.value_type == UINT8
+            else kernels.move_f64
+        )
+        self.unit = unit
+        self.weighted = weights is not None
+        self.moved = self.unit or self.weighted
+        self.n_features = self.n_given + self.unit
+        if unit:
+            measure(self, n_threads)
+        elif self.weighted:
+            factors = weights if metric == "l1" else np.sqrt(weights)
+            self.keep_alive = weights, factors
+            self.weights = <const double *>cnp.PyArray_DATA(weights)
+            self.factors = <const double *>cnp.PyArray_DATA(factors)
+        if self.moved:
+            self.value_type = FLOAT64
+
+    def __len__(self):
+        return self.n_rows
+
+    # ---- rows -----------------------------------------------------------------------------
+
+    cdef void fetch(
+        self, Py_ssize_t row, Py_ssize_t first, Py_ssize_t n, double *values
+    ) noexcept nogil:
+        """n features of a row, from `first` on, as distances take them."""
+        cdef Py_ssize_t given = min(n, self.n_given - first)
+        cdef double scale = 1.0, norm = 1.0
+        if self.unit:
+            scale = self.scales[row]
+            norm = self.norms[row] if self.norms[row] != 0.0 else 1.0
+        self.move(
+            self.data + row * self.row_bytes + first * self.value_bytes, given, scale, norm, values
+        )
+        if given < n:
+            values[given] = self.norms[row] == 0.0
+
+    cdef Rows part(self, Py_ssize_t start, Py_ssize_t stop):
+        """Rows start to stop, of the same values."""
+        if start == 0 and stop >= self.n_rows:
+            return self
+        cdef Rows part = Rows.__new__(Rows)
+        part.values = self.values[start:stop]
+        part.data = self.data + start * self.row_bytes
+        part.n_rows = part.values.shape[0]
+        part.n_features, part.n_given = self.n_features, self.n_given
+        part.value_bytes, part.row_bytes = self.value_bytes, self.row_bytes
+        part.unit, part.weighted, part.moved = self.unit, self.weighted, self.moved
+        part.value_type = self.value_type
+        part.move = self.move
+        part.weights, part.factors = self.weights, self.factors
+        if self.unit:
+            part.scales, part.norms = self.scales + start, self.norms + start
+        part.keep_alive = self.keep_alive
+        return part
+
+    cdef Rows as_float32(self):
+        """Plain rows as float32."""
+        return Rows(self.values.astype(np.float32))
+
+    def values_to_compare(self, index=slice(None)):
+        """Return rows as the distances take them: unit rows moved, all others as they are."""
+        return self.moved_values(index) if self.unit else self.values[index]
+
+    def moved_values(self, index=slice(None)):
+        """Return rows whose plain distances are the metric's, but for rounding where weighted.
+
+        Parameters
+        ----------
+        index : slice or ndarray of int64
+            Which rows.
+
+        Returns
+        -------
+        ndarray of shape (n, n_features)
+            float64; plain rows as they are.
+        """
+        if not self.moved:
+            return self.values[index]
+        cdef Py_ssize_t i, k
+        cdef int64_t[:] chosen = np.arange(self.n_rows)[index]
+        cdef double[:, ::1] moved = np.empty((chosen.shape[0], self.n_features))
+        for i in range(chosen.shape[0]):
+            self.fetch(chosen[i], 0, self.n_features, &moved[i, 0])
+            if self.weighted:
+                for k in range(self.n_given):
+                    moved[i, k] *= self.factors[k]
+        return np.asarray(moved)
+
+    def weigh(self, values):
+        """Return differences of rows as they count: times the factors, where there are weights."""
+        return values * self.keep_alive[1] if self.weighted else values
+
+    def has_mild_weights(self):
+        """Whether all weights but 0 are within MAX_WEIGHT of 1."""
+        weights = self.keep_alive[0]
+        weights = weights[weights > 0.0]
+        return bool(((weights <= MAX_WEIGHT) & (weights >= 1.0 / MAX_WEIGHT)).all())
+
+
+# ---- norms of unit rows --------------------------------------------------------------------------
+
+
+cdef object measure(Rows rows, int n_threads):
+    """Find each row's norm, and the scale that keeps its squares in range."""
+    cdef Py_ssize_t n = rows.n_rows, d = rows.n_given
+    scales, norms = np.ones(n), np.empty(n)
+    zeros = np.zeros(d, rows.values.dtype)
+    scratch = np.empty(n_threads * d)
+    cdef double *scale_data = <double *>cnp.PyArray_DATA(scales)
+    cdef double *norm_data = <double *>cnp.PyArray_DATA(norms)
+    cdef double *scratch_data = <double *>cnp.PyArray_DATA(scratch)
+    cdef const void *zero_data = cnp.PyArray_DATA(zeros)
+    cdef fnn_row_distances squares = row_distances_of(active_kernels(), rows.value_type, L2)
+    cdef Py_ssize_t step = max(1, min(<Py_ssize_t>MAX_HELD_ROWS, HELD_BYTES // rows.row_bytes))
+    cdef Py_ssize_t n_steps = (n + step - 1) // step, i
+    rows.keep_alive = scales, norms
+    rows.scales, rows.norms = scale_data, norm_data
+    for i in prange(
+        n_steps, nogil=True, num_threads=n_threads, schedule="static",
+        use_threads_if=n_threads > 1 and n * d >= MIN_PARALLEL_VALUES,
+    ):
+        measure_step(
+            rows, i * step, min((i + 1) * step, n), squares, zero_data,
+            scratch_data + threadid() * d, scale_data, norm_data,
+        )
+
+
+cdef void measure_step(
+    Rows rows,
+    Py_ssize_t start,
+    Py_ssize_t stop,
+    fnn_row_distances squares,
+    const void *zeros,
+    double *scratch,
+    double *scales,
+    double *norms,
+) noexcept nogil:
+    cdef Py_ssize_t d = rows.n_given, i
+    squares(zeros, rows.data + start * rows.row_bytes, d, NULL, stop - start, d, norms + start)
+    for i in range(start, stop):
+        if rows.value_type == FLOAT64 and not SMALLEST_SQUARES <= norms[i] <= DBL_MAX:
+            norms[i] = scaled_squares(rows, i, squares, zeros, scratch, &scales[i])
+        norms[i] = sqrt(norms[i])
+
+
+cdef double scaled_squares(
+    Rows rows,
+    Py_ssize_t row,
+    fnn_row_distances squares,
+    const void *zeros,
+    double *scratch,
+    double *scale,
+) noexcept nogil:
+    """The squares' sum of a row of float64 that is scaled so that nothing leaves the range."""
+    cdef const char *values = rows.data + row * rows.row_bytes
+    cdef double largest = 0.0, sum_of_squares
+    cdef Py_ssize_t d = rows.n_given, k
+    cdef int exponent
+    rows.move(values, d, 1.0, 1.0, scratch)
+    for k in range(d):
+        largest = max(largest, fabs(scratch[k]))
+    if 0.0 < largest <= DBL_MAX:
+        frexp(largest, &exponent)
+        scale[0] = ldexp(1.0, max(-MAX_EXPONENT, min(-exponent, MAX_EXPONENT)))
+    rows.move(values, d, scale[0], 1.0, scratch)
+    squares(zeros, scratch, d, NULL, 1, d, &sum_of_squares)
+    return sum_of_squares
+
+
+# ---- exact distances -----------------------------------------------------------------------------
+
+
+cdef ExactDistances new_distances(Rows X, Rows Y, Norm norm, int n_threads):
+    cdef const fnn_kernels *kernels = active_kernels()
+    cdef ExactDistances exact = ExactDistances.__new__(ExactDistances)
+    cdef Py_ssize_t row_bytes = Y.n_features * (8 if Y.moved else Y.value_bytes)
+    exact.X, exact.Y, exact.norm = X, Y, norm
+    exact.kernel = row_distances_of(kernels, Y.value_type, norm)
+    exact.sum_kernel = kernels.absolute_differences.f64
+    exact.held = max(1, min(<Py_ssize_t>MAX_HELD_ROWS, HELD_BYTES // row_bytes))
+    if Y.moved:
+        exact.scratch_values = (exact.held + 3) * Y.n_features
+        scratch = np.zeros(n_threads * exact.scratch_values)
+        exact.scratch = <double *>cnp.PyArray_DATA(scratch)
+        exact.keep_alive = scratch
+    return exact
+
+
+cdef class ExactDistances:
+    cdef void fetch(
+        self, Py_ssize_t first, const int64_t *index, Py_ssize_t n, int thread
+    ) noexcept nogil:
+        """Have up to `held` rows of Y at hand: the index's, counted from `first`."""
+        cdef Py_ssize_t d = self.Y.n_features, i
+        if not self.Y.moved:
+            return
+        cdef double *fetched = self.scratch + thread * self.scratch_values + 3 * d
+        for i in range(n):
+            self.Y.fetch(first + (index[i] if index != NULL else i), 0, d, fetched + i * d)
+
+    cdef void to_fetched(
+        self,
+        Py_ssize_t query,
+        Py_ssize_t first,
+        const int64_t *index,
+        Py_ssize_t n,
+        int thread,
+        double *distances,
+    ) noexcept nogil:
+        """Distances to the rows that were fetched last, with the same arguments."""
+        cdef Py_ssize_t d = self.Y.n_features, i, k
+        cdef double difference
+        if not self.Y.moved:
+            self.kernel(
+                self.X.data + query * self.X.row_bytes, self.Y.data + first * self.Y.row_bytes,
+                d, index, n, d, distances,
+            )
+            return
+        cdef double *x = self.scratch + thread * self.scratch_values
+        cdef double *terms = x + d
+        cdef const double *zeros = terms + d
+        cdef const double *y = zeros + d
+        self.X.fetch(query, 0, d, x)
+        if self.Y.weights == NULL:
+            self.kernel(x, y, d, NULL, n, d, distances)
+            return
+        for i in range(n):
+            for k in range(d):
+                difference = x[k] - y[i * d + k]
+                terms[k] = self.Y.weights[k] * (
+                    difference * difference if self.norm == L2 else fabs(difference)
+                )
+            self.sum_kernel(zeros, terms, d, NULL, 1, d, &distances[i])
+
+    cdef void evaluate(
+        self,
+        Py_ssize_t query,
+        Py_ssize_t first,
+        const int64_t *index,
+        Py_ssize_t n,
+        int thread,
+        double *distances,
+    ) noexcept nogil:
+        """distances[i]: from row `query` of X to row first + index[i] (or first + i) of Y."""
+        cdef Py_ssize_t done = 0, m
+        if not self.Y.moved:
+            self.to_fetched(query, first, index, n, thread, distances)
+            return
+        while done < n:
+            m = min(self.held, n - done)
+            if index != NULL:
+                self.fetch(first, index + done, m, thread)
+                self.to_fetched(query, first, index + done, m, thread, distances + done)
+            else:
+                self.fetch(first + done, NULL, m, thread)
+                self.to_fetched(query, first + done, NULL, m, thread, distances + done)
+            done += m

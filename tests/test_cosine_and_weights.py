@@ -1,0 +1,164 @@
+"""Metrics that move the rows: the same neighbors as by the formula, and no copy of the samples."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from sklearn.metrics import DistanceMetric
+
+import fastnn
+import oracles
+from fastnn._indexes import Index
+from fastnn._metric_space import space_of
+from fastnn.neighbors import NearestNeighbors
+
+# Around the widths of vectors, the leaves of sums and the strips of panels.
+WIDTHS = (1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 129, 300)
+
+
+def assert_same(found, expected):
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[0], expected[0])
+
+
+def some_rows(rng, n, d, dtype):
+    rows = rng.standard_normal((n, d)) * 40.0 + 100.0
+    rows[n // 2 :] -= 100.0 if dtype != np.uint8 else 20.0
+    rows[3], rows[4] = rows[2], 2.0 * rows[2]
+    rows[n // 3] = 0.0
+    return np.clip(rows, 0, 255).astype(dtype) if dtype == np.uint8 else rows.astype(dtype)
+
+
+@pytest.mark.parametrize("d", WIDTHS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_cosine_is_the_formula_bit_for_bit(rng, isa, dtype, d):
+    Y = some_rows(rng, 150, d, dtype)
+    for n_queries in (1, 4, 5, 40):
+        X = np.vstack([Y[: n_queries // 2], some_rows(rng, n_queries + 7, d, dtype)])[:n_queries]
+        expected = oracles.kneighbors(X, Y, 9, "cosine")
+        for n_threads in (1, 2):
+            assert_same(fastnn.kneighbors(X, Y, 9, "cosine", n_jobs=n_threads), expected)
+
+
+@pytest.mark.parametrize("d", WIDTHS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+@pytest.mark.parametrize("p", [1, 2])
+def test_weighted_distances_are_the_formula_bit_for_bit(rng, isa, dtype, p, d):
+    Y = some_rows(rng, 150, d, dtype)
+    w = rng.random(d) * 10.0
+    w[rng.random(d) < 0.2] = 0.0
+    for n_queries in (1, 4, 5, 40):
+        X = np.vstack([Y[: n_queries // 2], some_rows(rng, n_queries + 7, d, dtype)])[:n_queries]
+        model = NearestNeighbors(metric="minkowski", p=p, metric_params={"w": w}).fit(Y)
+        assert_same(model.kneighbors(X, 9), oracles.kneighbors(X, Y, 9, ("minkowski", p, tuple(w))))
+
+
+def test_integer_weights_keep_ties(rng):
+    """Sums of whole numbers are exact, so ties are ties, and go by the index."""
+    for _ in range(30):
+        w = rng.integers(1, 8, 7).astype(float)
+        theirs = DistanceMetric.get_metric("minkowski", p=2, w=w)
+        X, Y = (rng.integers(-3, 4, (n, 7)).astype(float) for n in (20, 100))
+        order = np.argsort(theirs.pairwise(X, Y), axis=1, kind="stable")[:, :10]
+        model = NearestNeighbors(metric="minkowski", p=2, metric_params={"w": w}).fit(Y)
+        np.testing.assert_array_equal(model.kneighbors(X, 10)[1], order)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("weight", [1e-300, 1e-60, 1.0, 1e60, 1e300])
+@pytest.mark.parametrize("size", [1e-150, 1e-30, 1.0, 1e30, 1e150])
+def test_extreme_weights_and_values(rng, p, weight, size):
+    """A weight meets a difference when that is rounded, in tiles as well as row by row."""
+    X, Y = rng.standard_normal((9, 5)) * size, rng.standard_normal((60, 5)) * size
+    w = np.array([weight, 1.0, 2.0, weight, 0.0])
+    model = NearestNeighbors(metric="minkowski", p=p, metric_params={"w": w}, n_jobs=1).fit(Y)
+    expected = oracles.kneighbors(X, Y, 7, ("minkowski", p, tuple(w)))
+    assert_same(model.kneighbors(X, 7), expected)
+    assert_same(model.kneighbors(X[:2], 7), [whole[:2] for whole in expected])
+
+
+def test_cosine_of_extreme_rows(rng):
+    Y = rng.standard_normal((300, 20))
+    Y *= 10.0 ** rng.integers(-307, 307, (300, 1))
+    Y[0], Y[1], Y[2] = 5e-324, 1.7e308, 0.0
+    Y[3, ::2] = 1e-310
+    X = Y[::7].copy()
+    for n in (3, len(X)):
+        found = fastnn.kneighbors(X[:n], Y, 12, "cosine")
+        assert_same(found, oracles.kneighbors(X[:n], Y, 12, "cosine"))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "minkowski"])
+def test_all_kinds_of_index_agree(rng, metric):
+    for d in (3, 6, 70):
+        Y = some_rows(rng, 1500, d, np.float32)
+        parameters = {} if metric == "cosine" else {"p": 1, "w": rng.random(d)}
+        space = space_of(metric, **parameters)
+        for X in (Y[:130], Y):
+            found = [
+                Index(Y, space, kind).kneighbors(X, 5, 2, exclude_self=X is Y)
+                for kind in ("brute", "auto", "bounded", "kd_tree")
+            ]
+            for other in found[1:]:
+                assert_same(other, found[0])
+        within = [
+            Index(Y, space, kind).radius_neighbors(Y[:130], found[0][0].mean(), 2, True)
+            for kind in ("brute", "kd_tree")
+        ]
+        for ours, other in zip(*within, strict=True):
+            for values, others in zip(ours, other, strict=True):
+                np.testing.assert_array_equal(values, others)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "minkowski"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("n_queries", [1, 40])
+def test_non_finite_values_are_refused(rng, metric, value, n_queries):
+    w = {"metric_params": {"w": np.r_[0.0, np.ones(8)]}} if metric == "minkowski" else {}
+    X, Y = rng.random((n_queries, 9)), rng.random((100, 9))
+    model = NearestNeighbors(metric=metric, **w).fit(Y)
+    X[0, 0] = value
+    with pytest.raises(ValueError, match=r"NaN|infinity"):
+        model.kneighbors(X)
+    with pytest.raises(ValueError, match=r"NaN|infinity"):
+        model.radius_neighbors(X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+@pytest.mark.parametrize("metric", ["cosine", "minkowski"])
+def test_samples_are_not_copied(rng, metric, dtype):
+    Y = rng.integers(0, 256, (20_000, 256)).astype(dtype)
+    w = {"metric_params": {"w": rng.random(256)}} if metric == "minkowski" else {}
+    model = NearestNeighbors(metric=metric, algorithm="brute", **w).fit(Y)
+    tracemalloc.start()
+    try:
+        for X in (Y[:1], Y[:200], Y[:200].astype(np.float64)):
+            model.kneighbors(X)
+        # Panels of a chunk, and two numbers a row.
+        assert tracemalloc.get_traced_memory()[1] < 15 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pairwise_distances_have_the_dtype_of_their_rows(rng, dtype):
+    X, Y = rng.random((30, 9)).astype(dtype), rng.random((40, 9)).astype(dtype)
+    w = rng.random(9)
+    for metric, parameters in (("cosine", {}), ("minkowski", {"p": 2, "w": w})):
+        found = fastnn.pairwise_distances(X, Y, metric, **parameters)
+        expected = oracles.distances(X, Y, metric if metric == "cosine" else (metric, 2, tuple(w)))
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, expected, rtol=1e-13 if dtype == np.float64 else 1e-6)
+
+
+def test_pairwise_weighted_distances_of_near_rows(rng):
+    """Weights meet the differences, not the rows, whose rounding would show here."""
+    X = 1e6 + rng.standard_normal((50, 8))
+    w = rng.random(8)
+    for p in (1, 2):
+        found = fastnn.pairwise_distances(X, metric="minkowski", p=p, w=w)
+        expected = oracles.distances(X, X, ("minkowski", p, tuple(w)))
+        np.testing.assert_allclose(found, expected, rtol=1e-13)
+        np.testing.assert_allclose(
+            found, DistanceMetric.get_metric("minkowski", p=p, w=w).pairwise(X), rtol=1e-13
+        )
