@@ -1,15 +1,19 @@
-"""Run scikit-learn's own tests with fastnn in the place of its neighbor searches.
+"""Run other packages' own tests with fastnn in the place of scikit-learn's neighbor searches.
 
-    python tools/scikit_learn_suite.py classes|accel|none [pytest's options]
+    python tools/their_tests.py classes|accel|none PACKAGE [FOLDER] [pytest's options]
 
 "classes": the estimators and functions of fastnn.neighbors stand in `sklearn.neighbors`, under the
 tests of that package. "accel": fastnn.accel is installed, under the tests of what uses neighbors
-or distances. "none": scikit-learn alone, to compare. The tests are those of the installed
-scikit-learn, for float64 and float32. What is deselected stands in DESELECTED, with its reason.
+or distances. "none": scikit-learn alone, to compare.
+
+PACKAGE is one of those in TESTS, and has to be installed. Its tests are those that it is installed
+with, or those in FOLDER; scikit-learn's are for float64 and float32. What is deselected stands in
+DESELECTED, with its reason.
 
 The file is a plugin of pytest, too, so that pytest-xdist's workers do as their parent.
 """
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -46,6 +50,15 @@ ACCEL = (
     "impute/tests/test_knn.py",
     "feature_selection/tests/test_mutual_info.py",
 )
+TESTS = {
+    "sklearn": ACCEL,
+    "imblearn": ("over_sampling", "under_sampling", "combine", "ensemble", "metrics", "tests"),
+    # Beside its detectors by neighbors: those that build upon them.
+    "pyod": tuple(
+        f"test_{name}.py"
+        for name in ("abod", "cblof", "cof", "feature_bagging", "knn", "lof", "lscp", "sod")
+    ),
+}
 # Modes, the beginning of a test's name, and why fastnn does not do what it asserts.
 DESELECTED = (
     (
@@ -94,12 +107,15 @@ def pytest_collection_modifyitems(config, items):
 
 
 def main():
-    if len(sys.argv) < 2 or sys.argv[1] not in ("classes", "accel", "none"):
+    modes = ("classes", "accel", "none")
+    if len(sys.argv) < 3 or sys.argv[1] not in modes or sys.argv[2] not in TESTS:
         sys.exit(__doc__)
-    os.environ[MODE], *options = sys.argv[1:]
-    here, root = Path(__file__).resolve(), Path(sklearn.__path__[0])
+    os.environ[MODE], package, *options = sys.argv[1:]
+    here, root = Path(__file__).resolve(), Path(importlib.import_module(package).__path__[0])
     sys.path.insert(0, str(here.parent))
-    files = CLASSES if os.environ[MODE] == "classes" else ACCEL
+    if options and Path(options[0]).is_dir():
+        root = Path(options.pop(0)).resolve()
+    files = CLASSES if os.environ[MODE] == "classes" else TESTS[package]
     return pytest.main(
         [
             *(str(root / name) for name in files),
