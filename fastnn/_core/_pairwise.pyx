@@ -21,6 +21,7 @@ float64.
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, sqrt
+from libc.stdint cimport int64_t
 
 import numpy as np
 
@@ -110,6 +111,7 @@ cdef void write_tile(
     cdef const double *sizes = terms if squared else samples.magnitudes + panel_y * cols
     cdef double distances[FNN_MAX_TILE_COLS]
     cdef fnn_expansion expansion = target.expansion
+    cdef bint fetched = False
     expansion.beta = queries.expansion.beta
     for r in range(n_rows):
         expansion.term = queries.terms[panel_x * rows + r]
@@ -117,6 +119,10 @@ cdef void write_tile(
             expansion.term if squared else queries.magnitudes[panel_x * rows + r]
         )
         if target.expand(&expansion, &tile[r * cols], terms, sizes, n_cols, distances):
+            # Where one row's entries are spoiled, others' are, and share the rows of Y.
+            if not fetched:
+                exact.fetch(first_y, NULL, n_cols, thread)
+                fetched = True
             evaluate_again(
                 &expansion, &tile[r * cols], terms, sizes, n_cols, first_x + r, first_y, target,
                 exact, thread, distances,
@@ -137,8 +143,13 @@ cdef void evaluate_again(
     int thread,
     double *distances,
 ) noexcept nogil:
-    """Evaluate the entries of one row of a tile that cancellation or range could have spoiled."""
-    cdef Py_ssize_t c
+    """Evaluate the entries of one row of a tile that cancellation or range could have spoiled.
+
+    The tile's rows of Y have been fetched.
+    """
+    cdef int64_t spoiled[FNN_MAX_TILE_COLS]
+    cdef double evaluated[FNN_MAX_TILE_COLS]
+    cdef Py_ssize_t c, n = 0, i
     cdef double both
     for c in range(n_cols):
         both = expansion.size + sizes[c]
@@ -147,7 +158,11 @@ cdef void evaluate_again(
             or not expansion.smallest < both
             or not both < expansion.largest
         ):
-            evaluate_row(x, first_y + c, 1, target, exact, thread, &distances[c])
+            spoiled[n] = c
+            n += 1
+    exact.to_some_fetched(x, first_y, spoiled, n, thread, evaluated)
+    for i in range(n):
+        distances[spoiled[i]] = sqrt(evaluated[i]) if target.expansion.root else evaluated[i]
 
 
 cdef void evaluate_row(

@@ -83,6 +83,15 @@ cdef class ExactDistances:
         int thread,
         double *distances,
     ) noexcept nogil
+    cdef void to_some_fetched(
+        self,
+        Py_ssize_t query,
+        Py_ssize_t first,
+        const int64_t *chosen,
+        Py_ssize_t n,
+        int thread,
+        double *distances,
+    ) noexcept nogil
     cdef void evaluate(
         self,
         Py_ssize_t query,

@@ -21,7 +21,7 @@ import numpy as np
 
 cimport numpy as cnp
 
-from ._dispatch cimport active_kernels
+from ._dispatch cimport FNN_MAX_TILE_COLS, active_kernels
 
 cnp.import_array()
 
@@ -289,6 +289,7 @@ cdef ExactDistances new_distances(Rows X, Rows Y, Norm norm, int n_threads):
     exact.sum_kernel = kernels.absolute_differences.f64
     exact.held = max(1, min(<Py_ssize_t>MAX_HELD_ROWS, HELD_BYTES // row_bytes))
     if Y.moved:
+        exact.held = max(exact.held, <Py_ssize_t>FNN_MAX_TILE_COLS)
         exact.scratch_values = (exact.held + 3) * Y.n_features
         scratch = np.zeros(n_threads * exact.scratch_values)
         exact.scratch = <double *>cnp.PyArray_DATA(scratch)
@@ -318,12 +319,25 @@ cdef class ExactDistances:
         double *distances,
     ) noexcept nogil:
         """Distances to the rows that were fetched last, with the same arguments."""
+        self.to_some_fetched(query, first, NULL if self.Y.moved else index, n, thread, distances)
+
+    cdef void to_some_fetched(
+        self,
+        Py_ssize_t query,
+        Py_ssize_t first,
+        const int64_t *chosen,
+        Py_ssize_t n,
+        int thread,
+        double *distances,
+    ) noexcept nogil:
+        """Distances to those `chosen` of the rows fetched last, which are in a row from `first`."""
         cdef Py_ssize_t d = self.Y.n_features, i, k
+        cdef const double *row
         cdef double difference
         if not self.Y.moved:
             self.kernel(
                 self.X.data + query * self.X.row_bytes, self.Y.data + first * self.Y.row_bytes,
-                d, index, n, d, distances,
+                d, chosen, n, d, distances,
             )
             return
         cdef double *x = self.scratch + thread * self.scratch_values
@@ -332,11 +346,12 @@ cdef class ExactDistances:
         cdef const double *y = zeros + d
         self.X.fetch(query, 0, d, x)
         if self.Y.weights == NULL:
-            self.kernel(x, y, d, NULL, n, d, distances)
+            self.kernel(x, y, d, chosen, n, d, distances)
             return
         for i in range(n):
+            row = y + (i if chosen == NULL else chosen[i]) * d
             for k in range(d):
-                difference = x[k] - y[i * d + k]
+                difference = x[k] - row[k]
                 terms[k] = self.Y.weights[k] * (
                     difference * difference if self.norm == L2 else fabs(difference)
                 )
