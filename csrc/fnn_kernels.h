@@ -102,6 +102,18 @@ typedef struct {
     fnn_row_distances f32, f64, u8;
 } fnn_row_family;
 
+/* distances[q][i], of [n_queries][n]: about the L1 or squared L2 distance from query q to row i,
+ * for up to FNN_ROUGH_QUERIES queries. Terms and sums are of the values' type: all are nonnegative,
+ * so that the error is relative. */
+#define FNN_ROUGH_QUERIES 4
+typedef void (*fnn_rough_distances)(const void *queries, ptrdiff_t query_stride,
+                                    ptrdiff_t n_queries, const void *rows, ptrdiff_t stride,
+                                    ptrdiff_t n, ptrdiff_t n_features, double *distances);
+
+typedef struct {
+    fnn_rough_distances f32, f64;
+} fnn_rough_family;
+
 /* moved[k] = values[k] * scale / norm, in float64. */
 typedef void (*fnn_move)(const void *values, ptrdiff_t n, double scale, double norm, double *moved);
 
@@ -284,6 +296,7 @@ typedef struct {
     fnn_panel_sums squares_f32, values_f32, magnitudes_f32;
     fnn_panel_sums squares_f64, values_f64, magnitudes_f64;
     fnn_row_family square_differences, absolute_differences, largest_difference;
+    fnn_rough_family rough_squares, rough_absolutes;
     fnn_move move_f32, move_f64, move_u8;
     fnn_block_family block_squares, block_absolutes, block_largest;
     fnn_expand expand;

@@ -99,7 +99,7 @@
         }                                                                                       \
     }
 
-/* So does the scan: its callers allow for depth * 2^-24 (see _knn.pyx). */
+/* So does the scan: its callers allow for depth * 2^-24 (see _index.pyx). */
 #define FNN_DEFINE_SCAN(name, prefix, vector, lane, ROWS)                                  \
     FNN_DEFINE_PARTIAL(name, prefix, vector, lane, ROWS)                                   \
     static ptrdiff_t name##_scan(const fnn_scan_arguments *a) {                            \
@@ -513,6 +513,98 @@ FNN_DEFINE_BYTE_SUM(byte_magnitudes, i64, i64v, int64_t, (ptrdiff_t)sizeof(i64v)
 FNN_DEFINE_BYTE_DISTANCES(square_differences_u8, byte_squares)
 FNN_DEFINE_BYTE_DISTANCES(absolute_differences_u8, byte_magnitudes)
 
+/* The sum of a vector's lanes. */
+FNN_INLINE double f64_sum(f64v v) {
+    double lanes[FNN_LANES(f64v, double)];
+    f64_store(lanes, v);
+    FNN_UNROLL
+    for (int step = FNN_LANES(f64v, double) / 2; step > 0; step /= 2) FNN_UNROLL
+    for (int i = 0; i < step; ++i) lanes[i] += lanes[i + step];
+    return lanes[0];
+}
+FNN_INLINE double f32_sum(f32v v) {
+#if defined(FNN_VECTOR_BYTES)
+    f32half halves[2];
+    memcpy(halves, &v, sizeof v);
+    return f64_sum(f64_from_f32half(halves[0]) + f64_from_f32half(halves[1]));
+#else
+    return (double)v;
+#endif
+}
+
+/* ---- rough distances: which rows are worth an exact one ----------------------------------- */
+
+/* The stream of rows is asked for so far ahead: more than the processor does by itself for two. */
+#define FNN_BYTES_AHEAD 6144
+
+#define FNN_ADD_SQUARE_F32(sum, d) f32_multiply_add(d, d, sum)
+#define FNN_ADD_SQUARE_F64(sum, d) f64_multiply_add(d, d, sum)
+#define FNN_ADD_MAGNITUDE_F32(sum, d) ((sum) + f32_max(d, -(d)))
+#define FNN_ADD_MAGNITUDE_F64(sum, d) ((sum) + f64_max(d, -(d)))
+
+/* ROWS rows meet QUERIES queries, whose loads they share; each lane sums what it meets. */
+#define FNN_DEFINE_ROUGH(name, prefix, vector, element, ADD, SQUARED)                            \
+    FNN_INLINE void name##_some(const element *x, ptrdiff_t query_stride, const int QUERIES,     \
+                                const element *y, ptrdiff_t stride, const int ROWS, ptrdiff_t d, \
+                                ptrdiff_t n, double *distances) {                                \
+        const ptrdiff_t lanes = FNN_LANES(vector, element), whole = d - d % lanes;               \
+        vector sums[FNN_ROUGH_QUERIES][2];                                                       \
+        FNN_UNROLL                                                                               \
+        for (int q = 0; q < QUERIES; ++q) FNN_UNROLL                                             \
+        for (int r = 0; r < ROWS; ++r) sums[q][r] = prefix##_splat(0);                           \
+        for (ptrdiff_t k = 0; k < whole; k += lanes) {                                           \
+            vector values[2];                                                                    \
+            FNN_UNROLL                                                                           \
+            for (int r = 0; r < ROWS; ++r) {                                                     \
+                const element *place = y + r * stride + k;                                       \
+                values[r] = prefix##_load(place);                                                \
+                FNN_PREFETCH((const char *)place + FNN_BYTES_AHEAD);                             \
+            }                                                                                    \
+            FNN_UNROLL                                                                           \
+            for (int q = 0; q < QUERIES; ++q) {                                                  \
+                const vector query = prefix##_load(x + q * query_stride + k);                    \
+                FNN_UNROLL                                                                       \
+                for (int r = 0; r < ROWS; ++r) {                                                 \
+                    const vector difference = query - values[r];                                 \
+                    sums[q][r] = ADD(sums[q][r], difference);                                    \
+                }                                                                                \
+            }                                                                                    \
+        }                                                                                        \
+        for (int q = 0; q < QUERIES; ++q)                                                        \
+            for (int r = 0; r < ROWS; ++r) {                                                     \
+                double total = prefix##_sum(sums[q][r]);                                         \
+                for (ptrdiff_t k = whole; k < d; ++k) {                                          \
+                    const double difference =                                                    \
+                        (double)x[q * query_stride + k] - (double)y[r * stride + k];             \
+                    total += SQUARED ? difference * difference : fabs(difference);               \
+                }                                                                                \
+                distances[q * n + r] = total;                                                    \
+            }                                                                                    \
+    }                                                                                            \
+    static void name(const void *queries, ptrdiff_t query_stride, ptrdiff_t n_queries,           \
+                     const void *rows, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t d,               \
+                     double *distances) {                                                        \
+        const element *x = queries, *y = rows;                                                   \
+        ptrdiff_t i = 0;                                                                         \
+        for (; i + 2 <= n; i += 2, y += 2 * stride, distances += 2) {                            \
+            if (n_queries == 1)                                                                  \
+                name##_some(x, query_stride, 1, y, stride, 2, d, n, distances);                  \
+            else if (n_queries == 2)                                                             \
+                name##_some(x, query_stride, 2, y, stride, 2, d, n, distances);                  \
+            else if (n_queries == 3)                                                             \
+                name##_some(x, query_stride, 3, y, stride, 2, d, n, distances);                  \
+            else                                                                                 \
+                name##_some(x, query_stride, 4, y, stride, 2, d, n, distances);                  \
+        }                                                                                        \
+        for (ptrdiff_t q = 0; i < n && q < n_queries; ++q)                                       \
+            name##_some(x + q * query_stride, query_stride, 1, y, stride, 1, d, n,               \
+                        distances + q * n);                                                      \
+    }
+FNN_DEFINE_ROUGH(rough_squares_f32, f32, f32v, float, FNN_ADD_SQUARE_F32, 1)
+FNN_DEFINE_ROUGH(rough_squares_f64, f64, f64v, double, FNN_ADD_SQUARE_F64, 1)
+FNN_DEFINE_ROUGH(rough_absolutes_f32, f32, f32v, float, FNN_ADD_MAGNITUDE_F32, 0)
+FNN_DEFINE_ROUGH(rough_absolutes_f64, f64, f64v, double, FNN_ADD_MAGNITUDE_F64, 0)
+
 /* Each value by itself, so that the compiler's vectors give the same bits on every ISA. */
 #define FNN_DEFINE_MOVE(name, element)                                                          \
     static void name(const void *values, ptrdiff_t n, double scale, double norm, double *out) { \
@@ -698,24 +790,6 @@ static int expand(const fnn_expansion *e, const double *sums, const double *term
 #define FNN_FOR_FIVE_WIDTHS(CASE, ...) \
     CASE(__VA_ARGS__, 5)               \
     CASE(__VA_ARGS__, 4) CASE(__VA_ARGS__, 3) CASE(__VA_ARGS__, 2) CASE(__VA_ARGS__, 1)
-
-FNN_INLINE double f64_sum(f64v v) {
-    double lanes[FNN_LANES(f64v, double)];
-    f64_store(lanes, v);
-    FNN_UNROLL
-    for (int step = FNN_LANES(f64v, double) / 2; step > 0; step /= 2) FNN_UNROLL
-    for (int i = 0; i < step; ++i) lanes[i] += lanes[i + step];
-    return lanes[0];
-}
-FNN_INLINE double f32_sum(f32v v) {
-#if defined(FNN_VECTOR_BYTES)
-    f32half halves[2];
-    memcpy(halves, &v, sizeof v);
-    return f64_sum(f64_from_f32half(halves[0]) + f64_from_f32half(halves[1]));
-#else
-    return (double)v;
-#endif
-}
 
 /* A tile is n_rows x n_weights sums along one strip; both are constants where this is inlined. The
  * first weights of a group of rows ask for the next group: interleaved streams are more than
@@ -1236,6 +1310,8 @@ const fnn_kernels FNN_TABLE = {
     .squares_f64 = squares_f64,
     .values_f64 = values_f64,
     .magnitudes_f64 = magnitudes_f64,
+    .rough_squares = {rough_squares_f32, rough_squares_f64},
+    .rough_absolutes = {rough_absolutes_f32, rough_absolutes_f64},
     .move_f32 = move_f32,
     .move_f64 = move_f64,
     .move_u8 = move_u8,

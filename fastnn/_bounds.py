@@ -43,6 +43,7 @@ to either row's.
 import numpy as np
 
 from ._core._bounded import sum_groups
+from ._core._index import FlatIndex
 from ._core._linear import LinearModel
 from ._core._pairwise import fill_distances
 from ._core._rows import Rows
@@ -83,7 +84,10 @@ def bounds_for(Y, metric, n_threads):
         return None
     with np.errstate(all="ignore"):
         bounds = kind(Y, n_threads)
-    return None if bounds.rows is None else bounds
+    if bounds.rows is None:
+        return None
+    bounds.index = FlatIndex(bounds.rows, bounds.metric)
+    return bounds
 
 
 def as_rows(X):

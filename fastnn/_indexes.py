@@ -2,7 +2,7 @@
 
 | kind      | what it does                                            | serves                   |
 |-----------|---------------------------------------------------------|--------------------------|
-| "brute"   | all pairs, tile by tile (`_core/_knn`)                  | everything               |
+| "brute"   | all pairs, tile by tile (`_core/_scan`)                 | everything               |
 | "bounded" | all pairs of bounds, few of the rows (`_core/_bounded`) | L1, L2; many features    |
 | "kd_tree" | few pairs at all (`_core/_kd_tree`)                     | L1, L2, Chebyshev;       |
 |           |                                                         | few features             |
@@ -25,9 +25,9 @@ import numpy as np
 from . import _validation
 from ._bounds import bounds_for
 from ._core._bounded import find_neighbors_by_bounds
+from ._core._index import FlatIndex
 from ._core._kd_tree import KDTree
-from ._core._knn import find_neighbors
-from ._core._radius import find_within_radius
+from ._core._search import find_neighbors, find_within_radius
 from ._metric_space import MetricSpace
 
 __all__ = ["ALGORITHMS", "Index"]
@@ -83,7 +83,6 @@ class Index:
         self.kind, self.reason = "brute", "nothing has been searched for yet"
         # The largest number of distances that the choice has been made for.
         self._settled = 0
-        self._rows = None
         self._structures = {}
 
     # ---- searches --------------------------------------------------------------------------------
@@ -91,7 +90,7 @@ class Index:
     def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False):
         """Return (distances, indices) of the k nearest rows of Y.
 
-        Parameters are those of `_core._knn.find_neighbors`; `X` is an array that has passed the
+        Parameters are those of `_core._search.find_neighbors`; `X` is an array that has passed the
         border, or `Y` itself.
 
         Raises
@@ -104,7 +103,7 @@ class Index:
         return self.space.distances(distances), indices
 
     def radius_neighbors(self, X, radius, n_threads, by_distance, exclude_self=False):
-        """Return slices of neighbors within a radius: see `_core._radius.find_within_radius`."""
+        """Return slices of neighbors within a radius: see `_core._search.find_within_radius`."""
         index, X = self._agreeing(X)
         radius = self.space.radius(radius)
         slices = index._within(X, radius, n_threads, by_distance, exclude_self)
@@ -117,18 +116,17 @@ class Index:
         X, rows = _validation.to_common_dtype(_as_narrow_as(X, self.Y.dtype), self.Y)
         return (self if rows is self.Y else Index(rows, self.space, self.algorithm)), X
 
-    def _rows_of(self, X, n_threads):
-        """Return samples or queries as the kernels take them."""
-        if X is not self.Y:
-            return self.space.rows(X, n_threads)
-        if self._rows is None:
-            self._rows = self.space.rows(X, n_threads)
-        return self._rows
+    def _queries(self, X, n_threads):
+        """Return queries as the kernels take them."""
+        return self._flat(n_threads).rows if X is self.Y else self.space.rows(X, n_threads)
+
+    def _flat(self, n_threads):
+        return self._structure("brute", n_threads)
 
     def _nearest(self, X, k, n_threads, advance, exclude_self):
         self._choose(X, k, n_threads)
         found = None
-        queries, rows = self._rows_of(X, n_threads), self._rows_of(self.Y, n_threads)
+        queries, flat = self._queries(X, n_threads), self._flat(n_threads)
         if self.kind == "kd_tree":
             tree = self._structure("kd_tree", n_threads)
             found = tree.kneighbors(
@@ -138,7 +136,7 @@ class Index:
             bounds = self._structure("bounded", n_threads)
             if bounds is not None:
                 found = find_neighbors_by_bounds(
-                    queries, rows, k, self.metric, bounds, n_threads, advance, exclude_self
+                    queries, flat.rows, k, self.metric, bounds, n_threads, advance, exclude_self
                 )
             if found is not None:
                 self._log(
@@ -149,15 +147,10 @@ class Index:
                 self.reason = "there are no bounds for such values"
         if found is None:
             found = find_neighbors(
-                queries, rows, k, self.metric, n_threads, False, advance, exclude_self
+                queries, flat, k, self.metric, n_threads, False, advance, exclude_self
             )
         if found is None:
-            # Values beyond what tiles can hold, or not finite at all.
-            _validation.require_finite(X, "X")
-            _validation.require_finite(self.Y, "Y")
-            found = find_neighbors(
-                queries, rows, k, self.metric, n_threads, True, advance, exclude_self
-            )
+            _require_finite(X, self.Y)
         return found
 
     def _within(self, X, radius, n_threads, by_distance, exclude_self):
@@ -167,16 +160,13 @@ class Index:
             found = tree.radius_neighbors(
                 self._tree_queries(X, tree), radius, n_threads, by_distance, exclude_self
             )
-        queries, rows = self._rows_of(X, n_threads), self._rows_of(self.Y, n_threads)
-        for by_rows in (False, True):
-            if found is not None:
-                break
-            if by_rows:
-                _validation.require_finite(X, "X")
-                _validation.require_finite(self.Y, "Y")
+        if found is None:
+            queries, flat = self._queries(X, n_threads), self._flat(n_threads)
             found = find_within_radius(
-                queries, rows, radius, self.metric, n_threads, by_distance, by_rows, exclude_self
+                queries, flat, radius, self.metric, n_threads, by_distance, False, exclude_self
             )
+        if found is None:
+            _require_finite(X, self.Y)
         return found
 
     # ---- the choice ------------------------------------------------------------------------------
@@ -246,7 +236,7 @@ class Index:
         # A query may be a row of the sample, hence one more.
         rank = min(len(sample), math.ceil(k * len(sample) / len(self.Y)) + (X is self.Y))
         exact = find_neighbors(queries, sample, rank, self.metric, n_threads)
-        near = find_neighbors(rows, bounds.rows, len(sample), bounds.metric, n_threads)
+        near = find_neighbors(rows, bounds.index, len(sample), bounds.metric, n_threads)
         if exact is None or near is None:
             return None
         limits = exact[0][:, -1:]
@@ -257,16 +247,18 @@ class Index:
         return float((near[0] <= reach).mean()), rows.shape[1], n_directions
 
     def _structure(self, kind, n_threads):
-        """Return the tree or the bounds, made once."""
+        """Return the rows, the tree or the bounds for the kernels, made once."""
         if kind not in self._structures:
             start = time.perf_counter()
-            if kind == "kd_tree":
+            if kind == "brute":
+                made = FlatIndex(self.space.rows(self.Y, n_threads), self.metric)
+            elif kind == "kd_tree":
                 # Trees hold floats; these have room for every byte.
-                rows = self._rows_of(self.Y, n_threads).values_to_compare()
+                rows = self._flat(n_threads).rows.values_to_compare()
                 rows = rows.astype(np.float32) if rows.dtype == np.uint8 else rows
                 made = KDTree(rows, self.metric, n_threads, self.space.weights)
             else:
-                made = bounds_for(self._rows_of(self.Y, n_threads), self.metric, n_threads)
+                made = bounds_for(self._flat(n_threads).rows, self.metric, n_threads)
             self._structures[kind] = made
             self._log("%s made in %.3g s", kind, time.perf_counter() - start)
         return self._structures[kind]
@@ -278,6 +270,12 @@ class Index:
 
     def _log(self, message, *arguments):
         logger.debug(message, *arguments)
+
+
+def _require_finite(X, Y):
+    """Raise for what a search has met."""
+    _validation.require_finite(X, "X")
+    _validation.require_finite(Y, "Y")
 
 
 def _as_narrow_as(X, dtype):

@@ -587,7 +587,7 @@ def test_queries_are_narrowed_where_that_is_exact(rng, monkeypatch, dtype):
     find = _indexes.find_neighbors
 
     def spy(queries, samples, *arguments):
-        seen.append((queries.values.dtype, samples.values is X))
+        seen.append((queries.values.dtype, samples.rows.values is X))
         return find(queries, samples, *arguments)
 
     monkeypatch.setattr(_indexes, "find_neighbors", spy)

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 import datasets_for_search as data
 import fastnn
 import oracles
-from fastnn._core._knn import find_neighbors
+from fastnn._core._search import find_neighbors
 
 DTYPES = [np.float32, np.float64, np.uint8]
 METRICS = ["l1", "l2", "sqeuclidean", "chebyshev"]

@@ -5,13 +5,24 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+from ._collect import Collector
 from ._rows import Rows
-from ._search import TileSearch
 
 _Rows: TypeAlias = Rows | NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
 
 @disjoint_base
-class BoundedSearch(TileSearch): ...
+class NearestBeyondBounds(Collector):
+    def __init__(
+        self,
+        X: Rows,
+        Y: Rows,
+        metric: str,
+        k: int,
+        margins: NDArray[np.float64],
+        sample_margin: float,
+        unit: float,
+        n_threads: int,
+    ) -> None: ...
 
 def find_neighbors_by_bounds(
     X: _Rows,

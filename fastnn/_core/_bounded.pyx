@@ -3,16 +3,16 @@
     rows --fastnn/_bounds.py--> bounding rows: a few numbers each, whose distances are lower bounds
       1. seeds: the samples with the smallest bounds; the k-th of their exact distances is a first
          limit for each query
-      2. the bounding rows of all pairs meet in the frame of _search.pyx, tile by tile
+      2. the bounding rows of all pairs meet in the loop of _scan.pyx, tile by tile
            pairs whose bound is within the limit --> push() --> exact distances --> a lower limit
 
-What is skipped is proven to be too far, so the result is the very same as that of _knn.pyx:
+What is skipped is proven to be too far, so the result is the very same as that of _collect.pyx's:
 
     Let D(x, y) be the exact distance, b(x), b(y) the exact bounding rows, with
     |b(x) - b(y)| <= D(x, y), and b~ the rows as they are stored, |b~(x) - b(x)| <= margin(x): the
     proofs of both stand in fastnn/_bounds.py. If k samples have evaluated distances of at most t,
     a sample y can be among the k nearest only if its evaluated distance is, and that differs from
-    D by a factor of at most 1 + (d + 8) 2^-53 [see _search.pyx], so that
+    D by a factor of at most 1 + (d + 8) 2^-53 [see _index.pyx], so that
         |b~(x) - b~(y)| <= t (1 + (d + 8) 2^-52) + margin(x) + margin(y).
     With the largest margin of all samples this is the reach of a query. That the tiles evaluate
     |b~(x) - b~(y)| in float32 is a matter of the frame: a pair is passed over only if it is beyond
@@ -29,11 +29,13 @@ import numpy as np
 
 cimport numpy as cnp
 
+from ._collect cimport Collector
+from ._index cimport BY_BOUNDS, BY_ROWS, BY_TILES, FlatIndex, Mode
 from ._rows cimport ExactDistances, Rows, new_distances, norm_of, rows_of
-from ._search cimport BY_BOUNDS, BY_ROWS, BY_TILES, SearchPlan, TileSearch, plan_search
+from ._scan cimport Scan, mode_for, new_scan, slice_size, threads_for
 from ._selection cimport Candidate, leave_out, select_first, sort_candidates
 
-from ._knn import find_neighbors
+from ._search import find_neighbors
 
 cnp.import_array()
 
@@ -50,11 +52,11 @@ cdef enum:
     MIN_PARALLEL_VALUES = 1 << 16
 
 
-cdef class BoundedSearch(TileSearch):
-    """The k nearest of every query of a slice; X and Y of the frame are the bounding rows."""
+cdef class NearestBeyondBounds(Collector):
+    """The k nearest of every query of a slice; what is scanned are the bounding rows."""
 
     cdef Py_ssize_t k, room
-    # The rows themselves.
+    # Between the rows themselves.
     cdef ExactDistances row_distances
     cdef bint rooted_distance, squared_distance
     cdef double slack, sample_margin, unit
@@ -72,23 +74,21 @@ cdef class BoundedSearch(TileSearch):
     # Exact distances of each thread, a cache line apart.
     cdef int64_t *evaluated
 
-    cdef int start(
+    def __init__(
         self, Rows X, Rows Y, str metric, Py_ssize_t k, cnp.ndarray margins, double sample_margin,
-        double unit,
-    ) except -1:
-        cdef Py_ssize_t slots = self.n_splits * self.n_queries, i
+        double unit, int n_threads,
+    ):
         self.k, self.room = k, k + MAX_PENDING
-        self.row_distances = new_distances(X, Y, norm_of(metric), self.n_threads)
+        self.row_distances = new_distances(X, Y, norm_of(metric), n_threads)
         self.rooted_distance = metric == "l2"
         self.squared_distance = metric == "sqeuclidean"
         self.slack = 1.0 + (Y.n_features + 8) * 2.0 ** -51
         self.query_margins, self.sample_margin = <double *>cnp.PyArray_DATA(margins), sample_margin
         self.unit = unit * (1.0 - 2.0 ** -50)
-        # All queries meet a chunk before the next one, so that its rows come from the cache.
-        cdef Py_ssize_t blocks
-        if self.mode != BY_ROWS:  # which has no blocks
-            blocks = max(1, CHUNK_ROW_BYTES // (Y.row_bytes * self.block_rows))
-            self.chunk_rows = min(self.chunk_rows, blocks * self.block_rows)
+
+    cdef object begin(self, Py_ssize_t n_splits, const double *terms, const double *query_errors):
+        Collector.begin(self, n_splits, terms, query_errors)
+        cdef Py_ssize_t slots = self.n_splits * self.n_queries, i
         cdef Py_ssize_t per_thread = self.n_threads * self.n_splits * self.room
         self.memory = malloc(
             (slots * self.room + per_thread) * sizeof(Candidate)
@@ -110,7 +110,6 @@ cdef class BoundedSearch(TileSearch):
         memset(self.evaluated, 0, 8 * self.n_threads * sizeof(int64_t))
         for i in range(slots):
             self.reaches[i] = INFINITY
-        return 0
 
     def __dealloc__(self):
         free(self.memory)
@@ -166,13 +165,18 @@ cdef class BoundedSearch(TileSearch):
             bound = self.key_of(query, reach)
             self.bounds[slot] = bound if bound > -1e38 else -INFINITY
 
-    cdef double row_limit(self, Py_ssize_t slot) noexcept nogil:
+    cdef double limit(self, Py_ssize_t slot) noexcept nogil:
         return self.unrooted(self.reaches[slot])
 
     # ---- candidates -----------------------------------------------------------------------
 
+    cdef void take(
+        self, Py_ssize_t slot, Py_ssize_t query, double distance, int64_t index, int thread
+    ) noexcept nogil:
+        self.push(slot, query, 0.0, index, thread)
+
     cdef void push(
-        self, Py_ssize_t slot, Py_ssize_t query, double key, int64_t index, int thread
+        self, Py_ssize_t slot, Py_ssize_t query, double low, int64_t index, int thread
     ) noexcept nogil:
         self.candidates[slot * self.room + self.counts[slot]].index = index
         self.counts[slot] += 1
@@ -256,13 +260,13 @@ def find_neighbors_by_bounds(
     Parameters
     ----------
     X, Y : Rows, or ndarray of shape (n_queries, d) and (n_samples, d)
-        As for `_knn.find_neighbors`.
+        As for `_search.find_neighbors`.
     k : int
         1 <= k <= n_samples; with exclude_self k < n_samples.
     metric : {"l1", "l2", "sqeuclidean"}
     bounds : object of `fastnn/_bounds.py`
-        Made for Y: `rows` and `margin`, `metric`, `unit` (what a distance of 1 between bounding
-        rows stands for), and `move`, which returns rows and margins for queries.
+        Made for Y: `index` (of the bounding rows) and `margin`, `unit` (what a distance of 1
+        between bounding rows stands for), and `move`, which returns rows and margins for queries.
     n_threads : int
     advance : callable or None
         Called with the share of the work done since the last call.
@@ -275,14 +279,17 @@ def find_neighbors_by_bounds(
         The first two of shape (n_queries, k); how many distances were evaluated. None where the
         bounds cannot serve such queries.
     """
-    cdef Rows queries = rows_of(X), samples = queries if Y is X else rows_of(Y), part
-    cdef Py_ssize_t first = 0, start, stop, n_seeds
+    cdef Rows queries = rows_of(X), samples = queries if Y is X else rows_of(Y), part, rows
+    cdef Py_ssize_t first = 0, start, size, n_seeds, blocks
     cdef Py_ssize_t n_queries = queries.n_rows, wanted = k + exclude_self
     cdef cnp.npy_intp[2] shape = [n_queries, k]
     cdef int64_t evaluated = 0
-    cdef BoundedSearch search
-    cdef SearchPlan plan
+    cdef FlatIndex index = bounds.index
+    cdef NearestBeyondBounds nearest
+    cdef Scan scan
+    cdef Mode mode
     cdef cnp.ndarray seeds
+    cdef int threads
     distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
     indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
     while first < n_queries:
@@ -290,35 +297,34 @@ def find_neighbors_by_bounds(
         moved = bounds.move(part, n_threads)
         if moved is None:
             return None
-        rows, margins = moved
+        rows, margins = rows_of(moved[0]), moved[1]
         n_seeds = min(wanted + MORE_SEEDS, samples.n_rows)
-        found = find_neighbors(rows, bounds.rows, n_seeds, bounds.metric, n_threads)
-        plan = plan_search(
-            rows_of(rows), rows_of(bounds.rows), bounds.metric, n_threads, False,
-            (wanted + MAX_PENDING) * sizeof(Candidate),
-        )
-        if found is None or plan is None:
+        found = find_neighbors(rows, index, n_seeds, index.metric, n_threads)
+        if found is None:
             return None
         seeds = found[1]
-        for start in range(0, rows.shape[0], plan.slice_queries):
-            stop = min(start + plan.slice_queries, <Py_ssize_t>rows.shape[0])
-            search = BoundedSearch(
-                plan.X.part(start, stop), plan.Y, bounds.metric, plan.mode, plan.center, plan.scale,
-                plan.n_threads,
+        mode = mode_for(index, rows.n_rows, False)
+        threads = threads_for(index, rows.n_rows, n_threads)
+        size = slice_size(index, rows.n_rows, (wanted + MAX_PENDING) * sizeof(Candidate), threads)
+        for start in range(0, rows.n_rows, size):
+            nearest = NearestBeyondBounds(
+                part.part(start, start + size), samples, metric, wanted,
+                margins[start:start + size], bounds.margin, bounds.unit, threads,
             )
-            search.start(
-                part.part(start, stop), samples, metric, wanted, margins[start:stop],
-                bounds.margin, bounds.unit,
-            )
-            search.plant(<const int64_t *>cnp.PyArray_DATA(seeds) + start * n_seeds, n_seeds)
-            if not search.scan_all(advance, <double>(stop - start) / n_queries, False):
+            scan = new_scan(index, rows.part(start, start + size), mode, nearest, threads)
+            if mode != BY_ROWS:  # which has no blocks
+                # All queries meet a chunk before the next, so that its rows come from the cache.
+                blocks = max(1, CHUNK_ROW_BYTES // (samples.row_bytes * index.block_rows))
+                scan.step_rows = min(scan.step_rows, blocks * index.block_rows)
+            nearest.plant(<const int64_t *>cnp.PyArray_DATA(seeds) + start * n_seeds, n_seeds)
+            if not scan.run(advance, <double>scan.n_queries / n_queries):
                 return None
-            search.finish(
+            nearest.finish(
                 <double *>cnp.PyArray_DATA(distances) + (first + start) * k,
                 <int64_t *>cnp.PyArray_DATA(indices) + (first + start) * k,
                 first + start if exclude_self else -1,
             )
-            evaluated += search.n_evaluated()
+            evaluated += nearest.n_evaluated()
         first += MAX_SLICE_ROWS
     return distances, indices, evaluated
 

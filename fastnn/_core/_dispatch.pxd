@@ -7,6 +7,7 @@ cdef extern from "fnn_kernels.h" nogil:
     enum:
         FNN_MAX_TILE_ROWS
         FNN_MAX_TILE_COLS
+        FNN_ROUGH_QUERIES
         FNN_SUM_DEPTH
         FNN_SUMS_PER_TOTAL
         FNN_DOT_STRIP
@@ -71,6 +72,15 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_row_distances f32
         fnn_row_distances f64
         fnn_row_distances u8
+
+    ctypedef void (*fnn_rough_distances)(
+        const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+        double *
+    ) noexcept nogil
+
+    ctypedef struct fnn_rough_family:
+        fnn_rough_distances f32
+        fnn_rough_distances f64
 
     ctypedef void (*fnn_move)(const void *, Py_ssize_t, double, double, double *) noexcept nogil
 
@@ -214,6 +224,8 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_row_family square_differences
         fnn_row_family absolute_differences
         fnn_row_family largest_difference
+        fnn_rough_family rough_squares
+        fnn_rough_family rough_absolutes
         fnn_move move_f32
         fnn_move move_f64
         fnn_move move_u8

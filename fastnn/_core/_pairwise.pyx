@@ -53,6 +53,8 @@ cdef enum:
     # Up to so many rows of X, a pass over Y costs less than packing it.
     MAX_ROW_QUERIES = 4
     ROWS_PER_TASK = 256
+    # Differences between two looks at signals, for each thread: see _scan.pyx.
+    STEP_WORK = 1 << 28
     # Rows of each side on which float32 tiles are tried.
     SAMPLED_ROWS = 32
 
@@ -316,7 +318,7 @@ def fill_distances(
     )
     cdef Py_ssize_t n_x = x_rows.n_rows, n_y = y_rows.n_rows, d = y_rows.n_features
     cdef Py_ssize_t packed_row = (d + expansion.tile.step) // expansion.tile.step
-    cdef Py_ssize_t held, x, y, task, n_tasks, group
+    cdef Py_ssize_t held, x, y, task, n_tasks, group, first = 0, step
     cdef Panels queries, samples
     cdef Target target
     packed_row *= expansion.tile.word_bytes
@@ -337,10 +339,12 @@ def fill_distances(
         n_threads = 1
     cdef ExactDistances exact = new_distances(x_rows, y_rows, expansion.norm, n_threads)
     if (n_x <= MAX_ROW_QUERIES and again is None) or expansion.norm == CHEBYSHEV:
-        for x in range(0, n_x, ROWS_PER_TASK):
+        step = max(1, n_threads * STEP_WORK // (n_y * d))
+        while first < n_x:
             with nogil:
-                fill_rows(x, min(x + ROWS_PER_TASK, n_x), n_y, &target, exact, n_threads)
+                fill_rows(first, min(first + step, n_x), n_y, &target, exact, n_threads)
             PyErr_CheckSignals()
+            first += step
         return
     queries = new_panels(expansion, True, min(held, n_x), d, center, scale)
     samples = new_panels(expansion, False, min(held, n_y), d, center, scale)

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 
 cimport numpy as cnp
 
-from ._dispatch cimport fnn_kernels, fnn_move, fnn_row_distances
+from ._dispatch cimport fnn_kernels, fnn_move, fnn_rough_distances, fnn_row_distances
 
 
 cdef enum ValueType:
@@ -49,11 +49,15 @@ cdef class Rows:
     cdef void fetch(
         self, Py_ssize_t row, Py_ssize_t first, Py_ssize_t n, double *values
     ) noexcept nogil
+    cdef bint is_finite_row(self, Py_ssize_t row) noexcept nogil
     cdef Rows part(self, Py_ssize_t start, Py_ssize_t stop)
     cdef Rows as_float32(self)
 
 
 cdef Rows rows_of(object rows)
+
+
+cdef bint has_rough_distances(Rows rows, Norm norm) noexcept
 
 
 cdef class ExactDistances:
@@ -62,6 +66,10 @@ cdef class ExactDistances:
     cdef Rows X, Y
     cdef Norm norm
     cdef fnn_row_distances kernel
+    # Of rows as they lie: what tells which of them are worth an exact distance, and its relative
+    # and absolute error; NULL: nothing does.
+    cdef fnn_rough_distances rough_kernel
+    cdef double rough_error, rough_underflow
     # Of the terms of weighted distances.
     cdef fnn_row_distances sum_kernel
     # Rows of Y that are fetched at a time.
@@ -71,6 +79,7 @@ cdef class ExactDistances:
     cdef Py_ssize_t scratch_values
     cdef object keep_alive
 
+    cdef void find_rough_kernel(self, const fnn_kernels *kernels) noexcept
     cdef void fetch(
         self, Py_ssize_t first, const int64_t *index, Py_ssize_t n, int thread
     ) noexcept nogil

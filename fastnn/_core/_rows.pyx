@@ -144,6 +144,15 @@ cdef class Rows:
         if given < n:
             values[given] = self.norms[row] == 0.0
 
+    cdef bint is_finite_row(self, Py_ssize_t row) noexcept nogil:
+        """Whether all values of a row, as given, are finite."""
+        cdef double value, sum_of_nothing = 0.0
+        cdef Py_ssize_t k
+        for k in range(self.n_given):
+            self.move(self.data + row * self.row_bytes + k * self.value_bytes, 1, 1.0, 1.0, &value)
+            sum_of_nothing += 0.0 * value
+        return sum_of_nothing == 0.0
+
     cdef Rows part(self, Py_ssize_t start, Py_ssize_t stop):
         """Rows start to stop, of the same values."""
         if start == 0 and stop >= self.n_rows:
@@ -287,6 +296,7 @@ cdef ExactDistances new_distances(Rows X, Rows Y, Norm norm, int n_threads):
     exact.X, exact.Y, exact.norm = X, Y, norm
     exact.kernel = row_distances_of(kernels, Y.value_type, norm)
     exact.sum_kernel = kernels.absolute_differences.f64
+    exact.find_rough_kernel(kernels)
     exact.held = max(1, min(<Py_ssize_t>MAX_HELD_ROWS, HELD_BYTES // row_bytes))
     if Y.moved:
         exact.held = max(exact.held, <Py_ssize_t>FNN_MAX_TILE_COLS)
@@ -297,7 +307,30 @@ cdef ExactDistances new_distances(Rows X, Rows Y, Norm norm, int n_threads):
     return exact
 
 
+cdef bint has_rough_distances(Rows rows, Norm norm) noexcept:
+    return not (rows.moved or norm == CHEBYSHEV or rows.value_type == UINT8)
+
+
 cdef class ExactDistances:
+    cdef void find_rough_kernel(self, const fnn_kernels *kernels) noexcept:
+        """Errors of rough distances: relative ones, as all terms are nonnegative.
+
+        A term is rounded at most four times, and each lane adds at most d of them: gamma_{d + 16},
+        which in float64 stands for the exact distances' own error, too. What is below the smallest
+        normal number may be off by the smallest number, each time.
+        """
+        cdef double u = 2.0 ** -24, n = self.Y.n_features + 16
+        family = kernels.rough_squares if self.norm == L2 else kernels.rough_absolutes
+        if not has_rough_distances(self.Y, self.norm):
+            return
+        self.rough_kernel = family.f32
+        self.rough_underflow = (self.Y.n_features + 8) * 2.0 ** -148
+        if self.Y.value_type == FLOAT64:
+            u, n = 2.0 ** -53, 2.0 * n
+            self.rough_kernel = family.f64
+            self.rough_underflow = (self.Y.n_features + 8) * 2.0 ** -1070
+        self.rough_error = 1.0 + 2.0 * n * u / (1.0 - n * u)
+
     cdef void fetch(
         self, Py_ssize_t first, const int64_t *index, Py_ssize_t n, int thread
     ) noexcept nogil:

@@ -1,24 +1,31 @@
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import disjoint_base
 
-_Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
+from ._index import FlatIndex
+from ._rows import Rows
 
-# What scans is compiled alone: Python only sees these classes inside the searches.
-@disjoint_base
-class SearchPlan: ...
+_Rows: TypeAlias = Rows | NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
 
-@disjoint_base
-class TileSearch:
-    def __init__(
-        self,
-        X: _Rows,
-        Y: _Rows,
-        metric: str,
-        mode: int,
-        center: NDArray[np.float64] | None,
-        scale: float,
-        n_threads: int,
-    ) -> None: ...
+def find_neighbors(
+    X: _Rows,
+    Y: FlatIndex | _Rows,
+    k: int,
+    metric: str,
+    n_threads: int,
+    by_rows: bool = False,
+    advance: Callable[[float], object] | None = None,
+    exclude_self: bool = False,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None: ...
+def find_within_radius(
+    X: _Rows,
+    Y: FlatIndex | _Rows,
+    radius: float,
+    metric: str,
+    n_threads: int,
+    by_distance: bool,
+    by_rows: bool = False,
+    exclude_self: bool = False,
+) -> list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]] | None: ...

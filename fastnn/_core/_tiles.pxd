@@ -68,6 +68,7 @@ cdef class Panels:
     cdef void pack(
         self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, int n_threads
     ) noexcept nogil
+    cdef void clear_row(self, Py_ssize_t row) noexcept nogil
     cdef void pack_panel(
         self, Py_ssize_t panel, Rows rows, Py_ssize_t first, Py_ssize_t n_rows
     ) noexcept nogil

@@ -178,6 +178,14 @@ cdef class Panels:
             for r in range(self.width):
                 terms[r] = -terms[r]
 
+    cdef void clear_row(self, Py_ssize_t row) noexcept nogil:
+        """Make a row of floats zero."""
+        cdef Py_ssize_t bytes = self.expansion.tile.word_bytes, k
+        cdef char *place = self.data + row // self.width * self.panel_bytes
+        place += row % self.width * bytes
+        for k in range(self.depth):
+            memset(place + k * self.width * bytes, 0, bytes)
+
     cdef void pack_moved(
         self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, char *target
     ) noexcept nogil:

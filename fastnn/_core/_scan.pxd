@@ -1,0 +1,133 @@
+"""The only loop over samples: see _scan.pyx."""
+
+from libc.stdint cimport int32_t, int64_t
+
+from ._collect cimport Collector
+from ._index cimport Chunk, FlatIndex, Mode
+from ._rows cimport ExactDistances, Rows
+from ._tiles cimport Panels
+
+
+ctypedef fused lane_t:
+    float
+    int32_t
+    int64_t
+
+
+cdef class Scan:
+    """One slice of queries, compared with all samples of an index."""
+
+    cdef FlatIndex index
+    cdef Collector collector
+    cdef ExactDistances exact
+    cdef Panels queries
+    cdef Mode mode
+    cdef int n_threads
+    cdef Py_ssize_t n_queries, n_samples, n_splits, step_rows
+    # Of every query: the error's share.
+    cdef double *query_errors
+    # [n_threads][GROUP_PANELS][panels of a block] tiles of partial sums, where rows are long.
+    cdef char *partial_sums
+    cdef Py_ssize_t partial_bytes
+    # Of all samples of a chunk, where the accumulators' start cannot hold their shares.
+    cdef double common_error
+    cdef bint is_not_finite
+    cdef object keep_alive
+
+    cdef object prepare_tiles(self, Rows X)
+    cdef bint run(self, object advance, double share) except -1
+    cdef object scan_packed(self, Chunk chunk, Py_ssize_t start, Py_ssize_t stop)
+    cdef void scan_blocks(
+        self, Chunk chunk, Py_ssize_t first_block, Py_ssize_t n_blocks
+    ) noexcept nogil
+    cdef void scan_group(
+        self,
+        Chunk chunk,
+        Py_ssize_t first_block,
+        Py_ssize_t last_block,
+        Py_ssize_t split,
+        Py_ssize_t first_panel,
+        Py_ssize_t last_panel,
+        int thread,
+    ) noexcept nogil
+    cdef char *partial_tiles(self, Py_ssize_t panel_of_group, int thread) noexcept nogil
+    cdef Py_ssize_t add_parts(
+        self,
+        Chunk chunk,
+        Py_ssize_t first_panel,
+        Py_ssize_t last_panel,
+        Py_ssize_t first,
+        Py_ssize_t last,
+        int thread,
+    ) noexcept nogil
+    cdef void scan_panel(
+        self,
+        Chunk chunk,
+        Py_ssize_t split,
+        Py_ssize_t panel,
+        Py_ssize_t first,
+        Py_ssize_t last,
+        Py_ssize_t done,
+        char *partial,
+        lane_t *tile,
+        int thread,
+    ) noexcept nogil
+    cdef double lower(self, double lane, double query_error, int64_t sample) noexcept nogil
+    cdef lane_t threshold(self, double bound, double error, lane_t *tile) noexcept nogil
+    cdef void scan_rows(self, Py_ssize_t start, Py_ssize_t stop) noexcept nogil
+    cdef void compare_rows(
+        self,
+        Py_ssize_t start,
+        Py_ssize_t stop,
+        Py_ssize_t split,
+        Py_ssize_t first_query,
+        Py_ssize_t last_query,
+        int thread,
+    ) noexcept nogil
+    cdef void scan_rows_split(
+        self,
+        Py_ssize_t start,
+        Py_ssize_t stop,
+        Py_ssize_t split,
+        Py_ssize_t first_query,
+        Py_ssize_t last_query,
+        int thread,
+    ) noexcept nogil
+    cdef void compare_roughly(
+        self,
+        Py_ssize_t start,
+        Py_ssize_t stop,
+        Py_ssize_t split,
+        Py_ssize_t first_query,
+        Py_ssize_t last_query,
+        int thread,
+    ) noexcept nogil
+    cdef void take_possible(
+        self,
+        Py_ssize_t split,
+        Py_ssize_t query,
+        Py_ssize_t row,
+        const double *rough,
+        Py_ssize_t n,
+        int thread,
+    ) noexcept nogil
+    cdef double rough_limit(self, Py_ssize_t slot) noexcept nogil
+    cdef void take_all(
+        self,
+        Py_ssize_t split,
+        Py_ssize_t query,
+        Py_ssize_t row,
+        const int64_t *index,
+        Py_ssize_t n,
+        const double *distances,
+        int thread,
+    ) noexcept nogil
+    cdef void require_finite(self, Py_ssize_t query, Py_ssize_t sample) noexcept nogil
+
+
+cdef Py_ssize_t slice_size(
+    FlatIndex index, Py_ssize_t n_queries, Py_ssize_t query_bytes, int n_threads
+)
+cdef int threads_for(FlatIndex index, Py_ssize_t n_queries, int n_threads)
+cdef Mode mode_for(FlatIndex index, Py_ssize_t n_queries, bint by_rows)
+cdef Scan new_scan(FlatIndex index, Rows X, Mode mode, Collector collector, int n_threads)

@@ -1,0 +1,565 @@
+"""The only loop over samples: panels of queries meet panels of samples, tile by tile.
+
+The way of the data for one slice of queries:
+
+    samples, a chunk at a time  --pack in parallel-->  panels (stay in L3), unless they are resident
+      a block of those panels (stays in L2) x each panel of queries (stays in L1)
+      (rows that are long: part by part of the depth, with partial sums in a buffer)
+        scan kernel: tile of sums in registers, compared with each query's threshold
+          lanes above it --> the collector: the k nearest, or all within a radius (_collect.pyx)
+
+Three modes share this loop:
+
+BY_BOUNDS, for floats: the tiles are float32 and only preselect, with the errors of _index.pyx. A
+collector sets a bound L such that it needs no pair with kappa < L; all pairs with kappa~ + E >= L
+are pushed, and float64 distances in difference form alone decide about them. Where most pairs of a
+block pass, its rows are compared as they are.
+
+BY_TILES, for uint8: integer tiles are exact, so keys decide by themselves.
+
+BY_ROWS, for few queries (the time is that of reading the samples) and for values that no frame
+holds: float64 distances row by row.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals
+from cython.parallel cimport prange, threadid
+from libc.float cimport DBL_MAX
+from libc.math cimport INFINITY, nextafterf
+from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint32_t
+
+import numpy as np
+
+cimport numpy as cnp
+
+from ._dispatch cimport (
+    FNN_MAX_TILE_COLS,
+    FNN_MAX_TILE_ROWS,
+    FNN_ROUGH_QUERIES,
+    fnn_lowest_bit,
+    fnn_scan_arguments,
+    fnn_tile,
+)
+from ._index cimport BY_BOUNDS, BY_ROWS
+from ._rows cimport CHEBYSHEV, L2, has_rough_distances, new_distances
+from ._tiles cimport new_panels
+
+cnp.import_array()
+
+cdef enum:
+    # A chunk of packed samples, shared by the threads: fits in most last-level caches.
+    CHUNK_BYTES = 8 << 20
+    # Panels of queries that a task takes through a block, so that the block is read from L3 once.
+    GROUP_PANELS = 8
+    # What the panels of a slice of queries may take.
+    SLICE_PANEL_BYTES = 8 << 20
+    MAX_SLICE_QUERIES = 4096
+    # What a collector may hold for the queries of a slice.
+    SLICE_CANDIDATE_BYTES = 16 << 20
+    # Queries that a task compares with the same rows while these are in the cache,
+    GROUP_QUERIES = 64
+    # and up to how many of them that costs less than packing: with rough distances, on the way to
+    # unit or weighted rows, of bytes (L2), and else.
+    MAX_ROUGH_QUERIES = 12
+    MAX_MOVED_QUERIES = 6
+    MAX_SQUARED_BYTES_QUERIES = 8
+    MAX_ROW_QUERIES = 2
+    # No fewer than ExactDistances hold.
+    MAX_STEP_ROWS = 256
+    # Exact distances that are evaluated together where few are needed.
+    FEW_ROWS = 16
+    # Parts of the samples for each thread, so that a late one does not decide; their least size.
+    ROW_SPLITS = 8
+    MIN_SPLIT_ROWS = 1024
+    # Multiply-adds below which starting threads costs more than it gains.
+    MIN_PARALLEL_WORK = 1 << 19
+    # Between two looks at signals and the progress bar: differences of values for each thread, of
+    # which a billion take half a second at most, and bytes of rows.
+    STEP_WORK = 1 << 28
+    STEP_BYTES = 1 << 30
+
+cdef int64_t INT64_LOW = -(<int64_t>1 << 61)
+
+
+cdef Mode mode_for(FlatIndex index, Py_ssize_t n_queries, bint by_rows):
+    """Choose how so many queries are compared with an index."""
+    cdef Py_ssize_t few = MAX_ROW_QUERIES
+    if index.resident_rows == index.rows.n_rows:
+        few = 1
+    elif has_rough_distances(index.rows, index.norm):
+        few = MAX_ROUGH_QUERIES
+    elif index.rows.moved:
+        few = MAX_MOVED_QUERIES
+    elif index.norm == L2:
+        few = MAX_SQUARED_BYTES_QUERIES
+    if by_rows or n_queries <= few:
+        return BY_ROWS
+    index.plan()
+    return index.mode
+
+
+cdef int threads_for(FlatIndex index, Py_ssize_t n_queries, int n_threads):
+    cdef double work = <double>n_queries * index.rows.n_rows * index.rows.n_features
+    return 1 if work < MIN_PARALLEL_WORK else n_threads
+
+
+cdef Py_ssize_t slice_size(
+    FlatIndex index, Py_ssize_t n_queries, Py_ssize_t query_bytes, int n_threads
+):
+    """Return how many queries go together, of which each takes `query_bytes` beside panels."""
+    cdef Py_ssize_t size = max(1, min(
+        MAX_SLICE_QUERIES, SLICE_PANEL_BYTES // (8 * index.rows.n_features),
+        SLICE_CANDIDATE_BYTES // query_bytes,
+    ))
+    return max(size, min(n_queries, 2 * FNN_MAX_TILE_ROWS * n_threads))
+
+
+cdef Scan new_scan(FlatIndex index, Rows X, Mode mode, Collector collector, int n_threads):
+    """Return a scan of an index for a slice of queries, with its collector."""
+    cdef Scan scan = Scan.__new__(Scan)
+    cdef const double *terms = NULL
+    X = index.queries_of(X)
+    scan.index, scan.collector, scan.mode, scan.n_threads = index, collector, mode, n_threads
+    scan.n_queries, scan.n_samples = X.n_rows, index.rows.n_rows
+    scan.exact = new_distances(X, index.rows, index.norm, n_threads)
+    collector.attach(index, scan.exact, mode, n_threads)
+    scan.step_rows = max(1, n_threads * STEP_WORK // (X.n_rows * index.rows.n_features))
+    if mode == BY_ROWS:
+        # Rows reach the caches in order, a part to each thread.
+        scan.n_splits = n_threads
+        if n_threads > 1:
+            scan.n_splits = min(ROW_SPLITS * n_threads, scan.n_samples // MIN_SPLIT_ROWS)
+            scan.n_splits = max(n_threads, scan.n_splits)
+        scan.step_rows = max(1, min(scan.step_rows, STEP_BYTES // index.rows.row_bytes))
+    else:
+        scan.prepare_tiles(X if index.tile_rows is index.rows else X.as_float32())
+        terms = scan.queries.terms
+    collector.begin(scan.n_splits, terms, scan.query_errors)
+    return scan
+
+
+cdef class Scan:
+    cdef object prepare_tiles(self, Rows X):
+        cdef FlatIndex index = self.index
+        cdef Py_ssize_t n_panels, depth, q, chunk_rows
+        self.queries = new_panels(
+            index.expansion, True, X.n_rows, X.n_features, index.center, index.scale
+        )
+        self.queries.pack(X, 0, X.n_rows, self.n_threads)
+        query_errors = np.zeros(X.n_rows)
+        self.query_errors = <double *>cnp.PyArray_DATA(query_errors)
+        if self.mode == BY_BOUNDS:
+            for q in range(X.n_rows):
+                self.query_errors[q] = index.error(self.queries.magnitudes[q])
+                if self.query_errors[q] == INFINITY:
+                    self.queries.clear_row(q)
+                    self.is_not_finite |= not X.is_finite_row(q)
+        n_panels, depth = self.queries.n_panels, self.queries.depth
+        self.n_splits = max(1, min(2 * self.n_threads // n_panels, 2 * self.n_threads))
+        self.partial_bytes = 0
+        if index.part_depth < depth:  # a lane is as wide as a word
+            self.partial_bytes = GROUP_PANELS * index.block_rows * self.queries.width
+            self.partial_bytes *= index.expansion.tile.word_bytes
+        partial_sums = np.empty(self.n_threads * self.partial_bytes, dtype=np.uint8)
+        self.partial_sums = <char *>cnp.PyArray_DATA(partial_sums)
+        # Whole blocks, some for each split.
+        chunk_rows = CHUNK_BYTES // index.packed_row_bytes
+        self.step_rows = max(min(self.step_rows, chunk_rows), self.n_splits * index.block_rows)
+        self.step_rows = self.step_rows // index.block_rows * index.block_rows
+        self.keep_alive = query_errors, partial_sums
+
+    cdef bint run(self, object advance, double share) except -1:
+        """Go through all samples; return False where a value is not finite.
+
+        `advance` is called with each step's part of `share`. Between steps Ctrl-C takes effect.
+        """
+        cdef Py_ssize_t start = 0, stop, resident = 0
+        cdef Chunk chunk = None
+        if self.mode != BY_ROWS and self.index.resident is not None:
+            resident = self.index.resident.samples.n_rows
+        while start < self.n_samples:
+            stop = min(start + self.step_rows, self.n_samples)
+            if self.mode == BY_ROWS:
+                with nogil:
+                    self.scan_rows(start, stop)
+            elif start < resident:
+                stop = min(stop, resident)
+                self.scan_packed(self.index.resident, start, stop)
+            else:
+                if chunk is None:
+                    chunk = self.index.new_chunk(min(self.step_rows, self.n_samples - start))
+                with nogil:
+                    self.index.fill(chunk, start, stop - start, self.n_threads)
+                self.scan_packed(chunk, start, stop)
+            if self.is_not_finite or self.index.is_not_finite:
+                return False
+            if self.collector.out_of_memory:
+                raise MemoryError()
+            PyErr_CheckSignals()
+            if advance is not None:
+                advance(share * (stop - start) / self.n_samples)
+            start = stop
+        return True
+
+    # ---- tiles ----------------------------------------------------------------------------
+
+    cdef object scan_packed(self, Chunk chunk, Py_ssize_t start, Py_ssize_t stop):
+        """Compare all queries with samples start to stop, which are packed in a chunk."""
+        cdef Py_ssize_t i
+        cdef Py_ssize_t block = (start - chunk.first) // self.index.block_rows
+        cdef Py_ssize_t n_blocks = (stop - start + self.index.block_rows - 1)
+        n_blocks //= self.index.block_rows
+        self.common_error = 0.0
+        if self.index.norm == CHEBYSHEV:
+            # The smallest of many lanes has no place for an error.
+            for i in range(start, stop):
+                self.common_error = max(self.common_error, self.index.errors[i])
+        with nogil:
+            self.scan_blocks(chunk, block, n_blocks)
+
+    cdef void scan_blocks(
+        self, Chunk chunk, Py_ssize_t first_block, Py_ssize_t n_blocks
+    ) noexcept nogil:
+        cdef Py_ssize_t group = max(
+            1, min(<Py_ssize_t>GROUP_PANELS, self.queries.n_panels // (4 * self.n_threads))
+        )
+        cdef Py_ssize_t n_groups = (self.queries.n_panels + group - 1) // group
+        cdef Py_ssize_t n_tasks = n_groups * self.n_splits, task, split
+        for task in prange(
+            n_tasks,
+            num_threads=max(1, min(self.n_threads, n_tasks)),
+            schedule="dynamic",
+            use_threads_if=self.n_threads > 1,
+        ):
+            split = task // n_groups
+            self.scan_group(
+                chunk,
+                first_block + split * n_blocks // self.n_splits,
+                first_block + (split + 1) * n_blocks // self.n_splits,
+                split,
+                (task % n_groups) * group,
+                min((task % n_groups + 1) * group, self.queries.n_panels),
+                threadid(),
+            )
+
+    cdef void scan_group(
+        self,
+        Chunk chunk,
+        Py_ssize_t first_block,
+        Py_ssize_t last_block,
+        Py_ssize_t split,
+        Py_ssize_t first_panel,
+        Py_ssize_t last_panel,
+        int thread,
+    ) noexcept nogil:
+        """One task: a group of query panels against some blocks."""
+        cdef Py_ssize_t per_block = self.index.block_rows // chunk.samples.width
+        cdef Py_ssize_t block, panel, first, last, done
+        cdef double tile[FNN_MAX_TILE_ROWS * FNN_MAX_TILE_COLS]
+        cdef char *partial
+        for block in range(first_block, last_block):
+            first = block * per_block
+            last = min(first + per_block, chunk.samples.n_panels)
+            done = self.add_parts(chunk, first_panel, last_panel, first, last, thread)
+            for panel in range(first_panel, last_panel):
+                partial = self.partial_tiles(panel - first_panel, thread)
+                if self.mode == BY_BOUNDS:
+                    self.scan_panel(
+                        chunk, split, panel, first, last, done, partial, <float *>tile, thread
+                    )
+                elif self.index.norm == L2:
+                    self.scan_panel(
+                        chunk, split, panel, first, last, done, partial, <int32_t *>tile, thread
+                    )
+                else:
+                    self.scan_panel(
+                        chunk, split, panel, first, last, done, partial, <int64_t *>tile, thread
+                    )
+
+    cdef char *partial_tiles(self, Py_ssize_t panel_of_group, int thread) noexcept nogil:
+        """The partial sums of one panel of queries of the group with all panels of the block."""
+        return (
+            self.partial_sums
+            + thread * self.partial_bytes
+            + panel_of_group * (self.partial_bytes // GROUP_PANELS)
+        )
+
+    cdef Py_ssize_t add_parts(
+        self,
+        Chunk chunk,
+        Py_ssize_t first_panel,
+        Py_ssize_t last_panel,
+        Py_ssize_t first,
+        Py_ssize_t last,
+        int thread,
+    ) noexcept nogil:
+        """Add up all but the last part of the depth; return how many steps that is."""
+        cdef fnn_tile *kernel = &self.index.expansion.tile
+        cdef Py_ssize_t word = kernel.word_bytes, tile_bytes = kernel.rows * kernel.cols * word
+        cdef Py_ssize_t part = self.index.part_depth, done = 0, panel, sample
+        cdef char *target
+        while chunk.samples.depth - done > part:
+            for sample in range(first, last):
+                for panel in range(first_panel, last_panel):
+                    target = self.partial_tiles(panel - first_panel, thread)
+                    target += (sample - first) * tile_bytes
+                    kernel.partial(
+                        part,
+                        self.queries.data + panel * self.queries.panel_bytes
+                        + done * kernel.rows * word,
+                        chunk.samples.data + sample * chunk.samples.panel_bytes
+                        + done * kernel.cols * word,
+                        target if done > 0 else chunk.starts + sample * kernel.cols * word,
+                        kernel.cols if done > 0 else 0,
+                        target,
+                    )
+            done += part
+        return done
+
+    cdef void scan_panel(
+        self,
+        Chunk chunk,
+        Py_ssize_t split,
+        Py_ssize_t panel,
+        Py_ssize_t first,
+        Py_ssize_t last,
+        Py_ssize_t done,
+        char *partial,
+        lane_t *tile,
+        int thread,
+    ) noexcept nogil:
+        """One panel of queries against the panels first to last, from step `done` of the depth."""
+        cdef fnn_scan_arguments arguments
+        cdef lane_t thresholds[FNN_MAX_TILE_ROWS]
+        cdef uint32_t hits[FNN_MAX_TILE_ROWS]
+        cdef double errors[FNN_MAX_TILE_ROWS]
+        cdef Py_ssize_t rows = self.queries.width, cols = chunk.samples.width
+        cdef Py_ssize_t query = panel * rows, slot = split * self.n_queries + query
+        cdef Py_ssize_t n_rows = min(rows, self.n_queries - query)
+        cdef Py_ssize_t hit, r, n_hits = 0
+        cdef int64_t index
+        cdef uint32_t bits
+        cdef double low
+        cdef int column
+        cdef const double *bounds = self.collector.bounds
+        for r in range(rows):
+            errors[r] = 0.0
+            if r < n_rows and lane_t is float:
+                errors[r] = self.query_errors[query + r]
+            thresholds[r] = self.threshold(
+                bounds[slot + r] if r < n_rows else INFINITY,
+                errors[r] + self.common_error, tile,
+            )
+        arguments.depth = self.queries.depth - done
+        arguments.first_panel = first
+        arguments.n_panels = last
+        arguments.queries = (
+            <lane_t *>(self.queries.data + panel * self.queries.panel_bytes) + done * rows
+        )
+        arguments.samples = <lane_t *>chunk.samples.data + done * cols
+        arguments.sample_stride = chunk.samples.depth * cols
+        if done == 0:
+            arguments.initial = chunk.starts
+            arguments.initial_panel_stride = cols
+            arguments.initial_row_stride = 0
+        else:  # panels are counted from the start of the chunk, partial sums from `first`
+            arguments.initial = <lane_t *>partial - first * rows * cols
+            arguments.initial_panel_stride = rows * cols
+            arguments.initial_row_stride = cols
+        arguments.thresholds = thresholds
+        arguments.tile = tile
+        arguments.hits = hits
+        while True:
+            hit = self.index.expansion.tile.scan(&arguments)
+            if hit == last:
+                return
+            arguments.first_panel = hit + 1
+            index = chunk.first + hit * cols
+            for r in range(n_rows):
+                bits = hits[r]
+                while bits:
+                    column = fnn_lowest_bit(bits)
+                    bits &= bits - 1
+                    if tile[r * cols + column] > thresholds[r]:
+                        low = tile[r * cols + column]
+                        if lane_t is float:
+                            low = self.lower(low, errors[r], index + column)
+                        self.collector.push(slot + r, query + r, low, index + column, thread)
+                        thresholds[r] = self.threshold(
+                            bounds[slot + r], errors[r] + self.common_error, tile
+                        )
+                        n_hits += 1
+            if lane_t is float:
+                if (
+                    self.collector.many_hits > 0
+                    and n_hits > n_rows * self.collector.many_hits
+                    and 2 * n_hits > n_rows * (hit + 1 - first) * cols
+                ):
+                    for r in range(n_rows):
+                        self.collector.settle(slot + r, query + r, thread)
+                    self.compare_rows(
+                        index + cols,
+                        min(chunk.first + last * cols, chunk.first + chunk.samples.n_rows),
+                        split, query, query + n_rows, thread,
+                    )
+                    return
+
+    cdef double lower(self, double lane, double query_error, int64_t sample) noexcept nogil:
+        """The key's lower bound from a lane, which starts at the sample's share of the error."""
+        cdef double error = self.index.errors[sample]
+        if error == INFINITY or query_error == INFINITY:
+            return -INFINITY
+        if self.index.norm == CHEBYSHEV:
+            return lane - query_error - error
+        return lane - query_error - 2.0 * error
+
+    cdef lane_t threshold(self, double bound, double error, lane_t *tile) noexcept nogil:
+        """What a lane must exceed. For integers later indices lose ties, so that is the bound."""
+        cdef lane_t low, high
+        if lane_t is float:
+            # Lanes equal to bound - error must pass: strictly below it, whatever the rounding.
+            return nextafterf(<float>(bound - error), -INFINITY)
+        elif lane_t is int32_t:
+            low, high = INT32_MIN, INT32_MAX
+        else:
+            low, high = INT64_LOW, -INT64_LOW
+        return low if bound <= low else high if bound >= high else <lane_t>bound
+
+    # ---- rows -----------------------------------------------------------------------------
+
+    cdef void scan_rows(self, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+        cdef Py_ssize_t group = GROUP_QUERIES
+        cdef Py_ssize_t n_groups = (self.n_queries + group - 1) // group
+        cdef Py_ssize_t n_tasks = n_groups * self.n_splits, n = stop - start, split, task
+        for task in prange(
+            n_tasks,
+            num_threads=max(1, min(self.n_threads, n_tasks)),
+            schedule="dynamic",
+            use_threads_if=self.n_threads > 1,
+        ):
+            split = task // n_groups
+            self.scan_rows_split(
+                start + split * n // self.n_splits, start + (split + 1) * n // self.n_splits, split,
+                (task % n_groups) * group, min((task % n_groups + 1) * group, self.n_queries),
+                threadid(),
+            )
+
+    cdef void scan_rows_split(
+        self,
+        Py_ssize_t start,
+        Py_ssize_t stop,
+        Py_ssize_t split,
+        Py_ssize_t first_query,
+        Py_ssize_t last_query,
+        int thread,
+    ) noexcept nogil:
+        if self.exact.rough_kernel != NULL:
+            self.compare_roughly(start, stop, split, first_query, last_query, thread)
+        else:
+            self.compare_rows(start, stop, split, first_query, last_query, thread)
+
+    cdef void compare_rows(
+        self,
+        Py_ssize_t start,
+        Py_ssize_t stop,
+        Py_ssize_t split,
+        Py_ssize_t first_query,
+        Py_ssize_t last_query,
+        int thread,
+    ) noexcept nogil:
+        """Compare some queries, of which nothing is pending, with samples start to stop."""
+        cdef double distances[MAX_STEP_ROWS]
+        cdef Py_ssize_t row, query, n
+        row = start
+        while row < stop:
+            n = min(self.exact.held, stop - row)
+            self.exact.fetch(row, NULL, n, thread)
+            for query in range(first_query, last_query):
+                self.exact.to_fetched(query, row, NULL, n, thread, distances)
+                self.take_all(split, query, row, NULL, n, distances, thread)
+            row += n
+
+    cdef void compare_roughly(
+        self,
+        Py_ssize_t start,
+        Py_ssize_t stop,
+        Py_ssize_t split,
+        Py_ssize_t first_query,
+        Py_ssize_t last_query,
+        int thread,
+    ) noexcept nogil:
+        """The same, with exact distances to those rows alone that may matter."""
+        cdef double rough[FNN_ROUGH_QUERIES * MAX_STEP_ROWS]
+        cdef Py_ssize_t d = self.exact.Y.n_features, row = start, query, first, last, n
+        while row < stop:
+            n = min(self.exact.held, stop - row)
+            first = first_query
+            while first < last_query:
+                last = min(first + FNN_ROUGH_QUERIES, last_query)
+                self.exact.rough_kernel(
+                    self.exact.X.data + first * self.exact.X.row_bytes, d, last - first,
+                    self.exact.Y.data + row * self.exact.Y.row_bytes, d, n, d, rough,
+                )
+                for query in range(first, last):
+                    self.take_possible(split, query, row, rough + (query - first) * n, n, thread)
+                first = last
+            row += n
+
+    cdef void take_possible(
+        self,
+        Py_ssize_t split,
+        Py_ssize_t query,
+        Py_ssize_t row,
+        const double *rough,
+        Py_ssize_t n,
+        int thread,
+    ) noexcept nogil:
+        """Evaluate what rough distances leave, a few at a time, as that lowers the limit."""
+        cdef int64_t possible[FEW_ROWS]
+        cdef double distances[FEW_ROWS]
+        cdef Py_ssize_t slot = split * self.n_queries + query, i, m = 0
+        cdef double limit = self.rough_limit(slot)
+        for i in range(n):
+            # What overflows says nothing.
+            if rough[i] <= limit or not rough[i] <= DBL_MAX:
+                possible[m] = i
+                m += 1
+                if m == FEW_ROWS:
+                    self.exact.evaluate(query, row, possible, m, thread, distances)
+                    self.take_all(split, query, row, possible, m, distances, thread)
+                    limit = self.rough_limit(slot)
+                    m = 0
+        self.exact.evaluate(query, row, possible, m, thread, distances)
+        self.take_all(split, query, row, possible, m, distances, thread)
+
+    cdef double rough_limit(self, Py_ssize_t slot) noexcept nogil:
+        cdef double limit = self.collector.limit(slot)
+        if limit < 0.0:
+            return limit
+        return limit * self.exact.rough_error + self.exact.rough_underflow
+
+    cdef void take_all(
+        self,
+        Py_ssize_t split,
+        Py_ssize_t query,
+        Py_ssize_t row,
+        const int64_t *index,
+        Py_ssize_t n,
+        const double *distances,
+        int thread,
+    ) noexcept nogil:
+        cdef Py_ssize_t slot = split * self.n_queries + query, sample, i
+        cdef double limit = self.collector.limit(slot)
+        for i in range(n):
+            if distances[i] <= limit or not distances[i] <= DBL_MAX:
+                sample = row + (i if index == NULL else index[i])
+                if not distances[i] <= DBL_MAX:
+                    self.require_finite(query, sample)
+                self.collector.take(
+                    slot, query, self.collector.rooted(distances[i]), sample, thread
+                )
+                limit = self.collector.limit(slot)
+
+    cdef void require_finite(self, Py_ssize_t query, Py_ssize_t sample) noexcept nogil:
+        """A distance may be infinite because it overflows, or because a value is."""
+        if not (self.exact.X.is_finite_row(query) and self.exact.Y.is_finite_row(sample)):
+            self.is_not_finite = True
