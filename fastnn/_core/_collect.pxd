@@ -51,12 +51,15 @@ cdef class Nearest(Collector):
     cdef Candidate *candidates
     cdef Py_ssize_t *counts
     cdef Py_ssize_t *settled
+    # [n_splits][n_queries][k]: the largest lower bounds so far, descending; NULL: not kept.
+    cdef double *lows
     # [n_threads][n_splits * capacity] each
     cdef Candidate *scratch
     cdef Candidate *room
     cdef int64_t *scratch_indices
     cdef double *scratch_distances
 
+    cdef void insert_low(self, Py_ssize_t slot, double low) noexcept nogil
     cdef void select(self, Candidate *items, Py_ssize_t n, int thread) noexcept nogil
     cdef void compact(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil
     cdef void raise_bound(self, Py_ssize_t slot, double bound) noexcept nogil

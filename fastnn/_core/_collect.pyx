@@ -36,6 +36,8 @@ cnp.import_array()
 
 cdef enum:
     FIRST_CAPACITY = 32
+    # Up to here the k largest lower bounds are kept in order, so that L rises with each.
+    MAX_SORTED = 24
 
 
 cdef class Collector:
@@ -112,8 +114,12 @@ cdef class Nearest(Collector):
         Collector.begin(self, n_splits, terms, query_errors)
         cdef Py_ssize_t slots = n_splits * self.n_queries, i
         cdef Py_ssize_t per_thread = self.n_threads * n_splits * self.capacity
+        cdef Py_ssize_t n_lows = 0
+        if self.k <= MAX_SORTED and self.mode != BY_ROWS:
+            n_lows = slots * self.k
         self.memory = malloc(
             (slots * self.capacity + 2 * per_thread) * sizeof(Candidate)
+            + n_lows * sizeof(double)
             + 2 * slots * sizeof(Py_ssize_t)
             + per_thread * (sizeof(int64_t) + sizeof(double))
         )
@@ -126,6 +132,9 @@ cdef class Nearest(Collector):
         self.settled = self.counts + slots
         self.scratch_indices = <int64_t *>(self.settled + slots)
         self.scratch_distances = <double *>(self.scratch_indices + per_thread)
+        self.lows = self.scratch_distances + per_thread if n_lows > 0 else NULL
+        for i in range(n_lows):
+            self.lows[i] = -INFINITY
         for i in range(slots):
             self.counts[i] = self.settled[i] = 0
 
@@ -139,8 +148,21 @@ cdef class Nearest(Collector):
         items[self.counts[slot]].key = low
         items[self.counts[slot]].index = index
         self.counts[slot] += 1
+        if self.lows != NULL:
+            self.insert_low(slot, low)
         if self.counts[slot] == self.capacity:
             self.compact(slot, query, thread)
+
+    cdef void insert_low(self, Py_ssize_t slot, double low) noexcept nogil:
+        cdef double *lows = self.lows + slot * self.k
+        cdef Py_ssize_t place = self.k - 1
+        if low <= lows[place]:
+            return
+        while place > 0 and lows[place - 1] < low:
+            lows[place] = lows[place - 1]
+            place -= 1
+        lows[place] = low
+        self.raise_bound(slot, lows[self.k - 1])
 
     cdef void select(self, Candidate *items, Py_ssize_t n, int thread) noexcept nogil:
         """Move the k first to the front, the k-th itself to items[k - 1]."""
@@ -156,12 +178,15 @@ cdef class Nearest(Collector):
             # There have been near-ties before.
             self.settle(slot, query, thread)
             return
-        self.select(items, n, thread)
-        self.raise_bound(slot, items[self.k - 1].key)
-        if self.mode == BY_BOUNDS:
-            kept += self.keep_possible(
-                items + self.k, n - self.k, self.bounds[slot], query, items + self.k
-            )
+        if self.lows != NULL:
+            kept = self.keep_possible(items, n, self.bounds[slot], query, items)
+        else:
+            self.select(items, n, thread)
+            self.raise_bound(slot, items[self.k - 1].key)
+            if self.mode == BY_BOUNDS:  # else the others lose ties
+                kept += self.keep_possible(
+                    items + self.k, n - self.k, self.bounds[slot], query, items + self.k
+                )
         self.counts[slot] = kept
         if kept > self.k + (self.capacity - self.k) // 2:
             self.settle(slot, query, thread)
@@ -175,9 +200,10 @@ cdef class Nearest(Collector):
     ) noexcept nogil:
         """Copy what may have a key of at least the bound; return how many that are."""
         cdef Py_ssize_t n_kept = 0, i
-        cdef double error
+        cdef double error = 0.0
         for i in range(n):
-            error = self.query_errors[query] + self.index.errors[items[i].index]
+            if self.mode == BY_BOUNDS:
+                error = self.query_errors[query] + self.index.errors[items[i].index]
             if error == INFINITY or items[i].key + 2.0 * error >= bound:
                 kept[n_kept] = items[i]
                 n_kept += 1

@@ -72,7 +72,6 @@ cdef class Scan:
         lane_t *tile,
         int thread,
     ) noexcept nogil
-    cdef double lower(self, double lane, double query_error, int64_t sample) noexcept nogil
     cdef lane_t threshold(self, double bound, double error, lane_t *tile) noexcept nogil
     cdef void scan_rows(self, Py_ssize_t start, Py_ssize_t stop) noexcept nogil
     cdef void compare_rows(

@@ -338,7 +338,9 @@ cdef class Scan:
         cdef Py_ssize_t hit, r, n_hits = 0
         cdef int64_t index
         cdef uint32_t bits
-        cdef double low
+        cdef double low, error, bound
+        # Lanes hold a sample's share of the error already, but for Chebyshev distances.
+        cdef double share = 1.0 if self.index.norm == CHEBYSHEV else 2.0
         cdef int column
         cdef const double *bounds = self.collector.bounds
         for r in range(rows):
@@ -382,11 +384,16 @@ cdef class Scan:
                     if tile[r * cols + column] > thresholds[r]:
                         low = tile[r * cols + column]
                         if lane_t is float:
-                            low = self.lower(low, errors[r], index + column)
+                            error = self.index.errors[index + column]
+                            low = low - errors[r] - share * error
+                            if low != low:  # both are infinite
+                                low = -INFINITY
+                        bound = bounds[slot + r]
                         self.collector.push(slot + r, query + r, low, index + column, thread)
-                        thresholds[r] = self.threshold(
-                            bounds[slot + r], errors[r] + self.common_error, tile
-                        )
+                        if bounds[slot + r] != bound:
+                            thresholds[r] = self.threshold(
+                                bounds[slot + r], errors[r] + self.common_error, tile
+                            )
                         n_hits += 1
             if lane_t is float:
                 if (
@@ -402,15 +409,6 @@ cdef class Scan:
                         split, query, query + n_rows, thread,
                     )
                     return
-
-    cdef double lower(self, double lane, double query_error, int64_t sample) noexcept nogil:
-        """The key's lower bound from a lane, which starts at the sample's share of the error."""
-        cdef double error = self.index.errors[sample]
-        if error == INFINITY or query_error == INFINITY:
-            return -INFINITY
-        if self.index.norm == CHEBYSHEV:
-            return lane - query_error - error
-        return lane - query_error - 2.0 * error
 
     cdef lane_t threshold(self, double bound, double error, lane_t *tile) noexcept nogil:
         """What a lane must exceed. For integers later indices lose ties, so that is the bound."""
