@@ -126,6 +126,33 @@ def search_row(name, target, n, d, n_queries, k, metric, dtype, one_query=False,
     return Row(name, target, contestants, limits, check, calls)
 
 
+def fitted_row(name, target, n, d, n_queries, k, dtype=np.float32, spoil=None):
+    """Queries of a model that is fitted, and has been asked before."""
+    import sklearn.neighbors
+
+    rng = np.random.default_rng(0)
+    Y, X = make(rng, n, d, dtype), make(rng, n_queries, d, dtype)
+    if spoil is not None:
+        spoil(Y, rng)
+    models = {"fastnn": fastnn.neighbors, "scikit-learn": sklearn.neighbors}
+    if sklearnex := import_or_none("sklearnex.neighbors"):
+        models["sklearnex"] = sklearnex
+    contestants = {name: sklearn_search(module, X, Y, k, "l2") for name, module in models.items()}
+    if faiss := import_or_none("faiss"):
+        contestants["faiss"] = faiss_search(faiss, X, Y, k, "l2")
+
+    def check():
+        expected = oracle(X[:CHECKED_QUERIES], Y, k, "l2")
+        np.testing.assert_array_equal(contestants["fastnn"]()[1][:CHECKED_QUERIES], expected)
+
+    return Row(name, target, contestants, (), check)
+
+
+def spoil_some(Y, rng):
+    """One sample of a thousand is a thousand times as large."""
+    Y[rng.choice(len(Y), len(Y) // 1000, replace=False)] *= 1000
+
+
 def predict_row():
     import sklearn.neighbors
 
@@ -301,6 +328,20 @@ ROWS = {
     ),
     "l2-uint8": lambda: search_row(
         "L2 uint8, 50,000 x 3,072, 200 queries", 1.15, 50_000, 3072, 200, 10, "l2", np.uint8
+    ),
+    "fitted-4": lambda: fitted_row(
+        "fitted, 4 queries, L2 f32, 100,000 x 128", 1.0, 100_000, 128, 4, 10
+    ),
+    "fitted-16": lambda: fitted_row("the same, 16 queries", 1.0, 100_000, 128, 16, 10),
+    "fitted-100": lambda: fitted_row("the same, 100 queries", 1.0, 100_000, 128, 100, 10),
+    "outliers": lambda: fitted_row(
+        "1,000 queries, 20,000 x 64, a sample of 1,000 is far off",
+        1.0,
+        20_000,
+        64,
+        1000,
+        10,
+        spoil=spoil_some,
     ),
     "one-query": lambda: search_row(
         "L2 f32, 100,000 x 128, 1 query", 2.0, 100_000, 128, 1, 10, "l2", np.float32, True

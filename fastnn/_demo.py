@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from sklearn.neighbors._base import _get_weights
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -19,6 +18,7 @@ from . import _tour
 from ._core._dispatch import get_isa
 from ._core._threads import effective_n_threads
 from ._core._vote import sum_votes
+from ._scikit_learn import get_weights
 from .datasets import load_cifar10
 from .neighbors import kneighbors
 
@@ -231,7 +231,7 @@ def choose_vote(task, distances, indices, numbers, n_threads):
     for k in numbers:
         nearest = np.ascontiguousarray(indices[:, :k])
         for weights in WEIGHTS:
-            values = _get_weights(np.ascontiguousarray(distances[:, :k]), weights)
+            values = get_weights(np.ascontiguousarray(distances[:, :k]), weights)
             votes = sum_votes(nearest, train_labels, N_CLASSES, values, n_threads)
             n_correct = int(np.count_nonzero(votes.argmax(axis=1) == labels))
             if n_correct > best[0]:

@@ -12,26 +12,18 @@ which also raises scikit-learn's errors: nothing is checked twice, no message is
 import copy
 import functools
 import numbers
-import weakref
-from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
-from sklearn.neighbors._base import (
-    KNeighborsMixin,
-    NeighborsBase,
-    RadiusNeighborsMixin,
-    _get_weights,
-)
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from . import _validation
 from ._core._threads import effective_n_threads
 from ._core._vote import sum_votes
-from ._indexes import ALGORITHMS, Index
 from ._metric_space import space_of
 from ._observation import observe
+from ._preparation import forget, prepare, queries_for, refuse_non_finite
+from ._scikit_learn import KNeighborsMixin, NeighborsBase, RadiusNeighborsMixin, get_weights
 
 # What scikit-learn's own classes do, whatever accel puts in its place.
 ORIGINALS = {
@@ -66,94 +58,6 @@ def asks_for(estimator, name):
 VOTES_PER_SLICE = 1 << 20
 # scikit-learn's own estimators are searched on behalf of for these; ours know more.
 THEIR_ALGORITHMS = ("auto", "brute")
-
-
-# ---- preparation ---------------------------------------------------------------------------------
-
-
-def numeric_rows(X):
-    """Return X as the kernels take it, or the reason (a str) why they cannot."""
-    if issparse(X):
-        return "sparse input"
-    try:
-        return _validation.check_rows(X, "X")
-    except (TypeError, ValueError) as error:
-        return str(error)
-
-
-class Prepared(NamedTuple):
-    """What a search needs, made once for each fit."""
-
-    # The estimator's samples, as it holds them.
-    fitted: np.ndarray
-    index: Index
-
-
-# By the estimator's identity, with a weak reference: estimators may compare as equal, and need not
-# be hashable. Not kept on the estimator, which stays as it was fitted: it is made again where it is
-# needed, pickles hold nothing twice, and those of scikit-learn's estimators load without fastnn.
-_prepared = {}
-
-
-def prepare(estimator):
-    """Return what a search needs, or the reason why the kernels do not serve (a str)."""
-    space = space_of(estimator.effective_metric_, **estimator.effective_metric_params_)
-    if isinstance(space, str):
-        return space
-    if estimator._fit_method != "brute":
-        return f"algorithm {estimator._fit_method!r}"
-    algorithm = estimator.algorithm if estimator.algorithm in ALGORITHMS else "brute"
-    key = id(estimator)
-    reference, kept = _prepared.get(key, (None, None))
-    if (
-        kept is not None
-        and kept.fitted is estimator._fit_X
-        and kept.index.space.is_same(space)
-        and kept.index.algorithm == algorithm
-    ):
-        return kept
-    rows = numeric_rows(estimator._fit_X)
-    if isinstance(rows, str):
-        return rows
-    if not space.fits(rows.shape[1]):
-        return "weights that do not fit the features"
-    kept = Prepared(estimator._fit_X, Index(rows, space, algorithm))
-    if reference is None:
-        reference = weakref.ref(estimator, lambda _: _prepared.pop(key, None))
-    _prepared[key] = reference, kept
-    return kept
-
-
-def forget(estimator):
-    """Forget what was made for the samples before: they may be other values in the same array."""
-    _prepared.pop(id(estimator), None)
-
-
-def queries_for(estimator, X):
-    """Return X checked as scikit-learn does, or a reason why the kernels cannot take it.
-
-    Arrays that are right as they are pass quickly; the search itself meets NaN and infinity.
-    """
-    n_features = estimator._fit_X.shape[1]
-    plain = type(X) is np.ndarray and X.ndim == 2 and X.dtype in _validation.NATIVE and X.size
-    if not plain or X.shape[1] != n_features or "feature_names_in_" in vars(estimator):
-        X = validate_data(estimator, X, accept_sparse="csr", reset=False, order="C")
-    rows = numeric_rows(X)
-    if isinstance(rows, str):
-        return rows
-    if rows.shape[1] != n_features:  # after a fit with an estimator scikit-learn does not check
-        raise ValueError(
-            f"X has {rows.shape[1]} features, but {type(estimator).__name__} is expecting "
-            f"{n_features} features as input."
-        )
-    return rows
-
-
-def _refuse_non_finite(estimator, rows):
-    """Raise scikit-learn's error for NaN and infinity among queries."""
-    if rows.dtype != _validation.UINT8 and not np.isfinite(rows).all():
-        validate_data(estimator, rows, reset=False)
-        _validation.require_finite(rows, "X")  # where scikit-learn's check is switched off
 
 
 # ---- methods -------------------------------------------------------------------------------------
@@ -212,7 +116,7 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
                 queries, int(k), n_threads, None, exclude_self=X is None
             )
         except ValueError:
-            _refuse_non_finite(self, queries)  # in scikit-learn's words
+            refuse_non_finite(self, queries)  # in scikit-learn's words
             raise
         return (distances, indices) if return_distance else indices
 
@@ -240,7 +144,7 @@ def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_resul
                 queries, float(r), n_threads, sort_results, exclude_self=X is None
             )
         except ValueError:
-            _refuse_non_finite(self, queries)
+            refuse_non_finite(self, queries)
             raise
         indices = _ragged((counts, indices) for counts, _, indices in slices)
         if not return_distance:
@@ -276,7 +180,7 @@ def _votes(estimator, X):
     if asks_for(estimator, "kneighbors") is not kneighbors and not _are_samples(estimator, indices):
         return None
     if weighted:
-        weights = _get_weights(distances, estimator.weights)
+        weights = get_weights(distances, estimator.weights)
         if not (isinstance(weights, np.ndarray) and weights.shape == indices.shape):
             return None
         weights = np.ascontiguousarray(weights, dtype=np.float64)

@@ -16,8 +16,10 @@ import scipy.optimize
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, validate_data
+
+from ._scikit_learn import check_partial_fit_first_call
 
 DTYPES = (np.float64, np.float32, np.uint8)
 # Rows that the mean and the scale of bytes are taken from.
@@ -176,7 +178,7 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
     def _run_one_epoch(self, X, y, classes):
         first = not hasattr(self, "classes_")
         X, y = self._check_rows_and_classes(X, y, reset=first)
-        if _check_partial_fit_first_call(self, classes):
+        if check_partial_fit_first_call(self, classes):
             classes = np.unique(classes)
             if len(classes) < 2:
                 raise ValueError(f"classes must name at least 2 classes, got {classes}")

@@ -10,15 +10,14 @@ from typing import ClassVar
 
 import numpy as np
 from scipy.special import log_expit, log_softmax
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state, compute_class_weight
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
 from . import optimize
 from ._core._linear import LinearModel
 from ._core._threads import effective_n_threads
+from ._scikit_learn import Interval, StrOptions, fit_context
 from ._training import DTYPES, ROWS_FOR_SCALE, TrainedClassifier, mean_and_scale
 
 __all__ = ["SVMClassifier", "SoftmaxClassifier"]
@@ -217,7 +216,7 @@ class _LinearClassifier(TrainedClassifier):
 
     # ---- data ------------------------------------------------------------------------------------
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Learn the weights from rows and their classes.
 
@@ -264,7 +263,7 @@ class _LinearClassifier(TrainedClassifier):
                 self._search(model, len(X))
 
     @available_if(_uses_sgd)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None):
         """Go on learning with one epoch over some rows.
 

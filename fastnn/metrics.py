@@ -9,7 +9,6 @@ import sklearn.metrics
 from scipy.sparse import issparse
 from sklearn.metrics import pairwise as _theirs
 from sklearn.utils import gen_batches
-from sklearn.utils._chunking import get_chunk_n_rows
 
 from . import _validation
 from ._core._pairwise import fill_distances, float32_tiles_serve
@@ -18,6 +17,7 @@ from ._core._tiles import packing_frame
 from ._indexes import Index
 from ._metric_space import check_pair, space_of
 from ._observation import observe
+from ._scikit_learn import check_chunk_size, get_chunk_n_rows
 
 __all__ = [
     "cosine_distances",
@@ -423,6 +423,6 @@ def pairwise_distances_chunked(
         distances = space.distances(distances)
         if reduce_func is not None:
             reduced = reduce_func(distances, rows.start)
-            _theirs._check_chunk_size(reduced, distances.shape[0])
+            check_chunk_size(reduced, distances.shape[0])
             distances = reduced
         yield distances

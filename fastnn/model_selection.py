@@ -27,7 +27,7 @@ from typing import ClassVar
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import (
     BaseShuffleSplit,
@@ -37,18 +37,26 @@ from sklearn.model_selection import (
     check_cv,
     train_test_split,
 )
-from sklearn.model_selection._search import BaseSearchCV, _yield_masked_array_for_each_param
-from sklearn.neighbors._base import _get_weights
-from sklearn.utils import _safe_indexing, check_random_state, get_tags, indexable
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import _safe_split
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils import check_random_state, get_tags, indexable
+from sklearn.utils.validation import check_is_fitted
 
-from . import _drop_in, _validation
+from . import _validation
 from ._core._threads import effective_n_threads
 from ._core._vote import elect_for_each_k, neighbors_in_resample
 from ._indexes import Index
 from ._metric_space import space_of
+from ._preparation import numeric_rows
+from ._scikit_learn import (
+    BaseSearchCV,
+    Interval,
+    StrOptions,
+    fit_context,
+    get_weights,
+    num_samples,
+    safe_indexing,
+    safe_split,
+    yield_masked_array_for_each_param,
+)
 from .neighbors import (
     KNeighborsClassifier,
     KNeighborsRegressor,
@@ -108,7 +116,7 @@ def train_val_test_split(X, y, *, val_size=1000, test_size=0.2, stratify=True, r
     (1137, 300, 360)
     """
     X, y = indexable(X, y)
-    n = _num_samples(X)
+    n = num_samples(X)
     n_val = _check_size(val_size, "val_size", n)
     n_test = _check_size(test_size, "test_size", n)
     if n_val + n_test >= n:
@@ -119,12 +127,12 @@ def train_val_test_split(X, y, *, val_size=1000, test_size=0.2, stratify=True, r
     random_state = check_random_state(random_state)
 
     def split(rows, size):
-        labels = _safe_indexing(y, rows) if stratify else None
+        labels = safe_indexing(y, rows) if stratify else None
         return train_test_split(rows, test_size=size, stratify=labels, random_state=random_state)
 
     rest, test = split(np.arange(n), n_test)
     train, val = split(rest, n_val)
-    return tuple(_safe_indexing(values, rows) for values in (X, y) for rows in (train, val, test))
+    return tuple(safe_indexing(values, rows) for values in (X, y) for rows in (train, val, test))
 
 
 def _check_size(size, name, n):
@@ -170,7 +178,7 @@ class Bootstrap(BaseShuffleSplit):
         self.random_state = random_state
 
     def _iter_indices(self, X, y=None, groups=None):
-        n = _num_samples(X)
+        n = num_samples(X)
         if n < 2:
             raise ValueError(f"the bootstrap needs at least 2 samples, got n_samples = {n}")
         random_state = check_random_state(self.random_state)
@@ -188,14 +196,14 @@ class _Samples:
     """The data of a selection, and how it is searched."""
 
     def __init__(self, X, y, whole, n_jobs):
-        self.X, self.y, self.n = X, y, _num_samples(X)
+        self.X, self.y, self.n = X, y, num_samples(X)
         self.labels = whole._y
-        self.rows = _drop_in.numeric_rows(whole._fit_X)  # a str says why they are not
+        self.rows = numeric_rows(whole._fit_X)  # a str says why they are not
         self.n_jobs = n_jobs
         self.n_threads = effective_n_threads(n_jobs)
 
     def part(self, rows):
-        return _safe_indexing(self.X, rows), _safe_indexing(self.y, rows)
+        return safe_indexing(self.X, rows), safe_indexing(self.y, rows)
 
     def make_search(self, metric):
         """Return a function of (queries, samples, k, advance), or None: not for the kernels.
@@ -390,7 +398,7 @@ class _Scores:
         """Return the hits of each number of neighbors, or None: such weights are not known."""
         if callable(weights):
             return None
-        values = _get_weights(distances, weights)
+        values = get_weights(distances, weights)
         if values is not None and not values[:, 0].all():  # the nearest is infinitely far away
             return None
         labels = self.samples.labels
@@ -425,8 +433,8 @@ class _Scores:
                     metric=self.metrics[m], n_neighbors=k, weights=weights
                 )
                 start = time.perf_counter()
-                X_train, y_train = _safe_split(model, X, y, train)
-                queries, truth = _safe_split(model, X, y, test, train)
+                X_train, y_train = safe_split(model, X, y, train)
+                queries, truth = safe_split(model, X, y, test, train)
                 model.fit(X_train, y_train)
                 fitted = time.perf_counter()
                 self.scores[m, i, w, s] = self.scorer(model, queries, truth)
@@ -449,7 +457,7 @@ class _Scores:
 
         add("fit_time", self.fit_times)
         add("score_time", self.score_times)
-        results.update(_yield_masked_array_for_each_param(candidates))
+        results.update(yield_masked_array_for_each_param(candidates))
         results["params"] = candidates
         add("test_score", self.scores, by_split=True)
         means = results["mean_test_score"]
@@ -585,7 +593,7 @@ class _KNeighborsCV(BaseSearchCV):
     def _run_search(self, evaluate_candidates):
         raise NotImplementedError  # scikit-learn's fit() would call it
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, *, groups=None):
         """Score all candidates, and fit the best on all samples.
 

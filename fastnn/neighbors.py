@@ -10,14 +10,14 @@ import math
 
 import numpy as np
 import sklearn.neighbors
-from sklearn.neighbors import _graph
-from sklearn.utils._param_validation import StrOptions, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from . import _drop_in, _validation
 from ._core._threads import effective_n_threads
 from ._indexes import ALGORITHMS, Index
 from ._metric_space import check_pair
+from ._preparation import forget, prepare
+from ._scikit_learn import StrOptions, graph, validate_params
 
 __all__ = [
     "KNeighborsClassifier",
@@ -145,7 +145,7 @@ class _Neighbors:
 
     def _index_or_method(self):
         check_is_fitted(self)
-        prepared = _drop_in.prepare(self)
+        prepared = prepare(self)
         if isinstance(prepared, str):
             return self._fit_method, f"scikit-learn's own, for {prepared}"
         return prepared.index.kind, prepared.index.reason
@@ -241,7 +241,7 @@ class KNeighborsClassifier(_KNeighbors, sklearn.neighbors.KNeighborsClassifier):
         if 2 * classes.size > y.size:  # scikit-learn warns that these may not be classes
             return False
         vars(self).pop("feature_names_in_", None)
-        _drop_in.forget(self)
+        forget(self)
         self.n_features_in_ = X.shape[1]
         self.outputs_2d_ = False
         self.classes_ = classes
@@ -353,7 +353,7 @@ class LocalOutlierFactor(_KNeighbors, sklearn.neighbors.LocalOutlierFactor):
 
 
 @validate_params(
-    _graph.kneighbors_graph._skl_parameter_constraints, prefer_skip_nested_validation=False
+    graph.kneighbors_graph._skl_parameter_constraints, prefer_skip_nested_validation=False
 )
 def kneighbors_graph(
     X,
@@ -401,11 +401,11 @@ def kneighbors_graph(
            [0., 0., 2.],
            [1., 0., 0.]])
     """
-    if not isinstance(X, _graph.KNeighborsMixin):
+    if not isinstance(X, graph.KNeighborsMixin):
         X = NearestNeighbors(
             n_neighbors=n_neighbors, metric=metric, p=p, metric_params=metric_params, n_jobs=n_jobs
         ).fit(X)
-    return _graph.kneighbors_graph(
+    return graph.kneighbors_graph(
         X,
         n_neighbors,
         mode=mode,
@@ -418,7 +418,7 @@ def kneighbors_graph(
 
 
 @validate_params(
-    _graph.radius_neighbors_graph._skl_parameter_constraints, prefer_skip_nested_validation=False
+    graph.radius_neighbors_graph._skl_parameter_constraints, prefer_skip_nested_validation=False
 )
 def radius_neighbors_graph(
     X,
@@ -466,11 +466,11 @@ def radius_neighbors_graph(
            [0., 0., 0.],
            [1., 0., 0.]])
     """
-    if not isinstance(X, _graph.RadiusNeighborsMixin):
+    if not isinstance(X, graph.RadiusNeighborsMixin):
         X = NearestNeighbors(
             radius=radius, metric=metric, p=p, metric_params=metric_params, n_jobs=n_jobs
         ).fit(X)
-    return _graph.radius_neighbors_graph(
+    return graph.radius_neighbors_graph(
         X,
         radius,
         mode=mode,

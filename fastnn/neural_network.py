@@ -9,14 +9,13 @@ from typing import ClassVar
 
 import numpy as np
 from scipy.special import log_softmax
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
 from ._core._network import Network
 from ._core._threads import effective_n_threads
+from ._scikit_learn import Interval, Options, StrOptions, fit_context
 from ._training import DTYPES, TrainedClassifier, mean_and_scale
 
 __all__ = ["MLPClassifier"]
@@ -252,7 +251,7 @@ class MLPClassifier(TrainedClassifier):
 
     # ---- training --------------------------------------------------------------------------------
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Learn the weights from rows and their classes.
 
@@ -295,7 +294,7 @@ class MLPClassifier(TrainedClassifier):
                 self._minimize(model, len(X), self.max_fun)
 
     @available_if(_uses_epochs)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None):
         """Go on learning with one epoch over some rows.
 

@@ -199,3 +199,25 @@ def test_lists_of_a_radius_do_not_hold_what_they_will_not_keep():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert int(run.stdout) < 40 << 10
+
+
+# ---- shards --------------------------------------------------------------------------------------
+
+
+@metrics
+def test_shards_merge_in_any_partition(rng, metric):
+    """Neighbors ascend by (distance, index), so that those of parts make up those of the whole."""
+    Y = np.repeat(rows(rng, 400, 6, np.float32), 3, axis=0)
+    X = rows(rng, 20, 6, np.float32)
+    whole = find_neighbors(X, Y, 8, metric, 2)
+    for n_shards in (2, 5):
+        shard_of = rng.integers(0, n_shards, len(Y))
+        parts = []
+        for shard in range(n_shards):
+            ids = np.flatnonzero(shard_of == shard)
+            distances, indices = find_neighbors(X, Y[ids], 8, metric, 2)
+            parts.append((distances, ids[indices]))
+        distances, indices = (np.hstack(part) for part in zip(*parts, strict=True))
+        order = np.lexsort((indices, distances))[:, :8]
+        found = (np.take_along_axis(part, order, axis=1) for part in (distances, indices))
+        assert_same(tuple(found), whole)

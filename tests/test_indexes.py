@@ -10,8 +10,9 @@ import pytest
 
 import fastnn
 import oracles
-from fastnn import _drop_in, _indexes
+from fastnn import _indexes
 from fastnn._indexes import Index
+from fastnn._preparation import prepare
 from fastnn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 
@@ -117,11 +118,11 @@ def test_indexes_are_made_once_and_not_pickled(rng):
     Y = rng.random((3000, 3))
     model = NearestNeighbors().fit(Y)
     model.kneighbors(Y)
-    index = _drop_in.prepare(model).index
+    index = prepare(model).index
     model.kneighbors(Y[:200])
-    assert _drop_in.prepare(model).index is index
+    assert prepare(model).index is index
     again = pickle.loads(pickle.dumps(model))
-    assert _drop_in.prepare(again).index is not index
+    assert prepare(again).index is not index
     np.testing.assert_array_equal(again.kneighbors(Y)[1], model.kneighbors(Y)[1])
     assert len(pickle.dumps(model)) < 2 * Y.nbytes
     kept = weakref.ref(index)

@@ -5,13 +5,13 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from ._collect import Collector
+from ._collect import ListOfNearest
 from ._rows import Rows
 
 _Rows: TypeAlias = Rows | NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
 
 @disjoint_base
-class NearestBeyondBounds(Collector):
+class NearestBeyondBounds(ListOfNearest):
     def __init__(
         self,
         X: Rows,

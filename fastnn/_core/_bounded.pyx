@@ -23,17 +23,17 @@ from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, floor, sqrt
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
 cimport numpy as cnp
 
-from ._collect cimport Collector
+from ._collect cimport Collector, ListOfNearest
 from ._index cimport BY_BOUNDS, BY_ROWS, BY_TILES, FlatIndex, Mode
 from ._rows cimport ExactDistances, Rows, new_distances, norm_of, rows_of
 from ._scan cimport Scan, mode_for, new_scan, slice_size, threads_for
-from ._selection cimport Candidate, leave_out, select_first, sort_candidates
+from ._selection cimport Candidate, select_first
 
 from ._search import find_neighbors
 
@@ -52,23 +52,21 @@ cdef enum:
     MIN_PARALLEL_VALUES = 1 << 16
 
 
-cdef class NearestBeyondBounds(Collector):
+cdef class NearestBeyondBounds(ListOfNearest):
     """The k nearest of every query of a slice; what is scanned are the bounding rows."""
 
-    cdef Py_ssize_t k, room
     # Between the rows themselves.
     cdef ExactDistances row_distances
     cdef bint rooted_distance, squared_distance
     cdef double slack, sample_margin, unit
     cdef const double *query_margins
     cdef void *memory
-    # [n_splits][n_queries][room]: exact distances (keys are -distance), then pending indices.
+    # [n_splits][n_queries][capacity]: exact distances (keys are -distance), then pending indices.
     cdef Candidate *candidates
     cdef Py_ssize_t *counts
     cdef Py_ssize_t *exact_counts
     cdef double *reaches
-    # [n_threads][n_splits * room]
-    cdef Candidate *scratch
+    # [n_threads][n_splits * capacity]
     cdef int64_t *scratch_indices
     cdef double *scratch_distances
     # Exact distances of each thread, a cache line apart.
@@ -78,7 +76,7 @@ cdef class NearestBeyondBounds(Collector):
         self, Rows X, Rows Y, str metric, Py_ssize_t k, cnp.ndarray margins, double sample_margin,
         double unit, int n_threads,
     ):
-        self.k, self.room = k, k + MAX_PENDING
+        self.k, self.capacity = k, k + MAX_PENDING
         self.row_distances = new_distances(X, Y, norm_of(metric), n_threads)
         self.rooted_distance = metric == "l2"
         self.squared_distance = metric == "sqeuclidean"
@@ -89,9 +87,9 @@ cdef class NearestBeyondBounds(Collector):
     cdef object begin(self, Py_ssize_t n_splits, const double *terms, const double *query_errors):
         Collector.begin(self, n_splits, terms, query_errors)
         cdef Py_ssize_t slots = self.n_splits * self.n_queries, i
-        cdef Py_ssize_t per_thread = self.n_threads * self.n_splits * self.room
+        cdef Py_ssize_t per_thread = self.n_threads * self.n_splits * self.capacity
         self.memory = malloc(
-            (slots * self.room + per_thread) * sizeof(Candidate)
+            (slots * self.capacity + per_thread) * sizeof(Candidate)
             + slots * (2 * sizeof(Py_ssize_t) + sizeof(double))
             + per_thread * (sizeof(int64_t) + sizeof(double))
             + 8 * self.n_threads * sizeof(int64_t)
@@ -99,7 +97,7 @@ cdef class NearestBeyondBounds(Collector):
         if self.memory == NULL:
             raise MemoryError()
         self.candidates = <Candidate *>self.memory
-        self.scratch = self.candidates + slots * self.room
+        self.scratch = self.candidates + slots * self.capacity
         self.counts = <Py_ssize_t *>(self.scratch + per_thread)
         self.exact_counts = self.counts + slots
         self.reaches = <double *>(self.exact_counts + slots)
@@ -129,8 +127,8 @@ cdef class NearestBeyondBounds(Collector):
     cdef void plant_query(
         self, Py_ssize_t query, const int64_t *seeds, Py_ssize_t n_seeds, int thread
     ) noexcept nogil:
-        cdef Candidate *items = self.scratch + thread * self.n_splits * self.room
-        cdef double *distances = self.scratch_distances + thread * self.n_splits * self.room
+        cdef Candidate *items = self.scratch + thread * self.n_splits * self.capacity
+        cdef double *distances = self.scratch_distances + thread * self.n_splits * self.capacity
         cdef Py_ssize_t i, split
         self.evaluate(query, seeds, n_seeds, distances, thread)
         for i in range(n_seeds):
@@ -178,16 +176,16 @@ cdef class NearestBeyondBounds(Collector):
     cdef void push(
         self, Py_ssize_t slot, Py_ssize_t query, double low, int64_t index, int thread
     ) noexcept nogil:
-        self.candidates[slot * self.room + self.counts[slot]].index = index
+        self.candidates[slot * self.capacity + self.counts[slot]].index = index
         self.counts[slot] += 1
-        if self.counts[slot] == self.room:
+        if self.counts[slot] == self.capacity:
             self.decide(slot, query, thread)
 
     cdef void decide(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil:
         """Evaluate the pending pairs, keep the k nearest, and lower the limit."""
-        cdef Candidate *items = self.candidates + slot * self.room
-        cdef int64_t *indices = self.scratch_indices + thread * self.n_splits * self.room
-        cdef double *distances = self.scratch_distances + thread * self.n_splits * self.room
+        cdef Candidate *items = self.candidates + slot * self.capacity
+        cdef int64_t *indices = self.scratch_indices + thread * self.n_splits * self.capacity
+        cdef double *distances = self.scratch_distances + thread * self.n_splits * self.capacity
         cdef Py_ssize_t first = self.exact_counts[slot], n = self.counts[slot] - first, i
         for i in range(n):
             indices[i] = items[first + i].index
@@ -201,41 +199,17 @@ cdef class NearestBeyondBounds(Collector):
 
     # ---- results --------------------------------------------------------------------------
 
-    cdef void finish(self, double *distances, int64_t *indices, Py_ssize_t first_self):
-        """Write each query's k neighbors, ascending by (distance, index).
-
-        Query q is sample first_self + q and left out, unless first_self is negative.
-        """
-        cdef Py_ssize_t query, width = self.k - (first_self >= 0)
-        with nogil:
-            for query in prange(
-                self.n_queries, num_threads=max(1, min(self.n_threads, self.n_queries)),
-                schedule="dynamic", chunksize=16, use_threads_if=self.n_threads > 1,
-            ):
-                self.finish_query(
-                    query, distances + query * width, indices + query * width,
-                    first_self + query if first_self >= 0 else -1, threadid(),
-                )
-
-    cdef void finish_query(
-        self, Py_ssize_t query, double *distances, int64_t *indices, int64_t itself, int thread
-    ) noexcept nogil:
-        cdef Candidate *items = self.scratch + thread * self.n_splits * self.room
-        cdef Py_ssize_t n = 0, split, slot, i
+    cdef void merge(self, Py_ssize_t query, Candidate *items, int thread) noexcept nogil:
+        cdef Py_ssize_t n = 0, split, slot
         for split in range(self.n_splits):
             slot = split * self.n_queries + query
             self.decide(slot, query, thread)
-            for i in range(self.counts[slot]):
-                items[n] = self.candidates[slot * self.room + i]
-                n += 1
+            memcpy(
+                items + n, self.candidates + slot * self.capacity,
+                self.counts[slot] * sizeof(Candidate),
+            )
+            n += self.counts[slot]
         select_first(items, n, self.k)
-        sort_candidates(items, self.k)
-        n = self.k
-        if itself >= 0:
-            n = leave_out(items, self.k, itself)
-        for i in range(n):
-            distances[i] = -items[i].key
-            indices[i] = items[i].index
 
     cdef int64_t n_evaluated(self) noexcept:
         cdef int64_t total = 0

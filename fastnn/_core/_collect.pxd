@@ -44,8 +44,21 @@ cdef class Collector:
     cdef double limit(self, Py_ssize_t slot) noexcept nogil
 
 
-cdef class Nearest(Collector):
+cdef class ListOfNearest(Collector):
+    # Room for candidates of each slot.
     cdef Py_ssize_t k, capacity
+    # [n_threads][n_splits * capacity]
+    cdef Candidate *scratch
+
+    cdef void finish(self, double *distances, int64_t *indices, Py_ssize_t first_self)
+    cdef void finish_query(
+        self, Py_ssize_t query, double *distances, int64_t *indices, int64_t itself, int thread
+    ) noexcept nogil
+    cdef double distance_of(self, Py_ssize_t query, double key) noexcept nogil
+    cdef void merge(self, Py_ssize_t query, Candidate *items, int thread) noexcept nogil
+
+
+cdef class Nearest(ListOfNearest):
     cdef void *memory
     # [n_splits][n_queries][capacity]: the settled, whose keys are -distance, then the pending.
     cdef Candidate *candidates
@@ -54,7 +67,6 @@ cdef class Nearest(Collector):
     # [n_splits][n_queries][k]: the largest lower bounds so far, descending; NULL: not kept.
     cdef double *lows
     # [n_threads][n_splits * capacity] each
-    cdef Candidate *scratch
     cdef Candidate *room
     cdef int64_t *scratch_indices
     cdef double *scratch_distances
@@ -70,11 +82,6 @@ cdef class Nearest(Collector):
         self, Candidate *items, Py_ssize_t n, Py_ssize_t query, int thread
     ) noexcept nogil
     cdef void cut(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil
-    cdef void finish(self, double *distances, int64_t *indices, Py_ssize_t first_self)
-    cdef void finish_query(
-        self, Py_ssize_t query, double *distances, int64_t *indices, int64_t itself, int thread
-    ) noexcept nogil
-    cdef Py_ssize_t merge(self, Py_ssize_t query, Candidate *items, int thread) noexcept nogil
 
 
 # The settled, whose keys are -distance, then the pending, of which only the index is known.

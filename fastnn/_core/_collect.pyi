@@ -5,7 +5,10 @@ from typing_extensions import disjoint_base
 class Collector: ...
 
 @disjoint_base
-class Nearest(Collector):
+class ListOfNearest(Collector): ...
+
+@disjoint_base
+class Nearest(ListOfNearest):
     def __init__(self, k: int, n_samples: int) -> None: ...
 
 @disjoint_base

@@ -101,7 +101,50 @@ cdef class Collector:
         return INFINITY
 
 
-cdef class Nearest(Collector):
+cdef class ListOfNearest(Collector):
+    """What all collectors of the k nearest have in common: k candidates of a query in the end."""
+
+    cdef void finish(self, double *distances, int64_t *indices, Py_ssize_t first_self):
+        """Write each query's k neighbors, ascending by (distance, index).
+
+        Query q is sample first_self + q and left out, unless first_self is negative.
+        """
+        cdef Py_ssize_t query, width = self.k - (first_self >= 0)
+        with nogil:
+            for query in prange(
+                self.n_queries,
+                num_threads=max(1, min(self.n_threads, self.n_queries)),
+                schedule="dynamic",
+                chunksize=16,
+                use_threads_if=self.n_threads > 1 and self.n_queries > 16,
+            ):
+                self.finish_query(
+                    query, distances + query * width, indices + query * width,
+                    first_self + query if first_self >= 0 else -1, threadid(),
+                )
+
+    cdef void finish_query(
+        self, Py_ssize_t query, double *distances, int64_t *indices, int64_t itself, int thread
+    ) noexcept nogil:
+        cdef Candidate *items = self.scratch + thread * self.n_splits * self.capacity
+        cdef Py_ssize_t n = self.k, i
+        self.merge(query, items, thread)
+        sort_candidates(items, self.k)
+        if itself >= 0:
+            n = leave_out(items, self.k, itself)
+        for i in range(n):
+            distances[i] = self.distance_of(query, items[i].key)
+            indices[i] = items[i].index
+
+    cdef double distance_of(self, Py_ssize_t query, double key) noexcept nogil:
+        """The distance, as it is returned, that belongs to a key in the end."""
+        return -key
+
+    cdef void merge(self, Py_ssize_t query, Candidate *items, int thread) noexcept nogil:
+        """Have the k nearest of all splits at the front of `items`, with their last keys."""
+
+
+cdef class Nearest(ListOfNearest):
     """The k nearest of each query."""
 
     def __init__(self, Py_ssize_t k, Py_ssize_t n_samples):
@@ -270,44 +313,10 @@ cdef class Nearest(Collector):
 
     # ---- results --------------------------------------------------------------------------
 
-    cdef void finish(self, double *distances, int64_t *indices, Py_ssize_t first_self):
-        """Write each query's k neighbors, ascending by (distance, index).
+    cdef double distance_of(self, Py_ssize_t query, double key) noexcept nogil:
+        return self.rooted(self.terms[query] - key) if self.mode == BY_TILES else -key
 
-        Query q is sample first_self + q and left out, unless first_self is negative.
-        """
-        cdef Py_ssize_t query, width = self.k - (first_self >= 0)
-        with nogil:
-            for query in prange(
-                self.n_queries,
-                num_threads=max(1, min(self.n_threads, self.n_queries)),
-                schedule="dynamic",
-                chunksize=16,
-                use_threads_if=self.n_threads > 1 and self.n_queries > 16,
-            ):
-                self.finish_query(
-                    query, distances + query * width, indices + query * width,
-                    first_self + query if first_self >= 0 else -1, threadid(),
-                )
-
-    cdef void finish_query(
-        self, Py_ssize_t query, double *distances, int64_t *indices, int64_t itself, int thread
-    ) noexcept nogil:
-        cdef Candidate *items = self.scratch + thread * self.n_splits * self.capacity
-        cdef Py_ssize_t n = self.merge(query, items, thread), i
-        cdef double distance
-        sort_candidates(items, self.k)
-        n = self.k
-        if itself >= 0:
-            n = leave_out(items, self.k, itself)
-        for i in range(n):
-            distance = -items[i].key
-            if self.mode == BY_TILES:
-                distance = self.rooted(self.terms[query] + distance)
-            distances[i] = distance
-            indices[i] = items[i].index
-
-    cdef Py_ssize_t merge(self, Py_ssize_t query, Candidate *items, int thread) noexcept nogil:
-        """Have the k nearest of all splits at the front of `items`."""
+    cdef void merge(self, Py_ssize_t query, Candidate *items, int thread) noexcept nogil:
         cdef Py_ssize_t n = 0, n_settled = 0, split, slot
         for split in range(self.n_splits):
             slot = split * self.n_queries + query
@@ -328,7 +337,6 @@ cdef class Nearest(Collector):
             )
             self.evaluate(items, n, query, thread)
             self.select(items, n, thread)
-        return n
 
 
 cdef class Within(Collector):

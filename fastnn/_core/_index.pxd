@@ -52,8 +52,9 @@ cdef class FlatIndex:
     cdef object settle_in(self, int n_threads)
     cdef double error(self, double magnitude) noexcept nogil
     cdef Chunk new_chunk(self, Py_ssize_t n_rows)
-    cdef void fill(
-        self, Chunk chunk, Py_ssize_t first, Py_ssize_t n_rows, int n_threads
+    cdef void place(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n_rows) noexcept nogil
+    cdef void pack_panels(
+        self, Chunk chunk, Py_ssize_t first_panel, Py_ssize_t last_panel
     ) noexcept nogil
     cdef void start_accumulators(self, Chunk chunk, Py_ssize_t panel) noexcept nogil
 

@@ -63,6 +63,8 @@ cdef enum:
     MAX_BLOCK_ROWS = 2048
     # int32 holds 2 q.s - |s|^2 of centered bytes up to this many features.
     MAX_UINT8_FEATURES = 40000
+    # Panels that a task packs.
+    PACKED_PANELS = 8
     # From here on d * 2^-24 leaves no room for error bounds.
     MAX_FLOAT_FEATURES = 1 << 22
 
@@ -162,7 +164,7 @@ cdef class FlatIndex:
 
     cdef object settle_in(self, int n_threads):
         """Pack what the budget has room for, if this is another search by tiles."""
-        cdef Py_ssize_t n
+        cdef Py_ssize_t n, n_tasks, task
         cdef Chunk chunk
         with self.lock:
             self.n_searches += 1
@@ -174,8 +176,13 @@ cdef class FlatIndex:
             n = min(n, self.rows.n_rows)
             if n > 0:
                 chunk = self.new_chunk(n)
-                with nogil:
-                    self.fill(chunk, 0, n, n_threads)
+                self.place(chunk, 0, n)
+                n_tasks = (chunk.samples.n_panels + PACKED_PANELS - 1) // PACKED_PANELS
+                for task in prange(
+                    n_tasks, nogil=True, num_threads=max(1, min(n_threads, n_tasks)),
+                    schedule="dynamic", use_threads_if=n_threads > 1,
+                ):
+                    self.pack_panels(chunk, task * PACKED_PANELS, (task + 1) * PACKED_PANELS)
                 self.resident = chunk
 
     # ---- packing --------------------------------------------------------------------------
@@ -198,23 +205,21 @@ cdef class FlatIndex:
         chunk.keep_alive = starts
         return chunk
 
-    cdef void fill(
-        self, Chunk chunk, Py_ssize_t first, Py_ssize_t n_rows, int n_threads
-    ) noexcept nogil:
-        """Pack samples from `first` on."""
-        cdef Py_ssize_t width = chunk.samples.width, panel
+    cdef void place(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n_rows) noexcept nogil:
+        """Say what samples the chunk is to hold."""
+        cdef Py_ssize_t width = chunk.samples.width
         chunk.first = first
         chunk.samples.n_rows = n_rows
         chunk.samples.n_panels = (n_rows + width - 1) // width
-        for panel in prange(
-            chunk.samples.n_panels,
-            num_threads=max(1, min(n_threads, chunk.samples.n_panels)),
-            schedule="static",
-            use_threads_if=n_threads > 1,
-        ):
+
+    cdef void pack_panels(
+        self, Chunk chunk, Py_ssize_t first_panel, Py_ssize_t last_panel
+    ) noexcept nogil:
+        cdef Py_ssize_t width = chunk.samples.width, panel
+        for panel in range(first_panel, min(last_panel, chunk.samples.n_panels)):
             chunk.samples.pack_panel(
-                panel, self.tile_rows, first + panel * width,
-                min(width, n_rows - panel * width),
+                panel, self.tile_rows, chunk.first + panel * width,
+                min(width, chunk.samples.n_rows - panel * width),
             )
             self.start_accumulators(chunk, panel)
 

@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t
 from ._collect cimport Collector
 from ._index cimport Chunk, FlatIndex, Mode
 from ._rows cimport ExactDistances, Rows
+from ._team cimport fnn_member, fnn_team
 from ._tiles cimport Panels
 
 
@@ -29,16 +30,25 @@ cdef class Scan:
     # [n_threads][GROUP_PANELS][panels of a block] tiles of partial sums, where rows are long.
     cdef char *partial_sums
     cdef Py_ssize_t partial_bytes
-    # Of all samples of a chunk, where the accumulators' start cannot hold their shares.
-    cdef double common_error
+    # When threads come back for a while, and whether they do, of even and odd steps.
+    cdef double deadline
+    cdef bint ends[2]
     cdef bint is_not_finite
     cdef object keep_alive
 
     cdef object prepare_tiles(self, Rows X)
     cdef bint run(self, object advance, double share) except -1
-    cdef object scan_packed(self, Chunk chunk, Py_ssize_t start, Py_ssize_t stop)
-    cdef void scan_blocks(
-        self, Chunk chunk, Py_ssize_t first_block, Py_ssize_t n_blocks
+    cdef Py_ssize_t go_on(self, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop)
+    cdef void go_on_together(
+        self, fnn_team *team, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop,
+        Py_ssize_t *end, int thread,
+    ) noexcept nogil
+    cdef bint has_to_end(self) noexcept nogil
+    cdef void pack(
+        self, Chunk chunk, Py_ssize_t start, Py_ssize_t stop, fnn_member *member
+    ) noexcept nogil
+    cdef Py_ssize_t scan_packed(
+        self, Chunk chunk, Py_ssize_t start, Py_ssize_t stop, fnn_member *member, int thread
     ) noexcept nogil
     cdef void scan_group(
         self,
@@ -48,6 +58,7 @@ cdef class Scan:
         Py_ssize_t split,
         Py_ssize_t first_panel,
         Py_ssize_t last_panel,
+        double common_error,
         int thread,
     ) noexcept nogil
     cdef char *partial_tiles(self, Py_ssize_t panel_of_group, int thread) noexcept nogil
@@ -69,11 +80,14 @@ cdef class Scan:
         Py_ssize_t last,
         Py_ssize_t done,
         char *partial,
+        double common_error,
         lane_t *tile,
         int thread,
     ) noexcept nogil
     cdef lane_t threshold(self, double bound, double error, lane_t *tile) noexcept nogil
-    cdef void scan_rows(self, Py_ssize_t start, Py_ssize_t stop) noexcept nogil
+    cdef Py_ssize_t scan_rows(
+        self, Py_ssize_t start, Py_ssize_t stop, fnn_member *member, int thread
+    ) noexcept nogil
     cdef void compare_rows(
         self,
         Py_ssize_t start,

@@ -22,10 +22,11 @@ holds: float64 distances row by row.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport parallel, threadid
 from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, nextafterf
 from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint32_t
+from libc.string cimport memset
 
 import numpy as np
 
@@ -41,6 +42,7 @@ from ._dispatch cimport (
 )
 from ._index cimport BY_BOUNDS, BY_ROWS
 from ._rows cimport CHEBYSHEV, L2, has_rough_distances, new_distances
+from ._team cimport fnn_join, fnn_next_task, fnn_wait_for_all, omp_get_wtime
 from ._tiles cimport new_panels
 
 cnp.import_array()
@@ -48,6 +50,8 @@ cnp.import_array()
 cdef enum:
     # A chunk of packed samples, shared by the threads: fits in most last-level caches.
     CHUNK_BYTES = 8 << 20
+    # Panels that a task packs.
+    PACKED_PANELS = 8
     # Panels of queries that a task takes through a block, so that the block is read from L3 once.
     GROUP_PANELS = 8
     # What the panels of a slice of queries may take.
@@ -72,11 +76,13 @@ cdef enum:
     MIN_SPLIT_ROWS = 1024
     # Multiply-adds below which starting threads costs more than it gains.
     MIN_PARALLEL_WORK = 1 << 19
-    # Between two looks at signals and the progress bar: differences of values for each thread, of
-    # which a billion take half a second at most, and bytes of rows.
+    # A step between two looks at the clock: differences of values for each thread, of which a
+    # billion take half a second at most, and bytes of rows.
     STEP_WORK = 1 << 28
     STEP_BYTES = 1 << 30
 
+# Between two looks at signals and the progress bar threads stay together: see fnn_team.h.
+cdef double SECONDS_TOGETHER = 0.1
 cdef int64_t INT64_LOW = -(<int64_t>1 << 61)
 
 
@@ -170,26 +176,19 @@ cdef class Scan:
     cdef bint run(self, object advance, double share) except -1:
         """Go through all samples; return False where a value is not finite.
 
-        `advance` is called with each step's part of `share`. Between steps Ctrl-C takes effect.
+        `advance` is called with each part of `share`. In between Ctrl-C takes effect.
         """
-        cdef Py_ssize_t start = 0, stop, resident = 0
-        cdef Chunk chunk = None
-        if self.mode != BY_ROWS and self.index.resident is not None:
-            resident = self.index.resident.samples.n_rows
+        cdef Py_ssize_t start = 0, stop, n_packed = 0
+        cdef Chunk chunk = self.index.resident if self.mode != BY_ROWS else None
+        if chunk is not None:
+            n_packed = chunk.samples.n_rows
         while start < self.n_samples:
-            stop = min(start + self.step_rows, self.n_samples)
-            if self.mode == BY_ROWS:
-                with nogil:
-                    self.scan_rows(start, stop)
-            elif start < resident:
-                stop = min(stop, resident)
-                self.scan_packed(self.index.resident, start, stop)
+            if self.mode != BY_ROWS and start == n_packed:  # the rest is packed on the way
+                chunk = self.index.new_chunk(min(self.step_rows, self.n_samples - start))
+            if start < n_packed:
+                stop = self.go_on(chunk, False, start, n_packed)
             else:
-                if chunk is None:
-                    chunk = self.index.new_chunk(min(self.step_rows, self.n_samples - start))
-                with nogil:
-                    self.index.fill(chunk, start, stop - start, self.n_threads)
-                self.scan_packed(chunk, start, stop)
+                stop = self.go_on(chunk, True, start, self.n_samples)
             if self.is_not_finite or self.index.is_not_finite:
                 return False
             if self.collector.out_of_memory:
@@ -200,36 +199,85 @@ cdef class Scan:
             start = stop
         return True
 
+    cdef Py_ssize_t go_on(self, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop):
+        """Go from step to step for a while, or up to `stop`; return where that has led.
+
+        The chunk holds the samples, or is packed anew in each step.
+        """
+        cdef fnn_team team
+        cdef Py_ssize_t end = start
+        memset(&team, 0, sizeof(team))
+        memset(self.ends, 0, sizeof(self.ends))
+        self.deadline = omp_get_wtime() + SECONDS_TOGETHER
+        with nogil, parallel(num_threads=self.n_threads, use_threads_if=self.n_threads > 1):
+            self.go_on_together(&team, chunk, packs, start, stop, &end, threadid())
+        return end
+
+    cdef void go_on_together(
+        self, fnn_team *team, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop,
+        Py_ssize_t *end, int thread,
+    ) noexcept nogil:
+        """What each thread of a team does: the same steps, with a wait after each."""
+        cdef fnn_member member = fnn_join(team)
+        cdef Py_ssize_t step = 0, last, n_tasks
+        while start < stop:
+            last = min(start + self.step_rows, stop)
+            if self.mode == BY_ROWS:
+                n_tasks = self.scan_rows(start, last, &member, thread)
+            else:
+                if packs:
+                    self.pack(chunk, start, last, &member)
+                n_tasks = self.scan_packed(chunk, start, last, &member, thread)
+            # Others look at it after the wait, and may still do so during the next step.
+            if thread == 0 and self.has_to_end():
+                self.ends[step % 2] = True
+            fnn_wait_for_all(&member, n_tasks)
+            start = last
+            if self.ends[step % 2]:
+                break
+            step += 1
+        if thread == 0:
+            end[0] = start
+
+    cdef bint has_to_end(self) noexcept nogil:
+        return (
+            self.is_not_finite or self.index.is_not_finite or self.collector.out_of_memory
+            or omp_get_wtime() > self.deadline
+        )
+
     # ---- tiles ----------------------------------------------------------------------------
 
-    cdef object scan_packed(self, Chunk chunk, Py_ssize_t start, Py_ssize_t stop):
-        """Compare all queries with samples start to stop, which are packed in a chunk."""
-        cdef Py_ssize_t i
-        cdef Py_ssize_t block = (start - chunk.first) // self.index.block_rows
-        cdef Py_ssize_t n_blocks = (stop - start + self.index.block_rows - 1)
-        n_blocks //= self.index.block_rows
-        self.common_error = 0.0
-        if self.index.norm == CHEBYSHEV:
-            # The smallest of many lanes has no place for an error.
-            for i in range(start, stop):
-                self.common_error = max(self.common_error, self.index.errors[i])
-        with nogil:
-            self.scan_blocks(chunk, block, n_blocks)
-
-    cdef void scan_blocks(
-        self, Chunk chunk, Py_ssize_t first_block, Py_ssize_t n_blocks
+    cdef void pack(
+        self, Chunk chunk, Py_ssize_t start, Py_ssize_t stop, fnn_member *member
     ) noexcept nogil:
+        cdef Py_ssize_t n_tasks, task
+        self.index.place(chunk, start, stop - start)
+        n_tasks = (chunk.samples.n_panels + PACKED_PANELS - 1) // PACKED_PANELS
+        task = fnn_next_task(member, n_tasks)
+        while task >= 0:
+            self.index.pack_panels(chunk, task * PACKED_PANELS, (task + 1) * PACKED_PANELS)
+            task = fnn_next_task(member, n_tasks)
+        fnn_wait_for_all(member, n_tasks)
+
+    cdef Py_ssize_t scan_packed(
+        self, Chunk chunk, Py_ssize_t start, Py_ssize_t stop, fnn_member *member, int thread
+    ) noexcept nogil:
+        """Compare all queries with packed samples start to stop; return how many tasks it was."""
+        cdef Py_ssize_t first_block = (start - chunk.first) // self.index.block_rows
+        cdef Py_ssize_t n_blocks = stop - start + self.index.block_rows - 1
         cdef Py_ssize_t group = max(
             1, min(<Py_ssize_t>GROUP_PANELS, self.queries.n_panels // (4 * self.n_threads))
         )
         cdef Py_ssize_t n_groups = (self.queries.n_panels + group - 1) // group
-        cdef Py_ssize_t n_tasks = n_groups * self.n_splits, task, split
-        for task in prange(
-            n_tasks,
-            num_threads=max(1, min(self.n_threads, n_tasks)),
-            schedule="dynamic",
-            use_threads_if=self.n_threads > 1,
-        ):
+        cdef Py_ssize_t n_tasks = n_groups * self.n_splits, task, split, i
+        cdef double common_error = 0.0
+        n_blocks //= self.index.block_rows
+        if self.index.norm == CHEBYSHEV:
+            # The smallest of many lanes has no place for an error.
+            for i in range(start, stop):
+                common_error = max(common_error, self.index.errors[i])
+        task = fnn_next_task(member, n_tasks)
+        while task >= 0:
             split = task // n_groups
             self.scan_group(
                 chunk,
@@ -238,8 +286,11 @@ cdef class Scan:
                 split,
                 (task % n_groups) * group,
                 min((task % n_groups + 1) * group, self.queries.n_panels),
-                threadid(),
+                common_error,
+                thread,
             )
+            task = fnn_next_task(member, n_tasks)
+        return n_tasks
 
     cdef void scan_group(
         self,
@@ -249,6 +300,7 @@ cdef class Scan:
         Py_ssize_t split,
         Py_ssize_t first_panel,
         Py_ssize_t last_panel,
+        double common_error,
         int thread,
     ) noexcept nogil:
         """One task: a group of query panels against some blocks."""
@@ -264,15 +316,18 @@ cdef class Scan:
                 partial = self.partial_tiles(panel - first_panel, thread)
                 if self.mode == BY_BOUNDS:
                     self.scan_panel(
-                        chunk, split, panel, first, last, done, partial, <float *>tile, thread
+                        chunk, split, panel, first, last, done, partial, common_error,
+                        <float *>tile, thread,
                     )
                 elif self.index.norm == L2:
                     self.scan_panel(
-                        chunk, split, panel, first, last, done, partial, <int32_t *>tile, thread
+                        chunk, split, panel, first, last, done, partial, common_error,
+                        <int32_t *>tile, thread,
                     )
                 else:
                     self.scan_panel(
-                        chunk, split, panel, first, last, done, partial, <int64_t *>tile, thread
+                        chunk, split, panel, first, last, done, partial, common_error,
+                        <int64_t *>tile, thread,
                     )
 
     cdef char *partial_tiles(self, Py_ssize_t panel_of_group, int thread) noexcept nogil:
@@ -324,6 +379,7 @@ cdef class Scan:
         Py_ssize_t last,
         Py_ssize_t done,
         char *partial,
+        double common_error,
         lane_t *tile,
         int thread,
     ) noexcept nogil:
@@ -349,7 +405,7 @@ cdef class Scan:
                 errors[r] = self.query_errors[query + r]
             thresholds[r] = self.threshold(
                 bounds[slot + r] if r < n_rows else INFINITY,
-                errors[r] + self.common_error, tile,
+                errors[r] + common_error, tile,
             )
         arguments.depth = self.queries.depth - done
         arguments.first_panel = first
@@ -392,7 +448,7 @@ cdef class Scan:
                         self.collector.push(slot + r, query + r, low, index + column, thread)
                         if bounds[slot + r] != bound:
                             thresholds[r] = self.threshold(
-                                bounds[slot + r], errors[r] + self.common_error, tile
+                                bounds[slot + r], errors[r] + common_error, tile
                             )
                         n_hits += 1
             if lane_t is float:
@@ -424,22 +480,22 @@ cdef class Scan:
 
     # ---- rows -----------------------------------------------------------------------------
 
-    cdef void scan_rows(self, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef Py_ssize_t scan_rows(
+        self, Py_ssize_t start, Py_ssize_t stop, fnn_member *member, int thread
+    ) noexcept nogil:
         cdef Py_ssize_t group = GROUP_QUERIES
         cdef Py_ssize_t n_groups = (self.n_queries + group - 1) // group
         cdef Py_ssize_t n_tasks = n_groups * self.n_splits, n = stop - start, split, task
-        for task in prange(
-            n_tasks,
-            num_threads=max(1, min(self.n_threads, n_tasks)),
-            schedule="dynamic",
-            use_threads_if=self.n_threads > 1,
-        ):
+        task = fnn_next_task(member, n_tasks)
+        while task >= 0:
             split = task // n_groups
             self.scan_rows_split(
                 start + split * n // self.n_splits, start + (split + 1) * n // self.n_splits, split,
                 (task % n_groups) * group, min((task % n_groups + 1) * group, self.n_queries),
-                threadid(),
+                thread,
             )
+            task = fnn_next_task(member, n_tasks)
+        return n_tasks
 
     cdef void scan_rows_split(
         self,

@@ -13,3 +13,4 @@ cdef extern from "fnn_team.h" nogil:
     fnn_member fnn_join(fnn_team *team)
     Py_ssize_t fnn_next_task(fnn_member *member, Py_ssize_t n_tasks)
     void fnn_wait_for_all(fnn_member *member, Py_ssize_t n_tasks)
+    double omp_get_wtime()
