@@ -9,6 +9,7 @@ overlap nothing, however the order comes out.
 from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
+from unicodedata import east_asian_width
 
 import numpy as np
 from scipy.optimize import linprog
@@ -28,11 +29,15 @@ SYMBOLS = {
 VALUE_COLOR, GRADIENT_COLOR, INK = "#0a7d1c", "#c8102e", "#222222"
 # Points, which are pixels of an SVG.
 FONT_SIZE = 11
-CHARACTER_WIDTH = 6.6
+# Of a character, at most: digits and most small letters, capitals, what is wider.
+CHARACTER_WIDTH, CAPITAL_WIDTH, WIDE_WIDTH = 6.6, 8.0, 11.0
+WIDE_LETTERS = frozenset("MWmw@%&")
 BOLD_WIDENING = 1.2
 GATE_RADIUS = 14
+GATE_NAME_OFFSET = 22  # from the gate's middle up to its name's
 PORT_OFFSET = 7  # of two inputs, from the gate's middle
 UNIT_HEIGHT = 42  # a wire with a number above and one below
+NAMED_GATE_HEIGHT = 64
 WIRE_HEIGHT = 14
 MARGIN = 12
 # Between layers, and more for each wire that bends there, up to a limit.
@@ -50,13 +55,15 @@ class SvgText(str):
 
 
 def draw(units, values, gradients, kind):
-    """Draw units with these numbers, or with their own.
+    """Draw units with these numbers.
 
     Parameters
     ----------
     units : list of Unit
         Each after its inputs, the output last.
-    values, gradients : ndarray of shape (n_units,), or None
+    values : sequence of float
+    gradients : sequence of float, or None
+        None: they are not known.
     kind : {"svg", "matplotlib"}
 
     Returns
@@ -87,20 +94,22 @@ class Place:
     height: float = 0.0
 
     @property
+    def name(self):
+        return "" if self.unit is None else printable(self.unit.name or "")
+
+    @property
     def symbol(self):
-        if self.unit is None:
-            return ""
-        if self.unit.gate is None:
-            return self.unit.name or ""
         return SYMBOLS.get(self.unit.gate, self.unit.gate)
 
     @property
     def is_gate(self):
         return self.unit is not None and self.unit.gate is not None
 
-    def distance_to(self, below):
-        heights = [WIRE_HEIGHT if place.unit is None else UNIT_HEIGHT for place in (self, below)]
-        return sum(heights) / 2
+    @property
+    def half_height(self):
+        if self.unit is None:
+            return WIRE_HEIGHT / 2
+        return (NAMED_GATE_HEIGHT if self.is_gate and self.name else UNIT_HEIGHT) / 2
 
 
 def make_places(units, values, gradients):
@@ -115,10 +124,9 @@ def make_places(units, values, gradients):
     last = max(layer.values())
     places = {}
     for i, unit in enumerate(units):
-        value = unit.value if values is None else values[i]
-        gradient = unit.grad if gradients is None else gradients[i]
-        shown = "" if unit.is_constant else format_number(gradient)
-        places[unit] = Place(last - layer[unit], unit, format_number(value), shown)
+        has_gradient = gradients is not None and not unit.is_constant
+        gradient = format_number(gradients[i]) if has_gradient else ""
+        places[unit] = Place(last - layer[unit], unit, format_number(values[i]), gradient)
     wires = {unit: [place] for unit, place in places.items()}
     for unit, place in places.items():
         n = len(unit.inputs)
@@ -140,6 +148,10 @@ def connect(source, target, offset):
 
 def format_number(x):
     return f"{x:.4g}".replace("-", "−")
+
+
+def printable(text):
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def order_layers(places):
@@ -217,7 +229,7 @@ def set_heights(layers):
 
     for layer in layers:
         for above, below in pairwise(layer):
-            distance = above.distance_to(below)
+            distance = above.half_height + below.half_height
             require([(number[above], 1.0), (number[below], -1.0)], -distance)
     for i, (source, place, offset) in enumerate(wires):
         for sign in (1.0, -1.0):
@@ -254,15 +266,32 @@ class Picture:
     dots: list = field(default_factory=list)  # (x, y)
     gates: list = field(default_factory=list)  # (x of the middle, y, half of the width, symbol)
     names: list = field(default_factory=list)  # (x of the end, y, text)
+    gate_names: list = field(default_factory=list)  # (x of the middle, y, text)
     numbers: list = field(default_factory=list)  # (x of the middle, y, text, color)
 
 
 def text_width(text):
-    return CHARACTER_WIDTH * len(text)
+    return sum(map(character_width, text))
+
+
+def character_width(c):
+    if c in WIDE_LETTERS or east_asian_width(c) in "WF":
+        return WIDE_WIDTH
+    return CAPITAL_WIDTH if c.isupper() else CHARACTER_WIDTH
+
+
+def bold_width(text):
+    return BOLD_WIDENING * text_width(text)
 
 
 def gate_half_width(symbol):
-    return max(GATE_RADIUS, BOLD_WIDENING * text_width(symbol) / 2 + 6)
+    return max(GATE_RADIUS, bold_width(symbol) / 2 + 6)
+
+
+def head_width(place):
+    if place.is_gate:
+        return max(2 * gate_half_width(place.symbol), bold_width(place.name))
+    return bold_width(place.name) + 6
 
 
 def make_picture(layers):
@@ -300,14 +329,7 @@ def measure_layers(layers):
     heads, stubs, gaps = [], [], []
     for i, layer in enumerate(layers):
         units = [place for place in layer if place.unit is not None]
-        heads.append(
-            max(
-                2 * gate_half_width(place.symbol)
-                if place.is_gate
-                else BOLD_WIDENING * text_width(place.symbol) + 6
-                for place in units
-            )
-        )
+        heads.append(max(map(head_width, units)))
         stubs.append(
             max(max(text_width(place.value), text_width(place.gradient)) for place in units) + 10
         )
@@ -318,15 +340,16 @@ def measure_layers(layers):
 
 
 def add_unit(picture, place, start, head, end, y):
-    middle, half = start + head / 2, gate_half_width(place.symbol)
-    from_x = start + head
+    middle, from_x = start + head / 2, start + head
     if place.is_gate:
+        half = gate_half_width(place.symbol)
         picture.gates.append((middle, y, half, place.symbol))
+        picture.gate_names.append((middle, y - GATE_NAME_OFFSET, place.name))
         if len(place.sources) == 1:
             picture.lines.append((start, y, middle - half, y))
         picture.lines.append((middle + half, y, end, y))
     else:
-        picture.names.append((from_x - 4, y, place.symbol))
+        picture.names.append((from_x - 4, y, place.name))
         picture.lines.append((from_x, y, end, y))
     number_x = (from_x + end) / 2
     picture.numbers.append((number_x, y - 9, place.value, VALUE_COLOR))
@@ -362,6 +385,7 @@ def as_svg(picture):
         )
         parts.append(svg_text(x, y, symbol, INK, BOLD))
     parts += [svg_text(x, y, name, INK, BOLD + AT_END) for x, y, name in picture.names if name]
+    parts += [svg_text(x, y, name, INK, BOLD) for x, y, name in picture.gate_names if name]
     parts += [svg_text(*number) for number in picture.numbers if number[2]]
     parts.append("</svg>")
     return SvgText("\n".join(parts))
@@ -407,6 +431,8 @@ def as_figure(picture):
         figure_text(axes, x, y, symbol, INK, fontweight="bold")
     for x, y, name in picture.names:
         figure_text(axes, x, y, name, INK, fontweight="bold", ha="right")
+    for x, y, name in picture.gate_names:
+        figure_text(axes, x, y, name, INK, fontweight="bold")
     for number in picture.numbers:
         figure_text(axes, *number)
     return figure

@@ -145,8 +145,8 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
 
     # ---- epochs ----------------------------------------------------------------------------------
 
-    def _descend(self, model, X, labels):
-        rows, held_out = self._split(X, labels)
+    def _descend(self, model, X, labels, weights=None):
+        rows, held_out = self._split(X, labels, weights)
         patience = _Patience(self.tol, self.n_iter_no_change)
         n_losses = len(self.loss_curve_)
         batch_size = self._checked_batch_size(len(rows))
@@ -161,7 +161,7 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
                 score = -self.loss_curve_[-1]
                 if held_out is not None:
                     score = held_out.measure(model)
-                    self.best_validation_score_ = held_out.best
+                    self._note_validation(score)
                 if patience.is_over(score) and not self._goes_on_slower(patience):
                     break
             else:
@@ -169,13 +169,13 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
                     self._warn_of_end()
         self._warn_of_rise(self.loss_curve_[n_losses:])
 
-    def _fit_one_epoch(self, X, y, classes):
+    def _fit_one_epoch(self, X, y, classes, *weighting):
         """Descend over some rows once: what `partial_fit` does."""
         with self._undone_on_error():
-            self._run_one_epoch(X, y, classes)
+            self._run_one_epoch(X, y, classes, *weighting)
         return self
 
-    def _run_one_epoch(self, X, y, classes):
+    def _run_one_epoch(self, X, y, classes, *weighting):
         first = not hasattr(self, "classes_")
         X, y = self._check_rows_and_classes(X, y, reset=first)
         if check_partial_fit_first_call(self, classes):
@@ -184,7 +184,7 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError(f"classes must name at least 2 classes, got {classes}")
             self._start(X, classes)
             self.n_iter_ = 0
-        model = self._model_for_one_epoch(X, self._labels_of(y))
+        model = self._model_for_one_epoch(X, self._labels_of(y), *weighting)
         with (
             np.errstate(over="ignore", invalid="ignore"),
             self._kept(model),
@@ -193,6 +193,10 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
             rows, epoch = np.arange(len(X)), len(self.loss_curve_)
             self._run_epoch(model, X, rows, min(self._batch_size(), len(X)), epoch, bar)
         self._forget_validation()
+
+    def _note_validation(self, score):
+        self.validation_scores_.append(score)
+        self.best_validation_score_ = max(self.validation_scores_)
 
     def _forget_validation(self):
         self.validation_scores_, self.best_validation_score_ = None, None
@@ -223,22 +227,42 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
                 stacklevel=6,
             )
 
-    def _split(self, X, labels):
+    def _split(self, X, labels, weights):
         """Return the rows to learn from, and a `_HeldOut` of the others or None."""
         self._forget_validation()
         if not self.early_stopping:
             return np.arange(len(X)), None
         self.validation_scores_ = []
-        rows, others = train_test_split(
-            np.arange(len(X)),
-            test_size=self.validation_fraction,
-            stratify=labels,
-            random_state=self._random_state,
-        )
+        rows, others = self._set_aside(labels)
         # Not finite, they would show nowhere else.
         assert_all_finite(X[others], estimator_name=type(self).__name__, input_name="X")
+        if weights is not None and not (weights[rows].any() and weights[others].any()):
+            raise ValueError(
+                "early_stopping needs rows whose sample_weight is not 0 both among those set aside "
+                "and among the others, got too few of them"
+            )
         return np.sort(rows), _HeldOut(
-            self._model(X[others], None), labels[others], self.validation_scores_
+            self._model(X[others], None),
+            labels[others],
+            None if weights is None else weights[others],
+        )
+
+    def _set_aside(self, labels):
+        """Return two parts of the rows, with the same share of each class if they are enough."""
+        n, n_classes = len(labels), len(self.classes_)
+        n_others = int(np.ceil(self.validation_fraction * n))
+        if n_others >= n:
+            raise ValueError(
+                f"early_stopping with validation_fraction={self.validation_fraction} sets aside "
+                f"{n_others} of {n} rows, and leaves none to learn from"
+            )
+        counts = np.bincount(labels)
+        can_stratify = counts[counts > 0].min() > 1 and n_classes <= min(n_others, n - n_others)
+        return train_test_split(
+            np.arange(n),
+            test_size=self.validation_fraction,
+            stratify=labels if can_stratify else None,
+            random_state=self._random_state,
         )
 
     def _checked_batch_size(self, n_rows):
@@ -348,16 +372,15 @@ class _Patience:
 class _HeldOut:
     """Rows set aside, the accuracy on them, and the weights that did best."""
 
-    def __init__(self, model, labels, scores):
-        self.model, self.labels, self.scores = model, labels, scores
-        self.best, self.best_weights = -np.inf, model.get_weights()
+    def __init__(self, model, labels, weights_of_rows):
+        self.model, self.labels, self.weights_of_rows = model, labels, weights_of_rows
+        self.best, self.best_weights = -np.inf, None
 
     def measure(self, model):
         weights = model.get_weights()
         self.model.set_weights(*weights)
-        predicted = self.model.scores().argmax(axis=1)
-        score = float((predicted == self.labels).mean())
-        self.scores.append(score)
+        hits = self.model.scores().argmax(axis=1) == self.labels
+        score = float(np.average(hits, weights=self.weights_of_rows))
         if score > self.best:
             self.best, self.best_weights = score, weights
         return score
@@ -368,5 +391,5 @@ def _best_restored(model, held_out):
     try:
         yield
     finally:
-        if held_out is not None:
+        if held_out is not None and held_out.best_weights is not None:
             model.set_weights(*held_out.best_weights)

@@ -173,7 +173,7 @@ def check_sample_weight(sample_weight, n_samples):
         raise ValueError(f"sample_weight must have shape ({n_samples},), got {weights.shape}")
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         raise ValueError(
-            "sample_weight must hold finite numbers of at least 0, not all of them 0, "
+            "sample_weight must hold finite numbers of at least zero, not all of them zero, "
             f"got values from {weights.min()} to {weights.max()}"
         )
     with np.errstate(over="ignore"):

@@ -415,6 +415,7 @@ class Circuit:
             unit for unit, chosen in zip(variables, self._is_parameter, strict=True) if chosen
         )
         self._rows = None  # of the last forward, or _OWN_VALUES; None before it
+        self._has_gradients = False  # whether backward has followed at these values
 
     def __getstate__(self):
         return self._expression, self._input_slots, self.n_jobs
@@ -431,7 +432,7 @@ class Circuit:
 
         Parameters
         ----------
-        X : array-like of shape (n, n_inputs) or (n_inputs,), optional
+        X : array-like of shape (n_inputs,) or (n, n_inputs), optional
             The inputs' values, taken as float64; NaN and infinity are values like others. It must
             not change before `backward`. None: the values that the units have.
 
@@ -446,14 +447,14 @@ class Circuit:
             If X is no array of real numbers, or its columns do not fit the inputs.
         """
         if X is None:
-            self._rows = _OWN_VALUES
+            self._rows, self._has_gradients = _OWN_VALUES, False
             return self._expression.forward()
         rows, is_single = self._check_rows(X)
         values, variables = np.empty(len(rows)), self._read_variables()
         self._expression.tape.evaluate_rows(
             rows, self._input_slots, variables, values, effective_n_threads(self.n_jobs)
         )
-        self._rows = rows, is_single, variables
+        self._rows, self._has_gradients = (rows, is_single, variables), False
         return float(values[0]) if is_single else values
 
     def backward(self, upstream=1.0):
@@ -471,17 +472,18 @@ class Circuit:
 
         Returns
         -------
-        ndarray of shape (n, n_inputs), or (n_inputs,) where there is one row
+        ndarray of shape (n, n_inputs), or (n_inputs,) if X was one-dimensional or there was none
             The derivatives with respect to the inputs.
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If `forward` was not called before, or `upstream` does not fit its rows.
         """
         self._require_forward("backward")
         if self._rows is _OWN_VALUES:
-            self._expression.backward(_validation.check_number(upstream, "upstream"))
+            self._expression.backward(float(_check_upstream(upstream, 1)[0]))
+            self._has_gradients = True
             gradient = self._expression.tape.variable_gradients()
             return gradient if self._has_all_inputs else gradient[self._input_slots]
         rows, is_single, variables = self._rows
@@ -541,7 +543,8 @@ class Circuit:
         """Draw the circuit, from left to right.
 
         Values are in green above the wires, gradients in red below: those of the last ``forward()``
-        and `backward` without X, or else those that the units have.
+        without X and of the `backward` that has followed it, or else those that the units have.
+        Names of units are in bold, beside or above them.
 
         Parameters
         ----------
@@ -568,10 +571,14 @@ class Circuit:
         from ._circuit_drawing import draw
 
         kind = _validation.check_name(kind, ("svg", "matplotlib"), "kind")
-        values, gradients = None, None
+        units = self._expression.all_units
         if self._rows is _OWN_VALUES:
             values, gradients = self._expression.tape.slots()
-        return draw(self._expression.all_units, values, gradients, kind)
+            if not self._has_gradients:
+                gradients = None
+        else:
+            values, gradients = [unit.value for unit in units], [unit.grad for unit in units]
+        return draw(units, values, gradients, kind)
 
     def _repr_svg_(self):
         too_large = self._expression.tape.n_slots > MAX_UNITS_SHOWN
@@ -605,8 +612,13 @@ class Circuit:
 
     def _check_rows(self, X):
         """Return X in two dimensions, and whether it had one."""
-        is_single = np.ndim(X) == 1
-        rows = _validation.check_rows(np.reshape(X, (1, -1)) if is_single else X, "X")
+        try:
+            is_single = np.ndim(X) == 1
+        except ValueError:  # ragged: told below
+            is_single = False
+        if is_single and np.size(X):
+            X = np.reshape(X, (1, -1))
+        rows = _validation.check_rows(X, "X")
         if rows.shape[1] != len(self.inputs):
             raise ValueError(
                 f"X must have {_counted(len(self.inputs), 'column')}, one for each input "
@@ -631,7 +643,13 @@ def _are_same(units, others):
 
 
 def _check_units(units, what):
-    units = tuple(units)
+    try:
+        units = tuple(units)
+    except TypeError:
+        raise TypeError(
+            f"{what} must be a Unit, and there must be a sequence of them, got "
+            f"{type(units).__name__}"
+        ) from None
     for unit in units:
         if type(unit) is not Unit:
             raise TypeError(

@@ -61,7 +61,8 @@ _DOCUMENTATION = """{summary}
         Whether "sgd" and "gd" set rows aside, measure the accuracy on them after each epoch, and
         keep the weights that did best.
     validation_fraction : float, default=0.1
-        Part of the rows that is set aside, with the same share of each class.
+        Part of the rows that is set aside, with the same share of each class where there are rows
+        enough.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the fit before.
     fit_intercept : bool, default=True

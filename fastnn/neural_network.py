@@ -17,6 +17,7 @@ from ._core._network import Network
 from ._core._threads import effective_n_threads
 from ._scikit_learn import Interval, Options, StrOptions, fit_context
 from ._training import DTYPES, TrainedClassifier, mean_and_scale
+from ._validation import check_sample_weight
 
 __all__ = ["MLPClassifier"]
 
@@ -88,7 +89,8 @@ class MLPClassifier(TrainedClassifier):
         Whether to set rows aside, measure the accuracy on them after each epoch, and keep the
         weights that did best.
     validation_fraction : float, default=0.1
-        Part of the rows that is set aside, with the same share of each class.
+        Part of the rows that is set aside, with the same share of each class where there are rows
+        enough.
     beta_1, beta_2 : float, default=0.9, 0.999
         How much "adam" keeps of the means of gradients and of their squares.
     epsilon : float, default=1e-8
@@ -117,10 +119,12 @@ class MLPClassifier(TrainedClassifier):
         Loss with the penalty: over each epoch, while the weights move; or after each iteration.
     history_ : dict of lists
         "loss" and, but for "lbfgs", "accuracy" of each epoch, on the rows as they are trained with
-        (dropout included); with `early_stopping` "val_accuracy".
+        (dropout included); with `early_stopping` "val_accuracy". Where training goes on in another
+        way, NaN for what was not measured.
     validation_scores_ : list of float, or None
-        Accuracy on the rows set aside, after each epoch.
+        Accuracy on the rows set aside, after each epoch of the last `fit`.
     best_validation_score_ : float, or None
+        The highest of them.
     n_iter_ : int
         Epochs or iterations of the last `fit` and of calls to `partial_fit` since.
     t_ : int
@@ -146,7 +150,8 @@ class MLPClassifier(TrainedClassifier):
     these units; `coefs_` and `intercepts_` are for the bytes themselves.
 
     If the loss overflows, training ends with a ConvergenceWarning and the weights of the last epoch
-    that ended well. Ctrl-C leaves the weights of the last full batch.
+    that ended well. Ctrl-C leaves the weights of the last full batch; with `early_stopping`, once
+    an epoch was measured, those that did best.
 
     Examples
     --------
@@ -252,7 +257,7 @@ class MLPClassifier(TrainedClassifier):
     # ---- training --------------------------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X, y, sample_weight=None):
         """Learn the weights from rows and their classes.
 
         Parameters
@@ -261,6 +266,9 @@ class MLPClassifier(TrainedClassifier):
             float32, float64 and uint8 are taken as they are; others become float64.
         y : array-like of shape (n_samples,)
             Classes: integers, strings, or anything that sorts.
+        sample_weight : array-like of shape (n_samples,), optional
+            How much each row counts in the loss, as if it were there so many times, and in
+            accuracies. At least 0.
 
         Returns
         -------
@@ -270,13 +278,14 @@ class MLPClassifier(TrainedClassifier):
         ------
         ValueError
             For NaN or infinity, a single class, `y` that holds no classes, parameters out of range;
-            with `warm_start`, for other features, classes or layers than before.
+            with `warm_start`, for other features, classes or layers than before; with
+            `early_stopping`, for too few rows to set some aside.
         """
         with self._undone_on_error():
-            self._fit(X, y)
+            self._fit(X, y, sample_weight)
         return self
 
-    def _fit(self, X, y):
+    def _fit(self, X, y, sample_weight):
         goes_on = self.warm_start and hasattr(self, "coefs_")
         X, y = self._check_rows_and_classes(X, y, reset=not goes_on)
         classes, labels = self._find_classes(y, goes_on)
@@ -285,17 +294,18 @@ class MLPClassifier(TrainedClassifier):
         self._require_same_layers()
         self.n_iter_ = 0
         self._step_size = self.learning_rate_init
-        model = self._model(X, labels)
+        weights, alpha = self._weigh(len(X), sample_weight)
+        model = self._model(X, labels, weights, alpha)
         # What overflows is noticed by its loss.
         with np.errstate(over="ignore", invalid="ignore"):
             if self.solver in self._epoch_solvers:
-                self._descend(model, X, labels)
+                self._descend(model, X, labels, weights)
             else:
                 self._minimize(model, len(X), self.max_fun)
 
     @available_if(_uses_epochs)
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None):
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
         """Go on learning with one epoch over some rows.
 
         What the optimizer remembers and the random order go on where the call before left them. The
@@ -305,6 +315,7 @@ class MLPClassifier(TrainedClassifier):
         ----------
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), optional
         classes : array-like of shape (n_classes,), optional
             All classes that will ever come; needed in the first call.
 
@@ -319,7 +330,7 @@ class MLPClassifier(TrainedClassifier):
         """
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        return self._fit_one_epoch(X, y, classes)
+        return self._fit_one_epoch(X, y, classes, sample_weight)
 
     def _sizes(self):
         """Return the units of all layers, the input's and the classes' among them."""
@@ -339,47 +350,58 @@ class MLPClassifier(TrainedClassifier):
         pairs = list(itertools.pairwise(sizes))
         self._keep([self._first_weights(*pair) for pair in pairs], [np.zeros(n) for _, n in pairs])
         self.n_layers_, self.n_outputs_ = len(sizes), sizes[-1]
-        self.out_activation_ = "softmax" if self.loss == "softmax" else "identity"
         self._start_curves()
         self._step_size = self.learning_rate_init
-        self.loss_, self.best_loss_ = np.nan, None if self.early_stopping else np.inf
+        self.loss_, self.best_loss_ = np.nan, None
         self.history_ = {"loss": self.loss_curve_}
-        if self.solver in self._epoch_solvers:
-            self.history_["accuracy"] = []
 
     def _first_weights(self, n_in, n_out):
         squares = {"relu": 6.0 / n_in, "logistic": 2.0 / (n_in + n_out)}
         bound = np.sqrt(squares.get(self.activation, 6.0 / (n_in + n_out)))
         return self._random_state.uniform(-bound, bound, (n_in, n_out))
 
+    def _sizes_before(self):
+        return [self.coefs_[0].shape[0], *(coef.shape[1] for coef in self.coefs_)]
+
     def _require_same_layers(self):
-        before = [self.coefs_[0].shape[0], *(coef.shape[1] for coef in self.coefs_)]
-        if self._sizes() != before:
+        if self._sizes() != self._sizes_before():
             raise ValueError(
-                f"with warm_start the layers must stay as they are: now {self._sizes()} units, "
-                f"before {before}"
+                "training can only go on with the layers as they are: hidden_layer_sizes now makes "
+                f"{self._sizes()} units, before it were {self._sizes_before()}"
             )
 
-    def _model(self, X, labels):
+    def _weigh(self, n_rows, sample_weight):
+        """Return weights with the mean 1, and alpha for them: it is divided by their own sum."""
+        weights = check_sample_weight(sample_weight, n_rows)
+        if weights is None:
+            return None, self.alpha
+        with np.errstate(over="ignore"):
+            return weights, self.alpha / np.asarray(sample_weight, np.float64).mean()
+
+    def _model(self, X, labels, weights=None, alpha=0.0):
         model = Network(
             X,
-            self._sizes(),
+            self._sizes_before(),
             labels,
             self.loss,
             self.activation,
-            self.alpha,
+            alpha,
             self.dropout if self.solver in self._epoch_solvers else 0.0,
             self._random_state.randint(2**31) if labels is not None and self.dropout else 0,
             self._mean,
             self._scale,
+            weights,
             effective_n_threads(self.n_jobs),
         )
         model.set_weights(*self._model_weights())
         if labels is not None:
             self._restore_moments(model)
+            self.out_activation_ = "softmax" if self.loss == "softmax" else "identity"
         return model
 
-    _model_for_one_epoch = _model
+    def _model_for_one_epoch(self, X, labels, sample_weight):
+        self._require_same_layers()
+        return self._model(X, labels, *self._weigh(len(X), sample_weight))
 
     def _model_weights(self):
         """Return weights and offsets for the rows as they are scaled."""
@@ -410,15 +432,32 @@ class MLPClassifier(TrainedClassifier):
         loss, accuracy = model.train(
             order, batch_size, rates, self.momentum, self.nesterovs_momentum, adam, progress
         )
-        if np.isfinite(loss):
-            self.history_["accuracy"].append(accuracy)
+        self._accuracy = accuracy
         return loss
 
     def _note(self, loss):
         super()._note(loss)
         self.loss_ = loss
-        if not self.early_stopping:
-            self.best_loss_ = min(self.best_loss_, loss)
+        if self.early_stopping:
+            self.best_loss_ = None
+        elif self.best_loss_ is None or loss < self.best_loss_:
+            self.best_loss_ = loss
+        if self.solver in self._epoch_solvers:
+            self.history_.setdefault("accuracy", [])
+        self._fill_up_history()
+        if self.solver in self._epoch_solvers:
+            self.history_["accuracy"][-1] = self._accuracy
+
+    def _note_validation(self, score):
+        super()._note_validation(score)
+        self.history_.setdefault("val_accuracy", [])
+        self._fill_up_history()
+        self.history_["val_accuracy"][-1] = score
+
+    def _fill_up_history(self):
+        """Let all curves be as long as the loss's: what was not measured is NaN."""
+        for curve in self.history_.values():
+            curve += [np.nan] * (len(self.loss_curve_) - len(curve))
 
     def _goes_on_slower(self, patience):
         if self.solver != "sgd" or self.learning_rate != "adaptive":
@@ -428,16 +467,6 @@ class MLPClassifier(TrainedClassifier):
         self._step_size /= ADAPTIVE_FACTOR
         patience.waited = 0
         return True
-
-    def _forget_validation(self):
-        super()._forget_validation()
-        self.history_.pop("val_accuracy", None)
-
-    def _split(self, X, labels):
-        split = super()._split(X, labels)
-        if self.early_stopping:
-            self.history_["val_accuracy"] = self.validation_scores_
-        return split
 
     def _pack(self, weights, offsets):
         """Return what L-BFGS moves as a line of float64."""

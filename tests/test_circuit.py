@@ -6,6 +6,7 @@ import pickle
 import sys
 import threading
 import tracemalloc
+from decimal import Decimal
 from xml.etree import ElementTree
 
 import numpy as np
@@ -781,6 +782,71 @@ def test_circuits_refuse_what_does_not_fit():
         circuit.draw("png")
 
 
+def test_constants_stay_as_they_were_written():
+    f = 3.0 * Unit(2.0)
+    constant = f.inputs[0]
+    assert constant.is_constant
+    with pytest.raises(AttributeError, match="a number that was written into an expression"):
+        constant.value = 7.0
+    assert Circuit(f).forward() == f.forward() == 6.0
+
+
+@pytest.mark.parametrize("bad", ["1", Decimal(1), None, 1j, np.ones(1), np.array(2.0)], ids=repr)
+def test_grad_is_a_number(bad):
+    u = Unit(1.0)
+    with pytest.raises(TypeError, match="grad must be a real number"):
+        u.grad = bad
+    with pytest.raises(TypeError, match="value must be a real number"):
+        u.value = bad
+    assert Unit(np.True_).value == 1.0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_steps_are_finite(bad):
+    f, (a, *_) = neuron()
+    circuit = Circuit(f)
+    f.backward()
+    circuit.forward()
+    for thing in (f, circuit):
+        with pytest.raises(ValueError, match="step_size must be a finite number"):
+            thing.step(bad)
+    assert a.value == 1.0
+    # What comes back is a value like others, however it came about.
+    circuit.backward(bad)
+    f.backward(bad)
+    assert not np.isfinite(a.grad)
+    circuit.forward(np.ones((2, 5)))
+    assert not np.isfinite(circuit.backward(bad)).all()
+    circuit.forward()
+    np.testing.assert_array_equal(circuit.backward(np.array(2.0)), circuit.backward([2.0]))
+
+
+def test_errors_name_what_is_no_sequence():
+    f, (_, _, _, x, _) = neuron()
+    for inputs in (x, 5):
+        with pytest.raises(
+            TypeError, match="an item of inputs must be a Unit, and there must be a sequence"
+        ):
+            Circuit(f, inputs)
+    with pytest.raises(
+        TypeError, match="an input of DotGate must be a Unit, and there must be a sequence"
+    ):
+        DotGate(x, x)
+    with pytest.raises(
+        TypeError, match=r"an item of first must be a Unit, .* a sequence of them, got int"
+    ):
+        dot(5, [x])
+    circuit = Circuit(f)
+    with pytest.raises(ValueError, match="X must be a rectangular array of numbers"):
+        circuit.forward([[1, 2], [3]])
+    for X in ([], [[]], np.ones((0, 5))):
+        with pytest.raises(ValueError, match="X must "):
+            circuit.forward(X)
+    for X in (Unit(1.0), 5.0, "12345", [x] * 5):
+        with pytest.raises((TypeError, ValueError), match="X must "):
+            circuit.forward(X)
+
+
 def test_circuit_before_forward():
     circuit = Circuit(neuron()[0])
     with pytest.raises(ValueError, match=r"backward needs values: call forward\(\) first"):
@@ -797,8 +863,8 @@ def test_upstream_that_does_not_fit():
         with pytest.raises(ValueError, match=r"upstream must be a number or have shape \(4,\)"):
             circuit.backward(upstream)
     circuit.forward()
-    with pytest.raises(TypeError, match="upstream must be a number, got list"):
-        circuit.backward([1.0])
+    with pytest.raises(ValueError, match=r"upstream must be a number or have shape \(1,\)"):
+        circuit.backward([1.0, 2.0])
     with pytest.raises(TypeError, match="step_size must be a number, got str"):
         circuit.step("1")
 
@@ -952,6 +1018,30 @@ def test_picture_shows_the_last_run_of_its_own():
     shown = set(texts_of(ElementTree.fromstring(circuit.draw()), None))
     assert "0.1192" in shown  # sigmoid(5 * -1 + 2 * 3 - 3)
     assert "0.8808" not in shown
+    a.value = 1.0
+    circuit.forward()  # gradients of another forward are not shown beside its values
+    assert texts_of(ElementTree.fromstring(circuit.draw()), drawing.GRADIENT_COLOR) == []
+    circuit.backward()
+    assert texts_of(ElementTree.fromstring(circuit.draw()), drawing.GRADIENT_COLOR)
+    circuit.forward(np.ones((2, 5)))  # rows: what the units have
+    assert "0.8808" in texts_of(ElementTree.fromstring(circuit.draw()), None)
+
+
+def test_names_of_outputs_are_drawn():
+    f, (_, _, _, x, _) = neuron()
+    f.name, f.inputs[0].name, x.name = "spike", "sum", None
+    shown = texts_of(svg_of(f), drawing.INK)
+    assert sorted(shown) == sorted(["a", "b", "c", "y", "×", "×", "+", "+", "σ", "spike", "sum"])
+
+
+@pytest.mark.parametrize("bad", ["\x00", "a\nb", "\ud800", "\x1b[1m", "\uffff", "\x85"])
+def test_names_that_no_file_can_hold(bad):
+    f = Unit(1.0, name=bad) * Unit(2.0, name="b")
+    f.name = bad
+    svg = svg_of(f)
+    svg_text = Circuit(f).draw()
+    assert svg_text.encode()
+    assert "\N{REPLACEMENT CHARACTER}" in texts_of(svg, drawing.INK)[1]
 
 
 def test_names_are_escaped_and_constants_have_no_gradient():
@@ -1004,7 +1094,10 @@ def boxes_of(picture):
         width = drawing.text_width(text) / 2
         boxes.append((x - width, y - half, x + width, y + half))
     for x, y, text in picture.names:
-        boxes.append((x - drawing.text_width(text), y - half, x, y + half))
+        boxes.append((x - drawing.bold_width(text), y - half, x, y + half))
+    for x, y, text in picture.gate_names:
+        width = drawing.bold_width(text) / 2
+        boxes.append((x - width, y - half, x + width, y + half))
     numbers = [box for box in boxes if box[0] < box[2]]
     gates = [
         (x - w, y - drawing.GATE_RADIUS, x + w, y + drawing.GATE_RADIUS)
@@ -1032,7 +1125,10 @@ def test_numbers_overlap_nothing(seed, n_leaves, n_steps):
     rng = np.random.default_rng(seed)
     f, _ = build(random_steps(rng, n_leaves, n_steps), 1e4 * rng.standard_normal(n_leaves))
     units = Circuit(f)._expression.all_units
-    layers = drawing.order_layers(drawing.make_places(units, None, None))
+    for unit in units:
+        unit.name = [None, "q", "MAXIMUM", "a longer name", "重み"][rng.integers(5)]
+    numbers = 1e4 * rng.standard_normal((2, len(units)))
+    layers = drawing.order_layers(drawing.make_places(units, *numbers))
     drawing.set_heights(layers)
     picture = drawing.make_picture(layers)
     numbers, gates = boxes_of(picture)
@@ -1060,6 +1156,6 @@ def test_trees_are_drawn_without_crossings():
         return Unit(1.0) if depth == 0 else tree(depth - 1) * tree(depth - 1)
 
     units = Circuit(tree(5))._expression.all_units
-    layers = drawing.order_layers(drawing.make_places(units, None, None))
+    layers = drawing.order_layers(drawing.make_places(units, np.ones(len(units)), None))
     assert drawing.count_crossings(layers) == 0
     assert [len(layer) for layer in layers] == [32, 16, 8, 4, 2, 1]

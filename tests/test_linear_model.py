@@ -433,8 +433,9 @@ def test_early_stopping_keeps_the_best_weights(rng):
     )
     assert model.score(X[held_out], y[held_out]) == model.best_validation_score_
     assert SoftmaxClassifier(**brief).fit(X, y).validation_scores_ is None
-    with pytest.raises(ValueError, match="test_size"):
-        model.set_params(validation_fraction=0.001).fit(X, y)
+    model.set_params(validation_fraction=0.001).fit(X, y)  # one row, hence not of each class
+    with pytest.raises(ValueError, match=r"validation_fraction=0.999 sets aside 300 of 300 rows"):
+        model.set_params(validation_fraction=0.999).fit(X, y)
 
 
 @names_of_losses

@@ -192,8 +192,8 @@ def test_bad_arguments_of_losses_of_scores(loss):
         function(np.zeros((3, 4), complex), [0, 1, 2])
     for weights, message in [
         ([1.0, 2.0], "sample_weight must have shape"),
-        ([1.0, -1.0, 1.0], "at least 0"),
-        ([0.0, 0.0, 0.0], "not all of them 0"),
+        ([1.0, -1.0, 1.0], "at least zero"),
+        ([0.0, 0.0, 0.0], "not all of them zero"),
         ([1.0, np.nan, 1.0], "finite"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -36,7 +36,12 @@ hushed = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarni
         MLPClassifier((12,), solver="lbfgs", alpha=0.1, activation="logistic"),
         MLPClassifier((30,), loss="svm"),
         MLPClassifier((50,), dropout=0.2),
-    ]
+    ],
+    expected_failed_checks=lambda estimator: (
+        {"check_sample_weight_equivalence_on_dense_data": "dropout draws for each row anew"}
+        if estimator.dropout
+        else {}
+    ),
 )
 @hushed
 def test_scikit_learn_contract(estimator, check):
@@ -449,6 +454,145 @@ def test_early_stopping_keeps_the_best_weights(digits):
 
 
 @hushed
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8])
+def test_a_weight_is_a_number_of_repetitions(digits, loss, dtype):
+    X, y = (16 * digits[0][:300]).astype(dtype), digits[1][:300]
+    weights = np.random.default_rng(0).integers(0, 4, 300)
+    parameters = {"loss": loss, "alpha": 2.0, "solver": "sgd", "shuffle": False}
+    weighted = MLPClassifier(**{**brief, **parameters}, batch_size=300)
+    repeated = clone(weighted).set_params(batch_size=int(weights.sum()))
+    weighted.fit(X, y, weights)
+    with pytest.MonkeyPatch.context() as patch:  # bytes take their scale from some of the rows
+        scale = weighted._mean, weighted._scale
+        patch.setattr("fastnn.neural_network.mean_and_scale", lambda *_, **__: scale)
+        repeated.fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
+    tolerance = 1e-9 if dtype == np.float64 else 2e-4
+    np.testing.assert_allclose(weighted.loss_curve_, repeated.loss_curve_, rtol=tolerance)
+    np.testing.assert_allclose(
+        weighted.history_["accuracy"], repeated.history_["accuracy"], atol=1e-9
+    )
+    assert_same(weighted.coefs_, repeated.coefs_, tolerance)
+    assert_same(weighted.intercepts_, repeated.intercepts_, tolerance)
+
+
+@hushed
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_scikit_learn_weighs_rows_in_the_same_way(digits, solver):
+    X, y = digits[0][:400], digits[1][:400]
+    weights = np.random.default_rng(1).exponential(3.0, 400)
+    shared = {
+        "hidden_layer_sizes": (12,), "solver": solver, "alpha": 0.5, "max_iter": 1,
+        "shuffle": False, "tol": 0.0, "warm_start": True, "batch_size": 50,
+    }  # fmt: skip
+    ours = MLPClassifier(**shared, random_state=0).fit(X, y, sample_weight=weights)
+    theirs = sklearn.neural_network.MLPClassifier(**shared, random_state=0)
+    theirs.fit(X, y, sample_weight=weights)
+    theirs.coefs_ = copy.deepcopy(ours.coefs_)
+    theirs.intercepts_ = copy.deepcopy(ours.intercepts_)
+    ours._moments = None
+    ours.set_params(max_iter=4).fit(X, y, weights)
+    theirs.set_params(max_iter=4).fit(X, y, sample_weight=weights)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
+    assert_same(ours.coefs_, theirs.coefs_, 1e-5)
+
+
+@hushed
+def test_batches_without_weight_change_nothing(digits):
+    X, y = digits[0][:100], digits[1][:100]
+    weights = np.repeat([1.0, 0.0, 2.0], [40, 40, 20])
+    model = MLPClassifier(**{**brief, "solver": "sgd"}, batch_size=20, shuffle=False, momentum=0.0)
+    weighted = clone(model).fit(X, y, weights)
+    chosen = weights > 0
+    fewer = clone(model).fit(X[chosen], y[chosen], weights[chosen])
+    assert_same(weighted.coefs_, fewer.coefs_, 1e-12)
+
+
+@hushed
+def test_weights_count_in_early_stopping(digits):
+    X, y = digits
+    # What is wrong weighs nothing.
+    wrong = np.random.default_rng(0).random(len(y)) < 0.3
+    model = MLPClassifier((30,), max_iter=60, early_stopping=True, random_state=0)
+    model.fit(X, np.where(wrong, (y + 1) % 10, y), np.where(wrong, 0.0, 5.0))
+    assert model.best_validation_score_ > 0.9
+    with pytest.raises(ValueError, match="rows whose sample_weight is not 0 both"):
+        model.fit(X, y, np.eye(len(y))[5])
+
+
+@hushed
+def test_training_goes_on_in_other_ways(digits):
+    """Solvers, losses and early stopping may change between fits; all curves keep in step."""
+    X, y = digits
+    ways = [
+        {"solver": "lbfgs"}, {"solver": "adam"}, {"early_stopping": True}, {"loss": "svm"},
+        {"early_stopping": False}, {"solver": "sgd"}, {"solver": "lbfgs", "early_stopping": True},
+    ]  # fmt: skip
+    model = MLPClassifier(**{**brief, "max_iter": 2, "warm_start": True})
+    for way in ways:
+        model.set_params(**way).fit(X, y)
+        assert (model.best_loss_ is None) == model.early_stopping
+        assert model.out_activation_ == ("identity" if model.loss == "svm" else "softmax")
+        assert model.history_["loss"] is model.loss_curve_
+        assert len({len(curve) for curve in model.history_.values()}) == 1
+    with_accuracy = np.repeat([solver != "l" for solver in "laaaasl"], 2)
+    np.testing.assert_array_equal(np.isfinite(model.history_["accuracy"]), with_accuracy)
+    measured = np.repeat([0, 0, 1, 1, 0, 0, 0], 2)
+    np.testing.assert_array_equal(np.isfinite(model.history_["val_accuracy"]), measured)
+    model.set_params(solver="adam", early_stopping=False).partial_fit(X, y)
+    assert model.best_loss_ == model.loss_
+    assert np.isnan(model.history_["val_accuracy"][-1])
+
+
+@hushed
+def test_parameters_that_change_after_fit_leave_predictions(digits):
+    X, y = digits
+    model = MLPClassifier(**brief).fit(X, y)
+    before = model.predict_proba(X)
+    model.set_params(hidden_layer_sizes=(4, 3))
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    with pytest.raises(ValueError, match=r"training can only go on with the layers as they are"):
+        model.partial_fit(X, y)
+
+
+@hushed
+@pytest.mark.parametrize("epochs_before", [0, 3])
+def test_interrupts_with_early_stopping(digits, epochs_before):
+    """Nothing measured: the last batch's weights. Else the best ones."""
+    X, y = digits
+
+    class Interrupted(MLPClassifier):
+        def _train_epoch(self, model, order, *arguments):
+            if len(self.loss_curve_) < epochs_before:
+                return super()._train_epoch(model, order, *arguments)
+            super()._train_epoch(model, order[:400], *arguments)
+            self.last = model.get_weights()[0]
+            raise KeyboardInterrupt
+
+    model = Interrupted(**{**brief, "early_stopping": True, "max_iter": 9})
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    if epochs_before == 0:
+        np.testing.assert_equal(model.coefs_, model.last)
+    else:
+        best = MLPClassifier(**{**brief, "early_stopping": True, "max_iter": epochs_before})
+        np.testing.assert_equal(model.coefs_, best.fit(X, y).coefs_)
+
+
+@hushed
+def test_early_stopping_on_few_rows(digits):
+    X, y = digits
+    first = np.concatenate([np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:1]])
+    model = MLPClassifier(**{**brief, "early_stopping": True})
+    assert len(model.fit(X[first], y[first]).validation_scores_) == 5  # one row of a class
+    assert len(model.fit(X[:20], y[:20]).validation_scores_) == 5  # fewer set aside than classes
+    with pytest.raises(
+        ValueError, match=r"early_stopping with validation_fraction=0.9 sets aside 2"
+    ):
+        model.set_params(validation_fraction=0.9).fit(X[:2], y[:2])
+
+
+@hushed
 def test_partial_fit_is_one_epoch(digits):
     X, y = digits
     for solver in ("sgd", "adam"):
@@ -462,7 +606,7 @@ def test_partial_fit_is_one_epoch(digits):
     with pytest.raises(ValueError, match=r"not in `self.classes_`"):
         part.partial_fit(X[:1], [11])
     with pytest.raises(ValueError, match="does not support early_stopping"):
-        MLPClassifier(early_stopping=True).partial_fit(X, y, np.arange(10))
+        MLPClassifier(early_stopping=True).partial_fit(X, y, classes=np.arange(10))
     assert not hasattr(MLPClassifier(solver="lbfgs"), "partial_fit")
 
 
@@ -475,7 +619,7 @@ def test_warm_start(digits):
     assert (model.n_iter_, len(model.loss_curve_)) == (5, 10)
     with pytest.raises(ValueError, match="same classes"):
         model.fit(X, y % 3)
-    with pytest.raises(ValueError, match="layers must stay"):
+    with pytest.raises(ValueError, match="layers as they are"):
         model.set_params(hidden_layer_sizes=(3,)).fit(X, y)
 
 
@@ -614,6 +758,11 @@ def test_bad_arguments(digits):
         MLPClassifier(**brief).fit(X, y).predict(X[:, :5])
     with pytest.warns(UserWarning, match="larger than the sample size, 20"):
         MLPClassifier(**brief, batch_size=21).fit(X[:20], y[:20])
+    for bad in (np.ones(3), -np.ones(len(X)), np.zeros(len(X)), np.full(len(X), np.nan)):
+        with pytest.raises(ValueError, match="sample_weight must"):
+            MLPClassifier(**brief).fit(X, y, sample_weight=bad)
+        with pytest.raises(ValueError, match="sample_weight must"):
+            MLPClassifier(**brief).partial_fit(X, y, bad, classes=np.arange(10))
     for name, value in [("dropout", 1.0), ("loss", "hinge"), ("momentum", 1.1), ("tol", -1)]:
         with pytest.raises(ValueError, match=f"'{name}' parameter"):
             MLPClassifier(**{name: value}).fit(X, y)

@@ -22,6 +22,7 @@ class Network:
         seed: int = 0,
         mean: NDArray[np.float64] | None = None,
         scale: float = 1.0,
+        sample_weights: NDArray[np.float64] | None = None,
         n_threads: int = 1,
     ) -> None: ...
     def set_weights(

@@ -120,7 +120,7 @@ cdef struct Batch:
     # Panels of rows that go together.
     Py_ssize_t group
     double losses[CHUNK_ROWS]
-    Py_ssize_t hits[CHUNK_ROWS]
+    double hits[CHUNK_ROWS]
     uint64_t key
     # Of gradients: whether they start anew, and whether the step follows.
     bint first
@@ -136,7 +136,9 @@ cdef struct Run:
     const int64_t *order
     Py_ssize_t n_rows
     Py_ssize_t batch_size
+    # Of each batch: its step size, and the sum of its rows' weights.
     const double *rates
+    const double *batch_weights
     # Where scores go; NULL: to their losses.
     char *scores
     # Of Adam's, and chunks: those before the run.
@@ -153,7 +155,7 @@ cdef struct Position:
     double penalty
     # Of all batches before.
     double total
-    Py_ssize_t hits
+    double hits
     # The batch's loss is not finite, and its step was not taken.
     bint has_failed
 
@@ -187,19 +189,21 @@ cdef void drop(
             slopes[i] = slopes[i] * factor if kept else 0
 
 
-cdef Py_ssize_t copy_scores(
+cdef double copy_scores(
     const floating *outputs, Py_ssize_t n_rows, Py_ssize_t n_classes, Py_ssize_t n_columns,
-    const int64_t *labels, floating *scores,
+    const int64_t *labels, const double *weights, floating *scores,
 ) noexcept nogil:
-    """Lay scores out row by row; return how many rows have the highest score where the label is."""
-    cdef Py_ssize_t r, k, best, hits = 0
+    """Lay scores out row by row; return the weight of rows with the highest where the label is."""
+    cdef Py_ssize_t r, k, best
+    cdef double hits = 0.0
     for r in range(n_rows):
         best = 0
         for k in range(n_classes):
             scores[r * n_classes + k] = outputs[k * n_columns + r]
             if outputs[k * n_columns + r] > outputs[best * n_columns + r]:
                 best = k
-        hits += labels != NULL and labels[r] == best
+        if labels != NULL and labels[r] == best:
+            hits += weights[r]
     return hits
 
 
@@ -277,8 +281,8 @@ cdef class Network:
     activation : {"relu", "tanh", "logistic", "identity"}
         Of all layers but the last.
     alpha : float
-        The penalty alpha / 2 * (the sum of the weights' squares) / (rows of the batch) is part of
-        the loss; offsets are free.
+        The penalty alpha / 2 * (the sum of the weights' squares) / (the sum of the weights of the
+        batch's rows) is part of the loss; offsets are free.
     dropout : float
         Share of the hidden units that training silences.
     seed : int
@@ -286,6 +290,8 @@ cdef class Network:
     mean : ndarray of shape (d,), float64, or None
     scale : float
         Rows stand for (x - mean) * scale.
+    sample_weights : ndarray of shape (n,), float64, or None
+        How much each row counts, at least 0; None: 1 each.
     n_threads : int
 
     Attributes
@@ -299,7 +305,7 @@ cdef class Network:
         infinity have such sums, but later layers may hide them.
     """
 
-    cdef object X, labels, mean, zeros
+    cdef object X, labels, sample_weights, mean, zeros
     cdef readonly object dtype
     cdef public int64_t steps
     cdef readonly bint has_overflowed
@@ -321,6 +327,7 @@ cdef class Network:
     # Pointers into objects, for threads.
     cdef const char *rows
     cdef const int64_t *labels_of_rows
+    cdef const double *weights_of_rows
     cdef const double *mean_row
     cdef const double *no_means
     cdef double *panel_squares
@@ -339,9 +346,10 @@ cdef class Network:
 
     def __init__(
         self, X, sizes, labels=None, str loss="softmax", str activation="relu", double alpha=0.0,
-        double dropout=0.0, seed=0, mean=None, double scale=1.0, int n_threads=1,
+        double dropout=0.0, seed=0, mean=None, double scale=1.0, sample_weights=None,
+        int n_threads=1,
     ):
-        self.X, self.labels = X, labels
+        self.X, self.labels, self.sample_weights = X, labels, sample_weights
         self.n_rows, self.n_features, self.n_classes = X.shape[0], X.shape[1], sizes[len(sizes) - 1]
         self.softmax, self.margin, self.alpha = loss == "softmax", 1.0, alpha
         self.dropout, self.seed, self.chunks, self.steps = dropout, seed, 0, 0
@@ -355,6 +363,9 @@ cdef class Network:
         self.labels_of_rows = NULL
         if labels is not None:
             self.labels_of_rows = <const int64_t *>cnp.PyArray_DATA(labels)
+        self.weights_of_rows = NULL
+        if sample_weights is not None:
+            self.weights_of_rows = <const double *>cnp.PyArray_DATA(sample_weights)
         self.n_threads = n_threads
         self.keep_alive = []
         self.choose_kernels(activation)
@@ -587,7 +598,7 @@ cdef class Network:
         gradient_of_offsets : list of ndarray of shape (n_out,), or None
         """
         cdef Run run
-        cdef Position at = Position(0, 0, 0.0, 0.0, 0.0, 0, False)
+        cdef Position at = Position(0, 0, 0.0, 0.0, 0.0, 0.0, False)
         cdef double dropout = self.dropout
         cdef Py_ssize_t i
         gradients, of_offsets = None, None
@@ -611,7 +622,7 @@ cdef class Network:
                 gradients = [one + other for one, other in zip(gradients, g)]
                 of_offsets = [one + other for one, other in zip(of_offsets, b)]
         self.dropout = dropout
-        n = self.n_rows
+        n = self.n_rows if self.sample_weights is None else self.sample_weights.sum()
         loss = (at.total + self.alpha * self.half_sum_of_squares()) / n
         if not with_gradient:
             return loss, None, None
@@ -642,15 +653,17 @@ cdef class Network:
         Returns
         -------
         loss : float
-            Mean of the rows' losses, each before its batch's step, and of the penalties then. Where
-            it is not finite, training has ended with the batch that was not, before its step.
+            Weighted mean of the rows' losses, each before its batch's step, with the penalties
+            then. Where it is not finite, training has ended with the batch that was not, before its
+            step.
         accuracy : float
-            Of the scores that the losses are of.
+            Of the scores that the losses are of, with the same weights.
         """
         cdef Run run
         cdef Position end
+        cdef double[::1] batch_weights = self.sum_weights(np.asarray(order), batch_size)
         self.start(&run, SGD if adam is None else ADAM, order.shape[0], batch_size)
-        run.order, run.rates = &order[0], &rates[0]
+        run.order, run.rates, run.batch_weights = &order[0], &rates[0], &batch_weights[0]
         self.batch.step = fnn_step(1.0, 0.0, 0.0, momentum, nesterov)
         if adam is not None:
             self.batch.adam = fnn_adam_step(1.0, 0.0, 0.0, adam[0], adam[1], adam[2])
@@ -661,7 +674,16 @@ cdef class Network:
         if end.has_failed:
             return end.loss, np.nan
         self.steps += panels_of(run.n_rows, batch_size)
-        return end.total / run.n_rows, <double>end.hits / run.n_rows
+        weight = np.sum(batch_weights)
+        return end.total / weight, end.hits / weight
+
+    cdef sum_weights(self, order, batch_size):
+        """Return the sum of the rows' weights for each batch."""
+        starts = np.arange(0, len(order), batch_size)
+        weights = np.ones(len(order))
+        if self.sample_weights is not None:
+            weights = self.sample_weights[order]
+        return np.add.reduceat(weights, starts)
 
     cdef void start(
         self, Run *run, Method method, Py_ssize_t n_rows, Py_ssize_t batch_size
@@ -673,7 +695,7 @@ cdef class Network:
 
     cdef Position go_through(self, Run *run, double penalty, progress) except *:
         """Go through all rows, or up to a batch whose loss is not finite."""
-        cdef Position at = Position(0, 0, 0.0, penalty, 0.0, 0, False)
+        cdef Position at = Position(0, 0, 0.0, penalty, 0.0, 0.0, False)
         cdef Py_ssize_t row
         while at.row < run.n_rows and not at.has_failed:
             row = at.row
@@ -752,6 +774,8 @@ cdef class Network:
             row = at.row + r if run.order == NULL else run.order[at.row + r]
             batch.rows[r] = self.rows + row * self.row_bytes
             batch.sample_weights[r] = 1.0
+            if self.weights_of_rows != NULL:
+                batch.sample_weights[r] = self.weights_of_rows[row]
             if self.labels_of_rows != NULL:
                 batch.labels[r] = self.labels_of_rows[row]
         batch.start, batch.n_rows, batch.n_panels = at.row, n, panels_of(n, self.tile_cols)
@@ -759,12 +783,13 @@ cdef class Network:
         batch.first, batch.last = at.row == first, at.row + n == last
         batch.key = mixed(self.seed ^ mixed(run.chunks + <uint64_t>at.chunk + 1))
         if run.method >= SGD:
-            self.set_step(last - first, run.rates[number], run.steps + number + 1)
+            self.set_step(run.batch_weights[number], run.rates[number], run.steps + number + 1)
 
-    cdef void set_step(self, Py_ssize_t n_rows, double rate, int64_t number) noexcept nogil:
+    cdef void set_step(self, double weight, double rate, int64_t number) noexcept nogil:
         cdef Batch *batch = self.batch
-        batch.step.factor = batch.adam.factor = 1.0 / n_rows
-        batch.step.decay = batch.adam.decay = self.alpha / n_rows
+        # A batch without weight pulls at nothing.
+        batch.step.factor = batch.adam.factor = 1.0 / weight if weight > 0.0 else 0.0
+        batch.step.decay = batch.adam.decay = self.alpha / weight if weight > 0.0 else 0.0
         batch.step.rate = rate
         batch.adam.rate = (
             rate * sqrt(1.0 - pow(batch.adam.beta_2, <double>number))
@@ -916,10 +941,12 @@ cdef class Network:
         cdef char *scores = run.scores + row * self.n_classes * self.itemsize
         if self.wide:
             copy_scores(
-                <double *>outputs, n, self.n_classes, self.tile_cols, NULL, <double *>scores
+                <double *>outputs, n, self.n_classes, self.tile_cols, NULL, NULL, <double *>scores
             )
         else:
-            copy_scores(<float *>outputs, n, self.n_classes, self.tile_cols, NULL, <float *>scores)
+            copy_scores(
+                <float *>outputs, n, self.n_classes, self.tile_cols, NULL, NULL, <float *>scores
+            )
 
     cdef void lose(self, Py_ssize_t panel, Py_ssize_t p, char *scratch) noexcept nogil:
         """Note the losses of a panel's rows; leave their slopes with the last layer."""
@@ -928,17 +955,18 @@ cdef class Network:
         cdef char *scores = scratch + self.scores_at
         cdef Py_ssize_t n = self.rows_of(panel), C = self.tile_cols, c = self.n_classes
         cdef const int64_t *labels = &self.batch.labels[panel * C]
-        cdef Py_ssize_t hits
+        cdef const double *weights = &self.batch.sample_weights[panel * C]
+        cdef double hits
         cdef fnn_row_losses row_losses = self.linear.svm_losses
         if self.softmax:
             row_losses = self.linear.softmax_losses
         if self.wide:
-            hits = copy_scores(<double *>outputs, n, c, C, labels, <double *>scores)
+            hits = copy_scores(<double *>outputs, n, c, C, labels, weights, <double *>scores)
         else:
-            hits = copy_scores(<float *>outputs, n, c, C, labels, <float *>scores)
+            hits = copy_scores(<float *>outputs, n, c, C, labels, weights, <float *>scores)
         self.batch.hits[panel] = hits
         self.batch.losses[panel] = row_losses(
-            scores, labels, &self.batch.sample_weights[panel * C], n, c, self.margin, scores
+            scores, labels, weights, n, c, self.margin, scores
         )
         if self.wide:
             copy_slopes(<double *>scores, n, c, C, <double *>slopes)

@@ -8,10 +8,13 @@ nothing here recurses: not the order of evaluation, and not the deallocation eit
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cython cimport final
+from libc.math cimport isfinite
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memset
 
 from numbers import Real
+
+import numpy as np
 
 from ._dispatch cimport (
     FNN_ADD,
@@ -92,8 +95,8 @@ cdef class Unit:
     Attributes
     ----------
     value : float
-        Can be set where the unit is no gate's output. What depends on it changes with the next
-        `forward`.
+        Can be set where the unit is no gate's output and no constant. What depends on it changes
+        with the next `forward`.
     grad : float
         `backward` adds to it until `zero_grad` sets it to 0.
     name : str or None
@@ -127,7 +130,7 @@ cdef class Unit:
     """
 
     cdef double _value
-    cdef public double grad
+    cdef double _grad
     cdef public str name
     # Owned references, so that deallocation can take them away first; NULL where there is none.
     cdef PyObject *left
@@ -140,7 +143,7 @@ cdef class Unit:
         if self.left != NULL:
             raise TypeError("a gate's output cannot be made again as a unit of its own")
         self._value = number(value, "value")
-        self.grad = number(grad, "grad")
+        self._grad = number(grad, "grad")
         self.name = name
 
     def __dealloc__(self):
@@ -158,7 +161,20 @@ cdef class Unit:
                 f"the value of {describe(self)} follows from its inputs; set theirs and call "
                 "forward()"
             )
+        if self.kind == CONSTANT:
+            raise AttributeError(
+                "the value of a number that was written into an expression cannot be set; what is "
+                "to change is a Unit"
+            )
         self._value = number(value, "value")
+
+    @property
+    def grad(self):
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad):
+        self._grad = number(grad, "grad")
 
     @property
     def gate(self):
@@ -184,7 +200,7 @@ cdef class Unit:
 
     def __repr__(self):
         name = "" if self.name is None else f", name={self.name!r}"
-        return f"Unit({self._value:.6g}, grad={self.grad:.6g}{name})"
+        return f"Unit({self._value:.6g}, grad={self._grad:.6g}{name})"
 
     def __add__(self, other):
         return combine(FNN_ADD, self, other)
@@ -314,8 +330,15 @@ cdef class Unit:
         -------
         float
             The new value.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `step_size` is no finite number.
         """
         cdef double size = number(step_size, "step_size")
+        if not isfinite(size):
+            raise ValueError(f"step_size must be a finite number, got {size}")
         cdef Expression expression = Expression(self)
         cdef Py_ssize_t slot
         for slot in range(expression.tape.n_variables):
@@ -327,7 +350,7 @@ cdef class Unit:
 
 
 cdef bint is_number(object x) except -1:
-    return PyFloat_CheckExact(x) or isinstance(x, (float, int, Real))
+    return PyFloat_CheckExact(x) or isinstance(x, (float, int, Real, np.bool_))
 
 
 cdef double number(object x, str name) except? -1.0:
@@ -380,7 +403,7 @@ cdef void evaluate_gate(Unit unit) noexcept:
 
 
 cdef void move(Unit unit, double size) noexcept:
-    unit._value += size * unit.grad
+    unit._value += size * unit._grad
 
 
 cdef str describe(Unit unit):
@@ -436,7 +459,7 @@ def make_gate(str gate, Unit left not None, Unit right=None):
 def evaluate(Unit output not None):
     """Evaluate one gate again; its output's grad starts anew."""
     evaluate_gate(output)
-    output.grad = 0.0
+    output._grad = 0.0
 
 
 def propagate(Unit output not None):
@@ -444,7 +467,7 @@ def propagate(Unit output not None):
     cdef Unit left = <Unit>output.left
     cdef Unit right = left if output.right == NULL else <Unit>output.right
     active_kernels().gates[output.kind - FIRST_GATE].backward(
-        &left._value, &right._value, &output._value, &output.grad, 1, &left.grad, &right.grad
+        &left._value, &right._value, &output._value, &output._grad, 1, &left._grad, &right._grad
     )
 
 
@@ -625,7 +648,7 @@ cdef class Expression:
             [(<Unit>unit).kind for unit in units],
             [(0, 0)] * first_gate + inputs,
             [(<Unit>unit)._value for unit in units],
-            [(<Unit>unit).grad for unit in units],
+            [(<Unit>unit)._grad for unit in units],
             [unit.name for unit in units],
         )
 
@@ -656,7 +679,7 @@ cdef class Expression:
         cdef Py_ssize_t slot
         for slot in range(self.tape.n_variables):
             if chosen is None or chosen[slot]:
-                (<Unit>self.units[slot]).grad += gradients[slot]
+                (<Unit>self.units[slot])._grad += gradients[slot]
 
     def move_variables(self, double size, const uint8_t[::1] chosen):
         """Move the variables, or the chosen ones, by `size` times their grad."""
@@ -682,7 +705,7 @@ cdef class Expression:
         """Set the grad of all units to 0."""
         cdef Py_ssize_t slot
         for slot in range(self.tape.n_slots):
-            (<Unit>self.units[slot]).grad = 0.0
+            (<Unit>self.units[slot])._grad = 0.0
 
     cdef void read_values(self) noexcept:
         self.read_values_of(0, self.tape.n_slots)
@@ -702,7 +725,7 @@ cdef class Expression:
         cdef Py_ssize_t slot
         for slot in range(last):
             if (<Unit>self.units[slot]).kind != CONSTANT:
-                (<Unit>self.units[slot]).grad += self.tape.gradients[slot]
+                (<Unit>self.units[slot])._grad += self.tape.gradients[slot]
 
 
 def restore(list kinds, list inputs, list values, list grads, list names):
@@ -719,6 +742,6 @@ def restore(list kinds, list inputs, list values, list grads, list names):
             unit = make_unit(
                 kind - FIRST_GATE, units[left], None if has_one_input else units[right]
             )
-        unit._value, unit.grad, unit.name = value, grad, name
+        unit._value, unit._grad, unit.name = value, grad, name
         units.append(unit)
     return Expression(units[len(units) - 1])
