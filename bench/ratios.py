@@ -70,19 +70,22 @@ def main():
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    chosen = {key: build for key, build in ROWS.items() if re.search(arguments.rows, key)}
+    shows_memory = bool(re.search(arguments.rows, "memory"))
+    if not chosen and not shows_memory:
+        parser.error(f"no row matches {arguments.rows!r}; there are {', '.join(ROWS)}, memory")
     results = []
     with threadpool_limits(N_THREADS):
-        for key, build in ROWS.items():
-            if re.search(arguments.rows, key):
-                row = build()
-                results.append(summarize(row, measure(row, arguments.turns)))
-                print(as_markdown(results[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+        for build in chosen.values():
+            row = build()
+            results.append(summarize(row, measure(row, arguments.turns)))
+            print(as_markdown(results[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     if arguments.json:
         print(json.dumps(results, indent=1))
     elif results:
         print(f"{N_THREADS} threads, {fastnn.get_isa()}, median of {arguments.turns} turns\n")
         print(as_markdown(results))
-    if re.search(arguments.rows, "memory"):
+    if shows_memory:
         print(f"\nPeak memory beyond inputs and outputs: {peak_memory():.1f} MiB (at most 64)")
 
 

@@ -81,7 +81,8 @@ def _build_parser():
         "knn",
         help="classify the rows of a file by their nearest neighbors",
         description="Classify the rows of QUERIES by the vote of their k nearest rows of TRAIN. "
-        "The files are NumPy's (.npy), and need not fit in memory.",
+        "The files are NumPy's (.npy). They need not fit in memory where both hold float32, "
+        "float64 or uint8, in C order.",
     )
     knn.add_argument("train", metavar="TRAIN", help="samples, of shape (n_samples, n_features)")
     knn.add_argument("labels", metavar="LABELS", help="their classes, of shape (n_samples,)")
@@ -100,8 +101,10 @@ def _build_parser():
         description="Print the table of ratios to the peers that are installed: scikit-learn, "
         "scikit-learn-intelex, faiss, PyTorch, usearch and NumPy.",
     )
-    bench.add_argument("--rows", metavar="PATTERN", help="regular expression on the rows' keys")
-    bench.add_argument("--turns", type=int, metavar="N", help="turns of each contestant")
+    bench.add_argument(
+        "--rows", type=_pattern, metavar="PATTERN", help="regular expression on the rows' keys"
+    )
+    bench.add_argument("--turns", type=_positive, metavar="N", help="turns of each contestant")
     bench.set_defaults(command=_run_bench)
 
     info = commands.add_parser(
@@ -115,9 +118,26 @@ def _build_parser():
         command.add_argument(
             "--n-jobs", type=int, metavar="N", help="threads (default: all the cores available)"
         )
-    for command in (demo, knn, bench, info):
+    for command in (demo, knn, info):
         command.add_argument("--json", action="store_true", help="print one JSON object")
+    bench.add_argument("--json", action="store_true", help="print a JSON list of rows")
     return parser
+
+
+def _pattern(text):
+    import re
+
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"no regular expression: {error}") from None
+    return text
+
+
+def _positive(text):
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, got {text!r}")
+    return int(text)
 
 
 def _run_demo(arguments):

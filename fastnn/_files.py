@@ -3,7 +3,9 @@
 import os
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from stat import S_IMODE
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -18,8 +20,9 @@ QUERIES_PER_STEP = 2048
 def classify(train, labels, queries, out, *, n_neighbors, metric, weights, n_jobs):
     """Classify the rows of a file by their nearest neighbors among those of another.
 
-    Samples and queries are mapped and not read as a whole. The result replaces a file that is
-    there already only when it is complete.
+    float32, float64 and uint8 in C order are mapped and not read as a whole; samples that the
+    metric or the queries' dtype want otherwise are converted. The result replaces a file that is
+    there already only when it is complete, and keeps its mode.
 
     Parameters
     ----------
@@ -50,13 +53,14 @@ def classify(train, labels, queries, out, *, n_neighbors, metric, weights, n_job
         raise ValueError(
             f"{queries}: must have {X.shape[1]} features as the samples, got {Q.shape[1]}"
         )
-    out = Path(out)
-    if not out.parent.is_dir():  # better now than after the work
-        raise FileNotFoundError(f"there is no folder {out.parent} for {out}")
+    out = _check_out(out)
     model = KNeighborsClassifier(n_neighbors, metric=metric, weights=weights, n_jobs=n_jobs)
-    model.fit(X, y)
-    model.kneighbors(Q[:1])  # raises what is wrong with the parameters
-    _save(out, _predict(model, Q))
+    with _told_of(train):
+        model.fit(X, y)
+    with _told_of(queries):
+        model.kneighbors(Q[:1])  # raises what is wrong with the parameters
+        predictions = _predict(model, Q)
+    _save(out, predictions)
     return {
         "n_samples": len(X),
         "n_queries": len(Q),
@@ -70,11 +74,32 @@ def _load(path, n_dimensions):
     """Return a file's array, mapped; objects, whose reading could execute anything, are refused."""
     try:
         array = open_memmap(path, mode="r")
-    except (ValueError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # there is no limit to what a damaged header can raise
         raise ValueError(f"{path}: not a file of NumPy's (.npy), or damaged: {error}") from None
     if array.ndim != n_dimensions or array.size == 0:
         raise ValueError(f"{path}: must be {n_dimensions}-D and not empty, got shape {array.shape}")
     return np.asarray(array)
+
+
+def _check_out(path):
+    """Return where the result goes: better now than after the work."""
+    path = Path(path).resolve()
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for {path}")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: cannot be replaced by the result, since it is no regular file")
+    return path
+
+
+@contextmanager
+def _told_of(path):
+    """Let errors about X tell of the file that it is, and parameters be no matter of types."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ValueError(str(error).replace("Input X", str(path))) from error
 
 
 def _predict(model, queries):
@@ -96,7 +121,7 @@ def _save(path, values):
     try:
         with open(handle, "wb") as file:
             np.save(file, values, allow_pickle=False)
-        os.chmod(name, 0o666 & ~_umask())
+        os.chmod(name, S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask())
         os.replace(name, path)
     except BaseException:
         os.unlink(name)

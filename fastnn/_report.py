@@ -165,7 +165,12 @@ def _draw_confusion(task, estimators, n_threads):
 
 PICTURES = [
     ("neighbors", "Test images and their neighbors; red: another class.", _draw_neighbors),
-    ("k_selection", "The choice of k, metric and weights.", _draw_choice_of_k),
+    (
+        "k_selection",
+        "The choice of k, metric and weights by cross-validation, or where images are many by the "
+        "validation images. The table has the best of fewer k on the validation images.",
+        _draw_choice_of_k,
+    ),
     ("templates", "What the softmax classifier looks for in each class.", _draw_templates),
     ("losses", "Training losses, epoch by epoch.", _draw_losses),
     ("confusion", "Classes that the k-NN classifier takes for others.", _draw_confusion),

@@ -15,9 +15,11 @@ largest k serves every k and every weighting::
 What the kernels do not serve is fitted and scored candidate by candidate, as GridSearchCV does.
 """
 
+import copy
 import itertools
 import math
 import time
+import traceback
 import warnings
 from contextlib import contextmanager
 from datetime import datetime
@@ -26,6 +28,7 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.stats import rankdata
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
@@ -101,10 +104,10 @@ def train_val_test_split(X, y, *, val_size=1000, test_size=0.2, stratify=True, r
     Raises
     ------
     TypeError
-        If a size is no number.
+        If a size is no number, `y` is None, or `stratify` is neither True nor False.
     ValueError
         If a size is out of range, nothing is left to train on, the lengths of X and y differ, or
-        a class has too few members to be in each set.
+        a class would not be in each set, with `stratify`.
 
     Examples
     --------
@@ -115,8 +118,17 @@ def train_val_test_split(X, y, *, val_size=1000, test_size=0.2, stratify=True, r
     >>> len(X_train), len(X_val), len(X_test)
     (1137, 300, 360)
     """
+    if y is None:
+        raise TypeError("y must be array-like, got None")
+    if not isinstance(stratify, (bool, np.bool_)):
+        raise TypeError(
+            f"stratify must be True or False, the classes are those of y, got "
+            f"{type(stratify).__name__}"
+        )
     X, y = indexable(X, y)
     n = num_samples(X)
+    if n < 3:
+        raise ValueError(f"X must hold at least 3 samples, one for each set, got {n}")
     n_val = _check_size(val_size, "val_size", n)
     n_test = _check_size(test_size, "test_size", n)
     if n_val + n_test >= n:
@@ -124,19 +136,53 @@ def train_val_test_split(X, y, *, val_size=1000, test_size=0.2, stratify=True, r
             f"val_size and test_size must leave samples to train on, got {n_val} and {n_test} "
             f"of {n}"
         )
+    sizes = {"train": n - n_val - n_test, "val": n_val, "test": n_test}
+    classes = _check_classes(y, sizes) if stratify else None
     random_state = check_random_state(random_state)
 
     def split(rows, size):
-        labels = safe_indexing(y, rows) if stratify else None
-        return train_test_split(rows, test_size=size, stratify=labels, random_state=random_state)
+        of_rows = None if classes is None else classes[rows]
+        return train_test_split(rows, test_size=size, stratify=of_rows, random_state=random_state)
 
     rest, test = split(np.arange(n), n_test)
     train, val = split(rest, n_val)
+    if classes is not None:
+        for name, rows in (("training", train), ("validation", val), ("test", test)):
+            lacking = np.flatnonzero(np.bincount(classes[rows], minlength=classes.max() + 1) == 0)
+            if lacking.size:
+                row = np.flatnonzero(classes == lacking[0])[0]
+                raise ValueError(
+                    f"y must have members of each class for each set, got too few of class "
+                    f"{np.asarray(y)[row]}: the {name} set would have none. Raise its size, or use "
+                    "stratify=False"
+                )
     return tuple(safe_indexing(values, rows) for values in (X, y) for rows in (train, val, test))
+
+
+def _check_classes(y, sizes):
+    """Return the classes of y as numbers, if there are enough of each for three sets."""
+    y = np.asarray(y)
+    values, classes, counts = np.unique(
+        y, return_inverse=True, return_counts=True, axis=0 if y.ndim > 1 else None
+    )
+    if counts.min() < len(sizes):
+        raise ValueError(
+            f"y must have at least {len(sizes)} members of each class, one for each set, got "
+            f"{counts.min()} of class {values[counts.argmin()]}; stratify=False does without"
+        )
+    for name, size in sizes.items():
+        if size < len(values):
+            raise ValueError(
+                f"the {name} set must hold at least {len(values)} samples, one of each class, got "
+                f"{name}_size = {size}; stratify=False does without"
+            )
+    return classes.ravel()
 
 
 def _check_size(size, name, n):
     """Return a number or fraction of n samples as a number."""
+    if isinstance(size, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a number, got bool")
     if isinstance(size, Integral):
         low, high, number = 1, n - 1, int(size)
     else:
@@ -324,14 +370,22 @@ def _advance_by_share(advance, n_queries, share):
 
 
 class _KnownNeighbors:
-    """Knows the neighbors of some queries (the very object), and searches for those of others."""
+    """Knows the neighbors of some queries (the very object), and searches for those of others.
+
+    What it gives are copies: functions of weights and scorers may change them.
+    """
+
+    # (queries, distances, indices); None in a clone.
+    _known = None
 
     def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
-        queries, distances, indices = self._known
-        if X is not queries:
-            return super().kneighbors(X, n_neighbors, return_distance)
         k = self.n_neighbors if n_neighbors is None else n_neighbors
-        return (distances[:, :k], indices[:, :k]) if return_distance else indices[:, :k]
+        is_known = X is not None and self._known is not None and X is self._known[0]
+        if not is_known or not 1 <= k <= self._known[1].shape[1]:
+            return super().kneighbors(X, n_neighbors, return_distance)
+        _, distances, indices = self._known
+        found = indices[:, :k].copy()
+        return (distances[:, :k].copy(), found) if return_distance else found
 
 
 class _KnowingClassifier(_KnownNeighbors, KNeighborsClassifier):
@@ -420,8 +474,23 @@ class _Scores:
         model = kind(weights=weights, metric=estimator.metric, n_jobs=estimator.n_jobs).fit(X, y)
         model._known = queries, distances, indices
         return [
-            [self.scorer(model.set_params(n_neighbors=k), queries, truth)] for k in self.numbers
+            [self._score(copy.copy(model).set_params(n_neighbors=k), queries, truth)]
+            for k in self.numbers
         ]
+
+    def _score(self, model, queries, truth):
+        """Return a candidate's score, and NaN where it has none, as GridSearchCV does."""
+        try:
+            return self.scorer(model, queries, truth)
+        except Exception:  # of a scorer, or a function of weights
+            warnings.warn(
+                "Scoring failed. The score on this split for n_neighbors="
+                f"{model.n_neighbors}, weights={model.weights!r}, metric={model.metric!r} is NaN. "
+                f"Details:\n{traceback.format_exc()}",
+                UserWarning,
+                stacklevel=6,
+            )
+            return np.nan
 
     def _evaluate_one_by_one(self, m, estimator, advance):
         """Fit and score each candidate of a metric by itself, as GridSearchCV does."""
@@ -437,7 +506,7 @@ class _Scores:
                 queries, truth = safe_split(model, X, y, test, train)
                 model.fit(X_train, y_train)
                 fitted = time.perf_counter()
-                self.scores[m, i, w, s] = self.scorer(model, queries, truth)
+                self.scores[m, i, w, s] = self._score(model, queries, truth)
                 self.fit_times[m, i, w, s] = fitted - start
                 self.score_times[m, i, w, s] = time.perf_counter() - fitted
                 advance(len(test) / len(candidates))
@@ -488,8 +557,9 @@ _DOCUMENTATION = """{summary}
     cv : int, splitter, iterable, float, "loo" or "bootstrap", optional
         An int (None: 5), splitter or iterable of (train, test): as in scikit-learn. A float: one
         split, with this fraction of the samples for validation{float_split}. "loo": leave-one-out,
-        as `sklearn.model_selection.LeaveOneOut`; scores other than accuracy, which a single sample
-        does not have, are those of all samples together, as one split. "bootstrap":
+        as `sklearn.model_selection.LeaveOneOut`; scores other than the accuracy of a single label,
+        which a sample by itself does not have, are those of all samples together, as one split.
+        "bootstrap":
         `fastnn.model_selection.Bootstrap` with `n_resamples`.
     scoring : str or callable, optional
         As in scikit-learn; a callable has the signature scorer(estimator, X, y). None: {score}.
@@ -525,7 +595,7 @@ _DOCUMENTATION = """{summary}
     Notes
     -----
     A number of neighbors beyond a training set is an error, where GridSearchCV warns and goes on
-    with NaN.
+    with NaN. A candidate whose score fails otherwise has NaN, with a warning, as there.
 
     Examples
     --------
@@ -611,9 +681,11 @@ class _KNeighborsCV(BaseSearchCV):
         Raises
         ------
         TypeError, ValueError
-            For parameters and data that scikit-learn refuses, and for a number of neighbors that
-            is larger than a training set.
+            For parameters and data that scikit-learn refuses, for a sparse `y`, and for a number of
+            neighbors that is larger than a training set.
         """
+        if issparse(y):
+            raise TypeError(f"y must be dense, got a sparse {type(y).__name__}; use toarray()")
         whole = self.estimator.fit(X, y)  # raises whatever is wrong with the data
         X, y, groups = indexable(X, y, groups)
         self.scorer_ = check_scoring(whole, self.scoring)
@@ -651,7 +723,7 @@ class _KNeighborsCV(BaseSearchCV):
         splits = list(cv.split(samples.X, samples.y, groups))
         if not splits:
             raise ValueError(f"cv must give at least one split, got {self.cv!r}")
-        return (_Resamples if isinstance(cv, Bootstrap) else _Folds)(samples, splits)
+        return (_Resamples if type(cv) is Bootstrap else _Folds)(samples, splits)
 
     def _make_grid(self, splits):
         """Return the metrics, numbers of neighbors and weights to try."""
@@ -752,7 +824,12 @@ class HoldoutTest:
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
     scoring : str or callable, optional
-        As in scikit-learn. None: the estimator's `score`.
+        As in scikit-learn, for one score. None: the estimator's `score`.
+
+    Raises
+    ------
+    TypeError
+        If `scoring` is anything else.
 
     Attributes
     ----------
@@ -776,6 +853,10 @@ class HoldoutTest:
     """
 
     def __init__(self, X, y, *, scoring=None):
+        if not (scoring is None or isinstance(scoring, str) or callable(scoring)):
+            raise TypeError(
+                f"scoring must be a string, a callable or None, got {type(scoring).__name__}"
+            )
         self.X, self.y = indexable(X, y)
         self.scoring = scoring
         self.first_score_ = self.first_time_ = None
@@ -797,9 +878,15 @@ class HoldoutTest:
         -----
         HoldoutWarning
             If the set has been scored before.
+
+        Raises
+        ------
+        TypeError
+            If `scoring` returns anything but a number.
         """
         check_is_fitted(estimator)
         score = check_scoring(estimator, self.scoring)(estimator, self.X, self.y)
+        score = _validation.as_number(score, "scoring")
         self.n_scores_ += 1
         if self.first_time_ is None:
             self.first_score_, self.first_time_ = score, datetime.now().astimezone()

@@ -366,8 +366,8 @@ OBJECT = b"cnumpy\ndtype\nU\x02O8K\x00K\x01\x87R"
         (b"cnumpy.core.multiarray\nscalar\nNU\x01a\x86R.", "a scalar must have"),
         (b"U\x01i\x85U\x01oQ.", "damaged"),
         # few bytes that claim much memory
-        (b"Nr\xff\xff\xff\x7f.", "object number 2147483647"),
-        (b"Np4294967295\n.", "object number 4294967295"),
+        (b"Nr\xff\xff\xff\x7f.", "must hold a dict, got NoneType"),
+        (b"Np4294967295\n.", "must hold a dict, got NoneType"),
         (b"B\xff\xff\xff\x7fa.", "damaged"),
         (b"\x8e" + b"\xff" * 7 + b"\x00a.", "damaged"),
         (b"\x96" + b"\xff" * 7 + b"\x00a.", "damaged"),
@@ -402,7 +402,7 @@ def test_text_that_is_encoded_over_and_over_again(folder):
     text = b"X" + struct.pack("<I", 1000) + b"a" * 1000 + b"q\x01"
     again = b"h\x01X\x06\x00\x00\x00latin1\x86R"
     call = b"c_codecs\nencode\n"
-    content = b"\x80\x02" + text + b"0" + (call + again) * 50 + b"."
+    content = b"\x80\x02(" + text + (call + again) * 50 + b"t."
     (folder / "test_batch").write_bytes(content)
     check_refused(folder, "test_batch", "over and over again")
 
@@ -410,13 +410,34 @@ def test_text_that_is_encoded_over_and_over_again(folder):
 @pytest.mark.parametrize("content", [b"\x82\x01.", b"\x83\x01\x00.", b"\x84\x01\x00\x00\x00."])
 def test_extensions_of_the_process_are_refused(folder, content):
     (folder / "test_batch").write_bytes(b"\x80\x02" + content)
-    check_refused(folder, "test_batch", "no opcode")
+    check_refused(folder, "test_batch", "refused opcode")
 
 
 @pytest.mark.parametrize("content", [b"K\x00Q.", b"K\x07Q.", b"J\xff\xff\xff\xffQ.", b"P1\n."])
 def test_references_of_the_file_are_refused(folder, content):
     (folder / "test_batch").write_bytes(b"\x80\x02" + content)
-    check_refused(folder, "test_batch", "refused a reference")
+    check_refused(folder, "test_batch", "refused opcode")
+
+
+def nested_tuples(depth):
+    """A tuple of twice the same tuple of twice ...: its hash takes 2 ** depth steps."""
+    return b"U\x01a\x85q\x01" + b"h\x01\x86q\x01" * depth
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"}" + nested_tuples(60) + b"Ns.",
+        b"}(" + nested_tuples(60) + b"Nu.",
+        b"(" + nested_tuples(60) + b"Nd.",
+        b"(" + nested_tuples(60) + b"\x91.",  # a frozenset
+        b"\x8f(" + nested_tuples(60) + b"\x90.",  # a set
+        b"}K\x01Ns.",
+    ],
+)
+def test_keys_whose_hash_takes_forever(folder, content):
+    (folder / "test_batch").write_bytes(b"\x80\x04" + content)
+    check_refused(folder, "test_batch", "refused a key that is no string|refused opcode")
 
 
 def test_more_images_than_fit_a_frame(folder, batches):
@@ -542,7 +563,7 @@ def test_wrong_file_of_the_binary_version(binary_folder, name, content, message)
     check_refused(binary_folder, name, message)
 
 
-@pytest.mark.parametrize("mode", ["w:gz", "w", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("mode", ["w:gz", "w"])
 @pytest.mark.parametrize("version", ["python", "binary"])
 def test_archives(folder, binary_folder, batches, tmp_path, mode, version):
     source = folder if version == "python" else binary_folder
@@ -618,6 +639,34 @@ def test_archives_that_claim_too_much(tmp_path, monkeypatch):
     monkeypatch.setattr(_cifar10, "MAX_ARCHIVE_BYTES", 5000)
     write_archive(path, [member_of("other", bytes(3000)), member_of("more", bytes(3000))])
     with pytest.raises(ValueError, match=r"damaged: more than 5,000 bytes"):
+        load_cifar10(path)
+
+
+def test_archives_with_long_headers_or_many(tmp_path, monkeypatch):
+    """Headers that go on are not read: their length is but a claim."""
+    path = tmp_path / "some.tar"
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 3 << 30
+    path.write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(512))
+    with pytest.raises(ValueError, match=r"damaged: more than 1,073,741,824 bytes"):
+        load_cifar10(path)
+    monkeypatch.setattr(_cifar10, "MAX_MEMBERS", 10)
+    write_archive(path, [member_of(f"{i}") for i in range(11)])
+    with pytest.raises(ValueError, match=r"damaged: more than 10 members"):
+        load_cifar10(path)
+    path.write_bytes(tarfile.TarInfo("a").tobuf() + b"no header".ljust(512))
+    with pytest.raises(ValueError, match="damaged: bad checksum"):
+        load_cifar10(path)
+
+
+def test_checksum_of_an_archive(folder, tmp_path):
+    path = tmp_path / "some.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder, folder.name)
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"damaged: CRC check failed"):
         load_cifar10(path)
 
 

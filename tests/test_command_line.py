@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -68,7 +69,18 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"fastnn {fastnn.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["demo", "--n-jobs", "x"], ["info", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["demo", "--n-jobs", "x"],
+        ["info", "x"],
+        ["bench", "--rows", "("],
+        ["bench", "--turns", "0"],
+        ["bench", "--turns", "-1"],
+    ],
+)
 def test_arguments_that_make_no_sense(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
@@ -483,6 +495,30 @@ def test_knn_replaces_a_file(tmp_path, arrays):
     assert len(np.load(tmp_path / "out.npy")) == 70
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links and modes are those of POSIX")
+def test_knn_keeps_links_and_modes(tmp_path, arrays):
+    target = tmp_path / "target.npy"
+    target.touch()
+    target.chmod(0o600)
+    (tmp_path / "out.npy").symlink_to(target)
+    assert main(knn(tmp_path)) == 0
+    assert (tmp_path / "out.npy").is_symlink()
+    assert len(np.load(target)) == 70
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_knn_replaces_files_alone(tmp_path, arrays, capsys, monkeypatch):
+    monkeypatch.setattr(_files, "_predict", None)  # known before the work
+    outs = [tmp_path, "", "."]
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "fifo")
+        outs += [tmp_path / "fifo", "/dev/null"]
+    arguments = knn(tmp_path)
+    for out in outs:
+        arguments[arguments.index("--out") + 1] = str(out)
+        check_refused(arguments, capsys, "cannot be replaced by the result")
+
+
 def test_knn_leaves_the_old_file_where_it_fails(tmp_path, arrays, monkeypatch):
     (tmp_path / "out.npy").write_bytes(b"old")
 
@@ -500,12 +536,12 @@ def test_knn_leaves_the_old_file_where_it_fails(tmp_path, arrays, monkeypatch):
     [
         ("X", np.ones(3), "X.npy: must be 2-D and not empty, got shape (3,)"),
         ("X", np.ones((0, 17)), "X.npy: must be 2-D and not empty"),
-        ("X", np.full((300, 17), np.nan), "NaN"),
+        ("X", np.full((300, 17), np.nan), "X.npy contains NaN"),
         ("y", np.zeros((300, 2)), "y.npy: must be 1-D and not empty"),
         ("y", np.zeros(299), "y.npy: there must be one label for each sample, got 299"),
         ("y", np.linspace(0, 1, 300), "Unknown label type"),
         ("Q", np.ones((3, 16)), "Q.npy: must have 17 features as the samples, got 16"),
-        ("Q", np.full((3, 17), np.inf), "infinity"),
+        ("Q", np.full((3, 17), np.inf), "Q.npy contains infinity"),
     ],
 )
 def test_knn_of_wrong_arrays(tmp_path, arrays, capsys, name, values, message):
@@ -514,7 +550,28 @@ def test_knn_of_wrong_arrays(tmp_path, arrays, capsys, name, values, message):
     assert not (tmp_path / "out.npy").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00\xff", b"PK\x03\x04"])
+def npy(header):
+    """A file with this text for its header."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(800)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no array",
+        b"\x93NUMPY\x01\x00\xff",
+        b"PK\x03\x04",
+        b"\x93NUMPY\x02\x00\xff\xff\xff\xff",
+        npy("{'descr': '<f8', 'fortran_order': False, 'shape': (100,"),
+        npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1" + "0" * 30 + ",), }"),
+        npy("{'descr': '<f8', 'fortran_order': False, 'shape': 100, }"),
+        npy("{'descr': 8, 'fortran_order': False, 'shape': (100,), }"),
+        npy("  {\n 'descr'\n: ["),
+        npy("(" * 300),
+        npy("\x00"),
+    ],
+)
 def test_knn_of_damaged_files(tmp_path, arrays, capsys, content):
     (tmp_path / "y.npy").write_bytes(content)
     check_refused(knn(tmp_path), capsys, "y.npy: not a file of NumPy's (.npy), or damaged")
@@ -543,6 +600,8 @@ def test_knn_of_missing_files(tmp_path, arrays, capsys):
         (["-k", "0"], "n_neighbors"),
         (["-k", "301"], "n_neighbors = 301"),
         (["--metric", "wrong"], "metric"),
+        (["--metric", "seuclidean"], "V"),
+        (["--metric", "pyfunc"], "func"),
         (["--n-jobs", "0"], "n_jobs == 0"),
     ],
 )

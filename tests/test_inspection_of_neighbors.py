@@ -10,8 +10,9 @@ import sklearn.neighbors
 from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -106,6 +107,31 @@ def test_names_in_place_of_labels(digits):
         NeighborsDisplay.from_estimator(search, X[:1], class_names=["a", "b"])
     with pytest.raises(ValueError, match="query_labels must be among the classes"):
         NeighborsDisplay.from_estimator(search, X[:1], [77], class_names=names)
+
+
+def test_long_names_are_wrapped(digits):
+    X, y = digits
+    names = ["an internationalized name"] * 10
+    model = KNeighborsClassifier(2).fit(X[:100], y[:100])
+    display = NeighborsDisplay.from_estimator(model, X[:2], y[:2], class_names=names)
+    lines = display.axes_[0, 1].get_xlabel().split("\n")
+    assert lines[:2] == ["an international", "ized name"]
+    assert max(map(len, lines)) <= 16
+    short = NeighborsDisplay.from_estimator(model, X[:2], y[:2])
+    assert display.figure_.get_size_inches()[1] > short.figure_.get_size_inches()[1]
+
+
+@pytest.mark.parametrize("values", [0.5, 300.0, -1.0])
+def test_bytes_among_samples_that_are_none(values):
+    """Pixels are what they are: floats among which bytes are looked for are not cut off."""
+    samples = np.full((3, 4), values)
+    samples[0] = 7.0
+    model = NearestNeighbors(n_neighbors=3).fit(samples)
+    display = NeighborsDisplay.from_estimator(model, np.full((1, 4), 7, np.uint8))
+    assert values in display.neighbors
+    model = NearestNeighbors(n_neighbors=3).fit(np.arange(12.0).reshape(3, 4))
+    display = NeighborsDisplay.from_estimator(model, np.full((1, 4), 7, np.uint8))
+    assert display.neighbors.dtype == np.uint8
 
 
 def test_neighbors_without_classes(digits):
@@ -253,6 +279,47 @@ def test_other_searches(digits):
     assert KSelectionDisplay.from_estimator(own).ax_.get_ylabel() == "Score"
 
 
+def test_curves_of_one_name(digits):
+    """Functions, and parameters of several grids, may be called the same."""
+    X, y = digits[0][:200], digits[1][:200]
+    weights = [lambda d: 1 / (1 + d), lambda d: 1 / (1 + d) ** 9]
+    search = KNeighborsClassifierCV([5, 9, 30], weights, cv=3).fit(X, y)
+    display = KSelectionDisplay.from_estimator(search)
+    assert list(display.lines_) == ["minkowski, <lambda>", "minkowski, <lambda> (2)"]
+    first, second = display.scores.values()
+    assert not np.array_equal(first, second)
+
+
+def test_the_mark_is_that_of_the_search(digits):
+    """Of equal scores it is the first candidate, which need not be in the first curve."""
+    X, y = digits[0][:200], digits[1][:200]
+    search = KNeighborsClassifierCV(
+        [1, 2, 3], ["uniform", "distance"], cv=3, scoring=lambda *_: 1.0
+    )
+    assert KSelectionDisplay.from_estimator(search.fit(X, y)).best == ("minkowski, uniform", 1)
+    search.cv_results_["mean_test_score"][3] = 2.0
+    search.best_index_ = 3
+    display = KSelectionDisplay.from_estimator(search)
+    assert display.best == ("minkowski, distance", 2)
+    assert display.best_.get_label() == "best: minkowski, distance, k = 2, 1"
+
+
+def test_means_that_are_not_finite():
+    scores = {"a": [[np.nan, 1.0], [0.2, 0.4]], "b": [[np.inf, 0.1], [0.1, 0.1]]}
+    display = KSelectionDisplay(n_neighbors=[1, 2], scores=scores).plot()
+    assert display.best_.get_label() == "best: a, k = 2, 0.3"
+    display = KSelectionDisplay(n_neighbors=[1], scores={"a": [[np.nan]]}).plot()
+    assert display.best_ is None
+
+
+def test_candidates_that_were_tried_several_times(digits):
+    X, y = digits[0][:300], digits[1][:300]
+    grid = {"n_neighbors": [1, 2, 3, 4]}
+    search = HalvingGridSearchCV(KNeighborsClassifier(), grid, cv=3, min_resources=60)
+    with pytest.raises(ValueError, match="must have tried each candidate once, got several scores"):
+        KSelectionDisplay.from_estimator(search.fit(X, y))
+
+
 def test_axes_that_are_given_to_the_choice_of_k():
     _, ax = plt.subplots()
     display = KSelectionDisplay(n_neighbors=[1, 2], scores={"a": [[0.1], [0.2]]})
@@ -283,6 +350,8 @@ def test_estimators_that_chose_no_k(digits):
         ({"n_neighbors": [1], "scores": {}}, "at least one curve"),
         ({"n_neighbors": [1], "scores": {"a": [1.0]}}, "scores must be 2-D"),
         ({"n_neighbors": [1, 2], "scores": {"a": [[1.0]]}}, "scores of 'a' must have a row"),
+        ({"n_neighbors": [1], "scores": {"a": [[1.0]]}, "best": ("b", 1)}, "best must be"),
+        ({"n_neighbors": [1], "scores": {"a": [[1.0]]}, "best": ("a", 2)}, "best must be"),
     ],
 )
 def test_wrong_data_of_the_choice_of_k(data, message):
@@ -320,6 +389,12 @@ def test_files_of_something_else(tmp_path):
         ("[]", "at least one row"),
         ("[3]", "a row without row, fastnn_ms, peers_ms"),
         ('[{"row": "a", "fastnn_ms": 1}]', "a row without peers_ms"),
+        ('[{"row": "a", "fastnn_ms": "1", "peers_ms": {"b": 1}}]', "got '1' of fastnn"),
+        ('[{"row": "a", "fastnn_ms": 1, "peers_ms": {"b": null}}]', "above 0, got None of b"),
+        ('[{"row": "a", "fastnn_ms": 1, "peers_ms": {"b": -2}}]', "above 0, got -2 of b"),
+        ('[{"row": "a", "fastnn_ms": NaN, "peers_ms": {"b": 1}}]', "above 0, got nan of fastnn"),
+        ('[{"row": "a", "fastnn_ms": 1, "peers_ms": [3]}]', "peers_ms must be times by name"),
+        ("[" * 100_000, "must hold JSON"),
     ]:
         path.write_text(content)
         with pytest.raises(ValueError, match=message):

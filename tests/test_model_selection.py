@@ -56,14 +56,14 @@ BOTH = ["uniform", "distance"]
 TIMES = re.compile(r"(mean|std)_(fit|score)_time")
 
 
-def grid_search(search, base, cv, X, y, **fit_parameters):
+def grid_search(search, base, cv, X, y, error_score="raise", **fit_parameters):
     """scikit-learn's search over the same candidates."""
     grid = {"n_neighbors": search.n_neighbors, "weights": search.weights, "metric": search.metric}
     grid = {
         name: [values] if isinstance(values, str) or callable(values) else values
         for name, values in grid.items()
     }
-    theirs = GridSearchCV(base, grid, cv=cv, scoring=search.scoring, error_score="raise")
+    theirs = GridSearchCV(base, grid, cv=cv, scoring=search.scoring, error_score=error_score)
     return theirs.fit(X, y, **fit_parameters)
 
 
@@ -288,6 +288,80 @@ def test_scorers(scoring, cv):
     theirs = grid_search(ours, KNeighborsClassifier(), same, X, y)
     check_equal(ours, theirs, X)
     assert ours.score(X, y) == theirs.score(X, y)
+
+
+@pytest.mark.parametrize("cv", [3, "bootstrap", "loo"])
+def test_functions_that_change_what_they_get(cv):
+    def careless(distances):
+        np.divide(1.0, 1.0 + distances, out=distances)
+        return distances
+
+    def careful(distances):
+        return 1.0 / (1.0 + distances)
+
+    def scorer(estimator, queries, truth):
+        distances, indices = estimator.kneighbors(queries)
+        score = estimator.score(queries, truth)
+        distances[:], indices[:] = 0.0, 0
+        return score
+
+    X, y = make_grid_of_points(8)
+    shared = {"cv": cv, "random_state": 0}
+    ours = KNeighborsClassifierCV([3, 9], [careless, "distance"], **shared).fit(X, y)
+    same = KNeighborsClassifierCV([3, 9], [careful, "distance"], **shared).fit(X, y)
+    for candidates in (ours, ours.set_params(scoring=scorer).fit(X, y)):
+        np.testing.assert_allclose(
+            candidates.cv_results_["mean_test_score"], same.cv_results_["mean_test_score"]
+        )
+
+
+def test_estimators_that_scorers_get():
+    X, y = make_grid_of_points(8)
+    kept = []
+
+    def scorer(estimator, queries, truth):
+        kept.append(estimator)
+        assert estimator.kneighbors(queries, 10)[1].shape == (len(queries), 10)
+        assert estimator.kneighbors(n_neighbors=2)[1].shape == (estimator.n_samples_fit_, 2)
+        assert clone(estimator).fit(X, y).score(queries, truth) > 0
+        return estimator.score(queries, truth)
+
+    search = KNeighborsClassifierCV([1, 3], "uniform", cv=2, scoring=scorer).fit(X, y)
+    assert [estimator.n_neighbors for estimator in kept] == [1, 3, 1, 3]
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores")
+@pytest.mark.parametrize("metric", ["l2", "canberra"])
+def test_scores_that_fail(metric):
+    """They are NaN, as in GridSearchCV, and the others count."""
+
+    def weights(distances):
+        if distances.shape[1] == 3:
+            raise RuntimeError("not for three")
+        return 1.0 + distances
+
+    X, y = make_grid_of_points(8)
+    ours = KNeighborsClassifierCV([1, 3, 5], [weights], metric, cv=KFold(3))
+    with pytest.warns(UserWarning, match="not for three"):
+        ours.fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = grid_search(ours, KNeighborsClassifier(), KFold(3), X, y, error_score=np.nan)
+    check_equal(ours, theirs, X)
+    assert np.isnan(ours.cv_results_["mean_test_score"][1])
+
+
+def test_splitters_that_are_more_than_a_bootstrap():
+    class Downward(Bootstrap):
+        def _iter_indices(self, X, y=None, groups=None):
+            for train, test in super()._iter_indices(X, y, groups):
+                yield train[::-1], test
+
+    X, y = make_grid_of_points(8)
+    ours = KNeighborsClassifierCV([1, 4], BOTH, cv=Downward(4, random_state=0)).fit(X, y)
+    theirs = grid_search(ours, KNeighborsClassifier(), Downward(4, random_state=0), X, y)
+    check_equal(ours, theirs, X)
 
 
 def test_scorers_that_are_functions():
@@ -662,6 +736,8 @@ def test_numbers_of_neighbors_that_are_none():
 
 def test_wrong_data():
     X, y = digits(100)
+    with pytest.raises(TypeError, match=r"y must be dense, got a sparse csr_array; use toarray"):
+        KNeighborsClassifierCV([1]).fit(X, csr_array(np.c_[y, y] > 4))
     for search in (KNeighborsClassifierCV([1]), KNeighborsRegressorCV([1])):
         with pytest.raises(ValueError, match="inconsistent numbers of samples"):
             search.fit(X, y[1:])
@@ -728,7 +804,9 @@ def test_split_without_classes_and_of_data_frames():
         ((-0.5, 10), "val_size must be"),
         ((50, 50), "must leave samples to train on, got 50 and 50 of 100"),
         ((0.5, 0.6), "must leave samples to train on, got 50 and 60 of 100"),
-        ((5, 5), "should be greater or equal to the number of classes"),
+        ((5, 10), "val set must hold at least 10 samples, one of each class, got val_size = 5"),
+        ((10, 5), "test set must hold at least 10 samples, one of each class, got test_size = 5"),
+        ((40, 55), "train set must hold at least 10 samples, one of each class, got train_size"),
     ],
 )
 def test_wrong_sizes(sizes, message):
@@ -740,9 +818,25 @@ def test_wrong_things_to_split():
     X, y = digits(100)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         train_val_test_split(X, y[1:], val_size=10)
-    for size in ("10", None):
+    for size in ("10", None, True):
         with pytest.raises(TypeError, match="val_size must be a number"):
             train_val_test_split(X, y, val_size=size)
+    with pytest.raises(TypeError, match="y must be array-like, got None"):
+        train_val_test_split(X, None, val_size=10)
+    with pytest.raises(TypeError, match=r"stratify must be True or False, .* got ndarray"):
+        train_val_test_split(X, y, val_size=10, stratify=y)
+    for n in (0, 2):
+        with pytest.raises(ValueError, match=rf"X must hold at least 3 samples, .* got {n}"):
+            train_val_test_split(X[:n], y[:n], val_size=1)
+    with pytest.raises(ValueError, match=r"at least 3 members of each class, .* got 1 of class 99"):
+        train_val_test_split(X, np.r_[y[:-1], 99], val_size=20)
+    labels = np.repeat(["rare", "often"], [3, 97])
+    with pytest.raises(ValueError, match=r"too few of class rare: the .* set would have none"):
+        train_val_test_split(X, labels, val_size=10)
+    two = np.c_[labels, labels]
+    assert len(train_val_test_split(X, np.c_[y % 2, y % 3], val_size=0.3, test_size=0.3)) == 6
+    with pytest.raises(ValueError, match="too few of class"):
+        train_val_test_split(X, two, val_size=10)
 
 
 # ---- the test set --------------------------------------------------------------------------------
@@ -777,3 +871,14 @@ def test_holdout_with_a_scorer_and_a_score_that_fails():
     assert test.score(KNeighborsClassifier(1).fit(X, y)) == 1.0
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         HoldoutTest(X, y[1:])
+
+
+def test_holdout_with_several_scores():
+    X, y = digits(100)
+    for scoring in (["accuracy"], {"a": "accuracy"}, 3):
+        with pytest.raises(TypeError, match="scoring must be a string, a callable or None, got"):
+            HoldoutTest(X, y, scoring=scoring)
+    test = HoldoutTest(X, y, scoring=lambda *_: {"a": 1.0})
+    with pytest.raises(TypeError, match="scoring must return a number, got dict"):
+        test.score(KNeighborsClassifier(1).fit(X, y))
+    assert test.n_scores_ == 0

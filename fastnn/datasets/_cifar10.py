@@ -1,5 +1,6 @@
 """CIFAR-10 from its official files: the python and the binary version, packed or not."""
 
+import gzip
 import tarfile
 from pathlib import Path
 
@@ -19,6 +20,8 @@ N_CLASSES = 10
 # An archive's files claim their sizes in a few bytes. The official batches have 31 MB each.
 MAX_ARCHIVED_BYTES = 1 << 28
 MAX_ARCHIVE_BYTES = 1 << 30
+MAX_MEMBERS = 10_000
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 def load_cifar10(path):
@@ -139,25 +142,50 @@ class _Archive:
 
 
 def _unpack(file):
-    """Return {name without folders: content} of the regular files that may matter."""
+    """Return {name without folders: content} of the regular files that may matter.
+
+    Headers that only say more about the next one are passed over: what they claim could be long.
+    """
     wanted = {*TRAINING_NAMES, TEST_NAME, META_NAME, META_NAME + BINARY_META_SUFFIX}
     wanted |= {name + BINARY_SUFFIX for name in (*TRAINING_NAMES, TEST_NAME)}
     contents = {}
-    with tarfile.open(fileobj=file, mode="r:*") as archive:
-        for member in archive:
-            if member.offset_data + member.size > MAX_ARCHIVE_BYTES:
-                raise tarfile.TarError(f"more than {MAX_ARCHIVE_BYTES:,} bytes")
+    is_packed = file.read(2) == GZIP_MAGIC
+    file.seek(0)
+    with gzip.GzipFile(fileobj=file) if is_packed else file as stream:
+        for member in _members(stream):
             name = member.name.rsplit("/", 1)[-1]
-            is_plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.sparse
+            is_plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
             if name not in wanted or name in contents or not is_plain:
                 continue
             if member.size > MAX_ARCHIVED_BYTES:
                 raise tarfile.TarError(f"{name} has {member.size:,} bytes")
-            content = archive.extractfile(member).read()
-            if len(content) != member.size:
+            contents[name] = stream.read(member.size)
+            if len(contents[name]) != member.size:
                 raise tarfile.TarError(f"{name} is cut off")
-            contents[name] = content
+        while stream.read(1 << 20):  # gzip's checksum comes last
+            _check_place(stream.tell())
     return contents
+
+
+def _members(stream):
+    """Yield the headers of an archive's members, each with the stream where its content begins."""
+    for number in range(MAX_MEMBERS):
+        header = stream.read(tarfile.BLOCKSIZE)
+        if not header.strip(b"\0") and number > 0:
+            return
+        member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        end = stream.tell() + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        if member.size < 0:
+            raise tarfile.TarError(f"a member of {member.size} bytes")
+        _check_place(end)
+        yield member
+        stream.seek(end)
+    raise tarfile.TarError(f"more than {MAX_MEMBERS:,} members")
+
+
+def _check_place(place):
+    if place > MAX_ARCHIVE_BYTES:
+        raise tarfile.TarError(f"more than {MAX_ARCHIVE_BYTES:,} bytes")
 
 
 # ---- batches -------------------------------------------------------------------------------------

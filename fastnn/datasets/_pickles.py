@@ -1,17 +1,17 @@
 """Unpickling without trust.
 
-A pickle is a program. The only functions that it can call here are the ones below, which check
-their arguments; NumPy's own reconstruction, which believes what it reads, takes no part.
+A pickle is a program. The only opcodes that run here are those of the official files, and the only
+functions that it can call are the ones below, which check their arguments; NumPy's own
+reconstruction, which believes what it reads, takes no part.
 
-    bytes --> one pass over the opcodes: what would claim memory is refused, long strings of bytes
-              are set apart and a reference takes their place
-          --> Python's unpickler on the rest, which is short
+Python's unpickler in Python serves, the one with a table of opcodes to choose from. It takes no
+longer than the one in C would with a check of each opcode before it.
 """
 
 import io
 import math
 import pickle
-import pickletools
+from functools import partial
 
 import numpy as np
 
@@ -37,124 +37,77 @@ def unpickle(content):
     Exception
         There is no limit to what a corrupt pickle can raise.
     """
-    rest, parts = _set_long_bytes_apart(content)
-    return _Unpickler(rest, parts, budget=len(content)).load()
-
-
-# ---- the pass over the opcodes -------------------------------------------------------------------
-
-# What follows an opcode: a number of bytes, or one of these.
-LINE, TWO_LINES, COUNTED, NUMBERED_LINE, NUMBERED, FRAME, END, UNKNOWN = range(-1, -9, -1)
-
-
-def _argument_sizes():
-    """Return for each byte what follows it as an opcode, and the sizes of its count."""
-    sizes, counts = [UNKNOWN] * 256, {}
-    for opcode in pickletools.opcodes:
-        code, argument = ord(opcode.code), opcode.arg
-        if argument is None:
-            sizes[code] = 0
-        elif argument.n >= 0:
-            sizes[code] = argument.n
-        elif argument.n == pickletools.UP_TO_NEWLINE:
-            sizes[code] = TWO_LINES if argument.name == "stringnl_noescape_pair" else LINE
-        else:
-            sizes[code] = COUNTED
-            counts[code] = {
-                pickletools.TAKEN_FROM_ARGUMENT1: 1,
-                pickletools.TAKEN_FROM_ARGUMENT4: 4,
-                pickletools.TAKEN_FROM_ARGUMENT4U: 4,
-                pickletools.TAKEN_FROM_ARGUMENT8U: 8,
-            }[argument.n]
-    sizes[pickle.PUT[0]] = NUMBERED_LINE
-    sizes[pickle.LONG_BINPUT[0]] = NUMBERED
-    sizes[pickle.FRAME[0]] = FRAME
-    sizes[pickle.STOP[0]] = END
-    for code in pickle.EXT1 + pickle.EXT2 + pickle.EXT4:  # would go by a table of the process
-        sizes[code] = UNKNOWN
-    return tuple(sizes), counts
-
-
-SIZES, COUNT_SIZES = _argument_sizes()
-KINDS_OF_BYTES = tuple(code[0] for code in (pickle.BINSTRING, pickle.BINBYTES, pickle.BINBYTES8))
-
-
-def _set_long_bytes_apart(content):
-    """Return (a pickle without them, long bytes as views of the content).
-
-    Refuses a pickle that is cut off, or that numbers its objects beyond their count: the
-    unpickler's table of objects is as long as the largest number, so a few bytes could claim any
-    amount of memory.
-    """
-    view, pieces, parts = memoryview(content), [], []
-    sizes, count_sizes = SIZES, COUNT_SIZES
-    position = start = count = 0
     try:
-        while True:
-            code = content[position]
-            size = sizes[code]
-            count += 1
-            if size >= 0:
-                position += size + 1
-                continue
-            if size == COUNTED:
-                first = position + 1 + count_sizes[code]
-                length = int.from_bytes(content[position + 1 : first], "little")
-                position = first + length
-                if length > LONG and code in KINDS_OF_BYTES and position < len(content):
-                    pieces += [view[start : first - 1 - count_sizes[code]], _reference(len(parts))]
-                    parts.append(view[first:position])
-                    start = position
-            elif size == NUMBERED:
-                number = int.from_bytes(content[position + 1 : position + 5], "little")
-                _check_number(number, count)
-                position += 5
-            elif size == FRAME:  # says how much to read at a time, and would be wrong from now on
-                pieces.append(view[start:position])
-                position = start = position + 9
-            elif size == END:
-                pieces.append(view[start : position + 1])
-                return b"".join(pieces), parts
-            else:
-                position = _end_of_lines(content, position, size, count)
-    except IndexError:
-        pass
-    raise pickle.UnpicklingError("the file is cut off")
+        return _Unpickler(content).load()
+    except EOFError:
+        raise pickle.UnpicklingError("the file is cut off") from None
 
 
-def _reference(number):
-    """Return opcodes that make persistent_load() put a part in place of bytes."""
-    return pickle.BININT + number.to_bytes(4, "little") + pickle.BINPERSID
+# What arrays, lists, dicts, numbers and strings are written in, by all protocols.
+ALLOWED_OPCODES = (
+    "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE "
+    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT "
+    "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
+    "BINBYTES SHORT_BINBYTES BINBYTES8 "
+    "EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT DICT SETITEM SETITEMS "
+    "EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
+    "GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL REDUCE BUILD"
+)
 
 
-def _end_of_lines(content, position, size, count):
-    """Return where the next opcode is after one that is followed by a line or two."""
-    if size == UNKNOWN:
-        raise pickle.UnpicklingError(f"no opcode {content[position : position + 1]!r}")
-    end = position
-    for _ in range(2 if size == TWO_LINES else 1):
-        end = content.find(b"\n", end + 1)
-        if end < 0:
-            raise IndexError
-    if size == NUMBERED_LINE:
-        _check_number(int(content[position + 1 : end]), count)
-    return end + 1
+class _Opcodes(dict):
+    def __missing__(self, code):
+        raise pickle.UnpicklingError(f"refused opcode {bytes([code])!r}")
 
 
-def _check_number(number, count):
-    if number > count:
-        raise pickle.UnpicklingError(f"object number {number} among the first {count}")
+class _Unpickler(pickle._Unpickler):
+    dispatch = _Opcodes(
+        (code, pickle._Unpickler.dispatch[code])
+        for code in (getattr(pickle, name)[0] for name in ALLOWED_OPCODES.split())
+    )
 
-
-# ---- what is left ------------------------------------------------------------------------------
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, content, parts, budget):
-        super().__init__(io.BytesIO(content), encoding="bytes")
-        self.parts = parts
+    def __init__(self, content):
+        self.file, self.content = io.BytesIO(content), memoryview(content)
+        super().__init__(self.file, encoding="bytes")
         # How many bytes may still be made of text.
-        self.budget = budget
+        self.budget = len(content)
+
+    def _take_bytes(self, size_of_length):
+        """Append bytes, and a view where they are many."""
+        n = int.from_bytes(self.read(size_of_length), "little")
+        if n <= LONG or self._unframer.current_frame is not None:
+            taken = self.read(n)
+        else:
+            first = self.file.tell()
+            taken = self.content[first : first + n]
+            self.file.seek(first + n)
+        if len(taken) != n:
+            raise EOFError
+        self.append(taken)
+
+    for code, size in ((pickle.BINSTRING, 4), (pickle.BINBYTES, 4), (pickle.BINBYTES8, 8)):
+        dispatch[code[0]] = partial(_take_bytes, size_of_length=size)
+
+    # The hash of a tuple of tuples can take forever, and so can integers that collide.
+    def _check_keys(self, keys):
+        if not all(type(key) in (bytes, str) for key in keys):
+            raise pickle.UnpicklingError("refused a key that is no string")
+
+    def load_setitem(self):
+        self._check_keys(self.stack[-2:-1])
+        super().load_setitem()
+
+    def load_setitems(self):
+        self._check_keys(self.stack[::2])
+        super().load_setitems()
+
+    def load_dict(self):
+        self._check_keys(self.stack[::2])
+        super().load_dict()
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    dispatch[pickle.DICT[0]] = load_dict
 
     def find_class(self, module, name):
         if (module, name) == ("_codecs", "encode"):
@@ -163,11 +116,6 @@ class _Unpickler(pickle.Unpickler):
         if found is None:
             raise pickle.UnpicklingError(f"refused global {f'{module}.{name}'!r}")
         return found
-
-    def persistent_load(self, number):
-        if type(number) is not int or not 0 <= number < len(self.parts):
-            raise pickle.UnpicklingError("refused a reference")
-        return self.parts[number]
 
     def encode(self, text, encoding):
         """Return the bytes that Python 3 writes as text in a pickle of protocol 2."""

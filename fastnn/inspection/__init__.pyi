@@ -16,7 +16,12 @@ __all__ = [
 
 class KSelectionDisplay:
     def __init__(
-        self, *, n_neighbors: ArrayLike, scores: dict[str, Any], score_name: str = "Score"
+        self,
+        *,
+        n_neighbors: ArrayLike,
+        scores: dict[str, Any],
+        score_name: str = "Score",
+        best: tuple[str, int] | None = None,
     ) -> None: ...
     def plot(self, ax: Any = None, **kwargs: Any) -> Self: ...
     @classmethod

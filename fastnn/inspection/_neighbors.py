@@ -1,5 +1,8 @@
 """Queries and their nearest neighbors, as images."""
 
+import itertools
+import textwrap
+
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
@@ -7,8 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 from ._plotting import check_image_shape, check_names, check_values, import_pyplot
 
 RIGHT, WRONG = "black", "tab:red"
-# Inches of an image, and of the lines of text under it.
-IMAGE_SIZE, TEXT_SIZE = 1.1, 0.45
+# Inches of an image, of a line of text under it, and of what is around them.
+IMAGE_SIZE, LINE_SIZE, PADDING = 1.1, 0.15, 0.15
+# Characters that fit under an image.
+LINE_LENGTH = 16
 
 
 class NeighborsDisplay:
@@ -91,8 +96,14 @@ class NeighborsDisplay:
         """
         plt = import_pyplot(f"{type(self).__name__}.plot")
         n_rows, n_columns = len(self.queries), 1 + self.neighbors.shape[1]
+        texts = [
+            [self._text_of_query(i), *(self._text_of_neighbor(i, j) for j in range(n_columns - 1))]
+            for i in range(n_rows)
+        ]
         if axes is None:
-            size = (IMAGE_SIZE * n_columns, (IMAGE_SIZE + TEXT_SIZE) * n_rows + 0.3)
+            n_lines = 1 + max(text.count("\n") for row in texts for text in row)
+            height = IMAGE_SIZE + LINE_SIZE * n_lines + PADDING
+            size = (IMAGE_SIZE * n_columns, height * n_rows + 0.3)
             _, axes = plt.subplots(
                 n_rows, n_columns, figsize=size, squeeze=False, layout="constrained"
             )
@@ -106,10 +117,9 @@ class NeighborsDisplay:
         images, options = self._make_images()
         options |= kwargs
         for i, row in enumerate(self.axes_):
-            self._draw(row[0], images[i, 0], self._text_of_query(i), self._is_wrong(i), options)
-            for j, ax in enumerate(row[1:]):
-                text, wrong = self._text_of_neighbor(i, j), self._is_wrong(i, j)
-                self._draw(ax, images[i, 1 + j], text, wrong, options)
+            for j, ax in enumerate(row):
+                is_wrong = self._is_wrong(i, j - 1 if j else None)
+                self._draw(ax, images[i, j], texts[i][j], is_wrong, options)
         for j, ax in enumerate(self.axes_[0]):
             ax.set_title("query" if j == 0 else f"neighbor {j}", fontsize="small")
         return self
@@ -146,16 +156,14 @@ class NeighborsDisplay:
         parts = [] if self.query_labels is None else [str(self.query_labels[i])]
         if self.predictions is not None:
             parts.append(f"predicted {self.predictions[i]}")
-        return "\n".join(parts)
+        return _wrapped(*parts)
 
     def _text_of_neighbor(self, i, j):
         distance = self.distances[i, j]
         distance = f"{distance:,.0f}" if 1000 <= distance < 1e9 else f"{distance:.4g}"
-        return (
-            distance
-            if self.neighbor_labels is None
-            else f"{self.neighbor_labels[i, j]}\n{distance}"
-        )
+        if self.neighbor_labels is None:
+            return distance
+        return _wrapped(str(self.neighbor_labels[i, j]), distance)
 
     @classmethod
     def from_estimator(
@@ -233,12 +241,21 @@ class NeighborsDisplay:
                 for role, values in labels.items():
                     if values is not None:
                         labels[role] = names[_places(values, model.classes_, role)]
-        # The samples may have been widened, and are then no bytes any more.
-        neighbors = samples[indices].astype(X.dtype, copy=False)
+        neighbors = samples[indices]
+        if X.dtype == np.uint8:  # the samples were bytes, too, unless that would change them
+            with np.errstate(invalid="ignore"):
+                as_bytes = neighbors.astype(np.uint8)
+            neighbors = as_bytes if np.array_equal(as_bytes, neighbors) else neighbors
         display = cls(
             queries=X, neighbors=neighbors, distances=distances, image_shape=image_shape, **labels
         )
         return display.plot(axes, **kwargs)
+
+
+def _wrapped(*texts):
+    """Return each text in lines that fit under an image."""
+    lines = [textwrap.wrap(text, LINE_LENGTH) or [""] for text in texts]
+    return "\n".join(itertools.chain.from_iterable(lines))
 
 
 def _check_pixels(values, name, n_dimensions):

@@ -22,13 +22,15 @@ class KSelectionDisplay:
     scores : dict of str to array-like of shape (n_numbers, n_splits)
         The curves, by their names.
     score_name : str, default="Score"
+    best : tuple (name of a curve, number of neighbors), optional
+        What is marked as the best. None: the highest mean, of equal ones the first.
 
     Attributes
     ----------
     lines_ : dict of str to matplotlib Line2D
         The means.
-    best_ : matplotlib Line2D
-        The best mean of all; of equal ones the first.
+    best_ : matplotlib Line2D, or None where no mean is finite
+        The mark of the best.
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
 
@@ -43,7 +45,7 @@ class KSelectionDisplay:
     'best: l1, k = 3, 0.9'
     """
 
-    def __init__(self, *, n_neighbors, scores, score_name="Score"):
+    def __init__(self, *, n_neighbors, scores, score_name="Score", best=None):
         self.n_neighbors = check_values(n_neighbors, "n_neighbors", (1,)).astype(int)
         if not (np.diff(self.n_neighbors) > 0).all():
             raise ValueError(f"n_neighbors must ascend, got {n_neighbors}")
@@ -58,7 +60,10 @@ class KSelectionDisplay:
                     f"scores of {name!r} must have a row for each number of neighbors, "
                     f"{len(self.n_neighbors)}, got {len(values)}"
                 )
+        if best is not None and (best[0] not in self.scores or best[1] not in self.n_neighbors):
+            raise ValueError(f"best must be the name of a curve and one of n_neighbors, got {best}")
         self.score_name = score_name
+        self.best = best
 
     def plot(self, ax=None, **kwargs):
         """Draw the curves.
@@ -93,7 +98,8 @@ class KSelectionDisplay:
 
     def _plot_curve(self, name, kwargs):
         values = self.scores[name]
-        means, deviations = values.mean(axis=1), values.std(axis=1)
+        with np.errstate(invalid="ignore"):  # scores that are not finite
+            means, deviations = values.mean(axis=1), values.std(axis=1)
         options = {"marker": "o", "markersize": 3, "label": name} | kwargs
         (line,) = self.ax_.plot(self.n_neighbors, means, **options)
         if 1 < values.shape[1] <= MOST_SPLITS:
@@ -111,9 +117,16 @@ class KSelectionDisplay:
 
     def _mark_best(self):
         means = {name: values.mean(axis=1) for name, values in self.scores.items()}
-        name = max(means, key=lambda name: means[name].max())
-        place = int(means[name].argmax())
+        self.best_ = None
+        if self.best is None:
+            highest = {n: np.nan_to_num(m, nan=-np.inf, posinf=-np.inf) for n, m in means.items()}
+            name = max(highest, key=lambda name: highest[name].max())
+            place = int(highest[name].argmax())
+        else:
+            name, place = self.best[0], int(np.searchsorted(self.n_neighbors, self.best[1]))
         k, score = self.n_neighbors[place], means[name][place]
+        if not np.isfinite(score):
+            return
         title = f"{name}, " if len(means) > 1 else ""
         (self.best_,) = self.ax_.plot(
             [k],
@@ -154,7 +167,8 @@ class KSelectionDisplay:
         TypeError
             If it is no search.
         ValueError
-            If it has not tried numbers of neighbors, or not the same for all other parameters.
+            If it has not tried numbers of neighbors, or not the same for all other parameters, or
+            the same candidate on several amounts of data, as HalvingGridSearchCV.
 
         Examples
         --------
@@ -174,32 +188,57 @@ class KSelectionDisplay:
                 "estimator must be a search with one score, as KNeighborsClassifierCV, got "
                 f"{type(estimator).__name__}"
             )
-        numbers, scores = _curves(results)
-        display = cls(n_neighbors=numbers, scores=scores, score_name=_score_name(estimator))
+        numbers, scores, places = _curves(results)
+        display = cls(
+            n_neighbors=numbers,
+            scores=scores,
+            score_name=_score_name(estimator),
+            best=places[estimator.best_index_] if hasattr(estimator, "best_index_") else None,
+        )
         return display.plot(ax, **kwargs)
 
 
 def _curves(results):
-    """Return (numbers of neighbors, {name of a curve: its scores}) of a search's results."""
+    """Return the numbers of neighbors, {name of a curve: its scores}, and the candidates' places.
+
+    A curve is what one combination of the other parameters makes; a place (its name, k).
+    """
     n_splits = sum(key.startswith("split") and key.endswith("_test_score") for key in results)
     scores = np.column_stack([results[f"split{i}_test_score"] for i in range(n_splits)])
-    curves = {}
+    combinations, names, curves, places = [], [], [], []
     for candidate, values in zip(results["params"], scores, strict=True):
         others = dict(candidate)
         keys = [key for key in others if key.split("__")[-1] == "n_neighbors"]
         if len(keys) != 1:
             raise ValueError("estimator must have tried numbers of neighbors, got none")
         k = others.pop(keys[0])
-        name = ", ".join(str(getattr(value, "__name__", value)) for value in others.values())
-        curves.setdefault(name or "mean", {})[k] = values
-    numbers = sorted(next(iter(curves.values())))
-    for name, curve in curves.items():
+        if others not in combinations:
+            combinations.append(others)
+            names.append(_new_name(others, names))
+            curves.append({})
+        place = combinations.index(others)
+        if not np.array_equal(curves[place].setdefault(k, values), values, equal_nan=True):
+            raise ValueError(
+                f"estimator must have tried each candidate once, got several scores of "
+                f"{names[place]!r} for n_neighbors={k}"
+            )
+        places.append((names[place], k))
+    numbers = sorted(curves[0])
+    for name, curve in zip(names, curves, strict=True):
         if sorted(curve) != numbers:
             raise ValueError(
                 f"estimator must have tried the same numbers of neighbors for all, got {numbers} "
                 f"and, for {name!r}, {sorted(curve)}"
             )
-    return numbers, {name: [curve[k] for k in numbers] for name, curve in curves.items()}
+    by_name = zip(names, curves, strict=True)
+    return numbers, {name: [curve[k] for k in numbers] for name, curve in by_name}, places
+
+
+def _new_name(others, names):
+    """Return what the values are called, with a number if that is among the names already."""
+    name = ", ".join(str(getattr(value, "__name__", value)) for value in others.values()) or "mean"
+    alike = [f"{name} ({number})" for number in range(2, len(names) + 2)]
+    return next(new for new in [name, *alike] if new not in names)
 
 
 def _score_name(estimator):

@@ -1,6 +1,8 @@
 """How fast fastnn is beside its peers."""
 
 import json
+import math
+from numbers import Real
 from pathlib import Path
 
 from ._plotting import import_pyplot
@@ -41,12 +43,7 @@ class SpeedDisplay:
         if not results:
             raise ValueError("results must hold at least one row, got none")
         for result in results:
-            missing = [key for key in NEEDED if not (isinstance(result, dict) and result.get(key))]
-            if missing:
-                raise ValueError(
-                    f"results must be what bench/ratios.py --json prints, got a row without "
-                    f"{', '.join(missing)}"
-                )
+            _check_row(result)
         self.results = results
 
     def plot(self, ax=None, **kwargs):
@@ -135,11 +132,25 @@ class SpeedDisplay:
         import_pyplot(f"{cls.__name__}.from_json")
         try:
             results = json.loads(Path(path).read_text())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: must hold JSON: {error}") from None
         if not isinstance(results, list):
             raise ValueError(f"{path}: must hold a list of rows, got {type(results).__name__}")
         return cls(results=results).plot(ax, **kwargs)
+
+
+def _check_row(result):
+    missing = [key for key in NEEDED if not (isinstance(result, dict) and result.get(key))]
+    if missing:
+        raise ValueError(
+            f"results must be what bench/ratios.py --json prints, got a row without "
+            f"{', '.join(missing)}"
+        )
+    if not isinstance(result["peers_ms"], dict):
+        raise ValueError(f"peers_ms must be times by name, got {result['peers_ms']!r}")
+    for name, time in [("fastnn", result["fastnn_ms"]), *result["peers_ms"].items()]:
+        if not isinstance(time, Real) or not 0 < time < math.inf:
+            raise ValueError(f"times must be numbers above 0, got {time!r} of {name}")
 
 
 def _ratio(result, peer):
