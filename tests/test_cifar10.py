@@ -6,6 +6,8 @@ import pickle
 import re
 import struct
 import tarfile
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -438,6 +440,28 @@ def nested_tuples(depth):
 def test_keys_whose_hash_takes_forever(folder, content):
     (folder / "test_batch").write_bytes(b"\x80\x04" + content)
     check_refused(folder, "test_batch", "refused a key that is no string|refused opcode")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"]" * 20_000_000,
+        b"(" * 20_000_000,
+        b"K\x01\x85" + b"\x85" * 10_000_000,
+        # the shape of an array: two integers of 8 MB
+        RECONSTRUCT + b"(K\x01" + 2 * (b"\x8b\x00\x12\x7a\x00" + b"\x7f" * 8_000_000)
+        + b"\x86" + UINT8 + b"\x89U\x01atb.",
+    ],
+    ids=["lists", "marks", "nested", "shape"],
+)  # fmt: skip
+def test_files_that_would_take_long_or_much(folder, content):
+    (folder / "test_batch").write_bytes(b"\x80\x04" + content)
+    start = time.process_time()
+    tracemalloc.start()
+    check_refused(folder, "test_batch", "too many opcodes|needs")
+    assert tracemalloc.get_traced_memory()[1] < 4 * len(content) + 100e6
+    tracemalloc.stop()
+    assert time.process_time() - start < 30  # a minute before
 
 
 def test_more_images_than_fit_a_frame(folder, batches):

@@ -63,6 +63,31 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """)
 
 
+@needs_fork
+def test_fork_while_another_thread_prepares_an_index():
+    """Whoever holds the lock is missing in the child."""
+    children.run("""
+import os, sys, threading
+import numpy as np
+import fastnn
+from fastnn._core import _index
+X = np.random.default_rng(0).random((3000, 20))
+held = threading.Event()
+
+def hold():
+    with _index.later:
+        held.set()
+        threading.Event().wait()
+
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+pid = os.fork()
+if pid == 0:
+    os._exit(0 if (fastnn.kneighbors(X, X, 1)[1].ravel() == np.arange(3000)).all() else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+""")
+
+
 def child_reports(queue, expected):
     queue.put((all_equal(use_every_kernel(), expected), _threads.describe_threads()))
 

@@ -25,7 +25,6 @@ cdef class FlatIndex:
     cdef readonly str metric
     # What resident panels may take.
     cdef readonly Py_ssize_t budget
-    cdef object lock
     cdef bint is_planned
     cdef int n_searches
     # How it is searched for more than a few queries.

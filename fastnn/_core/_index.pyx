@@ -34,6 +34,7 @@ So one row cannot spoil the rest: a sample's share is added to where its own acc
 they are packed as zeros with e(x) = infinity, and every pair with them is decided exactly.
 """
 
+import os
 from threading import Lock
 
 from cython.parallel cimport prange
@@ -81,6 +82,20 @@ cdef double error_rate(Norm norm, Py_ssize_t n_features) noexcept nogil:
     return 1.02 * ((0.5 * gamma if norm == L2 else 1.5 * gamma) + 1.01 * u + evaluation)
 
 
+# Held while an index makes what is made later: one for all, so that a child of a fork, where its
+# holder may be missing, can have a new one.
+later = Lock()
+
+
+def _renew_lock():
+    global later
+    later = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 cdef FlatIndex index_of(object rows, str metric):
     """Return a flat index as it is, and one of rows."""
     return rows if isinstance(rows, FlatIndex) else FlatIndex(rows, metric)
@@ -107,7 +122,6 @@ cdef class FlatIndex:
         self.metric = metric
         self.budget = self.rows.values.nbytes if budget is None else budget
         self.norm = norm_of(metric)
-        self.lock = Lock()
         if self.norm == CHEBYSHEV and self.rows.value_type == UINT8:
             self.rows = self.rows.as_float32()  # there are no kernels for bytes
 
@@ -128,7 +142,7 @@ cdef class FlatIndex:
     cdef object plan(self):
         """Decide how tiles take the rows."""
         cdef Py_ssize_t d = self.rows.n_features, n_parts = 1, row_bytes, part_bytes, cols
-        with self.lock:
+        with later:
             if self.is_planned:
                 return
             rows = self.tile_rows = self.rows
@@ -166,7 +180,7 @@ cdef class FlatIndex:
         """Pack what the budget has room for, if this is another search by tiles."""
         cdef Py_ssize_t n, n_tasks, task
         cdef Chunk chunk
-        with self.lock:
+        with later:
             self.n_searches += 1
             if self.n_searches != 2:
                 return

@@ -32,7 +32,6 @@ cdef struct Expansion:
     fnn_panel_sums terms
     fnn_panel_sums magnitudes
     fnn_row_distances row_distances
-    double term_sign
     double beta
     # What queries are multiplied by when they are packed.
     double query_factor

@@ -26,7 +26,6 @@ cdef Expansion choose_expansion(
     e.norm = norm
     e.squared = squared
     e.integer = value_type == UINT8
-    e.term_sign = 1.0 if squared else -1.0
     e.beta = 1.0 if e.integer or norm == CHEBYSHEV else 2.0
     e.query_factor = 2.0 if e.integer and squared else 1.0
     e.value_bytes = 1 if value_type == UINT8 else 4 if value_type == FLOAT32 else 8

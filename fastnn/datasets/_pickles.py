@@ -12,12 +12,15 @@ import io
 import math
 import pickle
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
 INTEGER_DTYPES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 # Bytes longer than this are not copied.
 LONG = 1 << 12
+# How many opcodes a file may have: so many, and one more for each of these bytes.
+FEWEST_OPCODES, BYTES_OF_AN_OPCODE = 1 << 16, 48
 
 
 def unpickle(content):
@@ -55,20 +58,36 @@ ALLOWED_OPCODES = (
 )
 
 
-class _Opcodes(dict):
-    def __missing__(self, code):
-        raise pickle.UnpicklingError(f"refused opcode {bytes([code])!r}")
+class _Opcodes:
+    """The table of opcodes, for so many of them.
+
+    One byte can make an object of a hundred. In the official files an image has 3,072 bytes, and
+    some 40 opcodes for its label and its name at most.
+    """
+
+    def __init__(self, n_bytes):
+        self.n_left = FEWEST_OPCODES + n_bytes // BYTES_OF_AN_OPCODE
+
+    def __getitem__(self, code):
+        self.n_left -= 1
+        if self.n_left < 0:
+            raise pickle.UnpicklingError("too many opcodes for its size")
+        run = _Unpickler.allowed.get(code)
+        if run is None:
+            raise pickle.UnpicklingError(f"refused opcode {bytes([code])!r}")
+        return run
 
 
 class _Unpickler(pickle._Unpickler):
-    dispatch = _Opcodes(
-        (code, pickle._Unpickler.dispatch[code])
+    allowed: ClassVar[dict] = {
+        code: pickle._Unpickler.dispatch[code]
         for code in (getattr(pickle, name)[0] for name in ALLOWED_OPCODES.split())
-    )
+    }
 
     def __init__(self, content):
         self.file, self.content = io.BytesIO(content), memoryview(content)
         super().__init__(self.file, encoding="bytes")
+        self.dispatch = _Opcodes(len(content))
         # How many bytes may still be made of text.
         self.budget = len(content)
 
@@ -86,7 +105,7 @@ class _Unpickler(pickle._Unpickler):
         self.append(taken)
 
     for code, size in ((pickle.BINSTRING, 4), (pickle.BINBYTES, 4), (pickle.BINBYTES8, 8)):
-        dispatch[code[0]] = partial(_take_bytes, size_of_length=size)
+        allowed[code[0]] = partial(_take_bytes, size_of_length=size)
 
     # The hash of a tuple of tuples can take forever, and so can integers that collide.
     def _check_keys(self, keys):
@@ -105,9 +124,9 @@ class _Unpickler(pickle._Unpickler):
         self._check_keys(self.stack[::2])
         super().load_dict()
 
-    dispatch[pickle.SETITEM[0]] = load_setitem
-    dispatch[pickle.SETITEMS[0]] = load_setitems
-    dispatch[pickle.DICT[0]] = load_dict
+    allowed[pickle.SETITEM[0]] = load_setitem
+    allowed[pickle.SETITEMS[0]] = load_setitems
+    allowed[pickle.DICT[0]] = load_dict
 
     def find_class(self, module, name):
         if (module, name) == ("_codecs", "encode"):
@@ -179,10 +198,11 @@ class Array:
         dtype = dtype.to_numpy()
         if type(content) not in (bytes, memoryview):
             raise pickle.UnpicklingError("the content of an array must be bytes")
-        n_bytes = math.prod(shape) * dtype.itemsize
+        # Integers can have millions of digits.
+        n_bytes = math.prod(min(n, 1 << 40) for n in shape) * dtype.itemsize
         if n_bytes != len(content):
             raise pickle.UnpicklingError(
-                f"an array of shape {shape} and dtype {dtype} needs {n_bytes} bytes, got "
+                f"an array of this shape and dtype {dtype} needs {n_bytes} bytes, got "
                 f"{len(content)}"
             )
         order = "F" if fortran_order else "C"
