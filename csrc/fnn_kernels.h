@@ -32,6 +32,11 @@
 /* No ISA has larger tiles: the callers' buffers for one tile have this size. */
 #define FNN_MAX_TILE_ROWS 12
 #define FNN_MAX_TILE_COLS 32
+typedef union {
+    float f32[FNN_MAX_TILE_ROWS * FNN_MAX_TILE_COLS];
+    int32_t i32[FNN_MAX_TILE_ROWS * FNN_MAX_TILE_COLS];
+    int64_t i64[FNN_MAX_TILE_ROWS * FNN_MAX_TILE_COLS];
+} fnn_tile_lanes;
 
 /* Products are summed in three levels: FNN_SUM_DEPTH steps in registers (twice as many where lanes
  * have 32 bits), FNN_SUMS_PER_TOTAL of these sums in the lanes' own type, their totals in float64.
@@ -104,14 +109,14 @@ typedef struct {
 
 /* distances[q][i], of [n_queries][n]: about the L1 or squared L2 distance from query q to row i,
  * for up to FNN_ROUGH_QUERIES queries. Terms and sums are of the values' type: all are nonnegative,
- * so that the error is relative. */
+ * so that the error is relative; of bytes there is none. */
 #define FNN_ROUGH_QUERIES 4
 typedef void (*fnn_rough_distances)(const void *queries, ptrdiff_t query_stride,
                                     ptrdiff_t n_queries, const void *rows, ptrdiff_t stride,
                                     ptrdiff_t n, ptrdiff_t n_features, double *distances);
 
 typedef struct {
-    fnn_rough_distances f32, f64;
+    fnn_rough_distances f32, f64, u8;
 } fnn_rough_family;
 
 /* moved[k] = values[k] * scale / norm, in float64. */

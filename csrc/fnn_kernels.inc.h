@@ -10,6 +10,11 @@
 
 #include <math.h>
 
+_Static_assert(FNN_ROWS <= FNN_MAX_TILE_ROWS && FNN_MAX_ROWS <= FNN_MAX_TILE_ROWS,
+               "callers' buffers hold fewer queries than a tile");
+_Static_assert(2 * sizeof(f32v) <= FNN_MAX_TILE_COLS * sizeof(float),
+               "callers' buffers hold fewer samples than a tile");
+
 /* ---- tiles ------------------------------------------------------------------------------ */
 
 /* One family: how a step changes an accumulator, for a query word already broadcast. */
@@ -472,29 +477,83 @@ FNN_INLINE i64v sad_of(const uint8_t *x, const uint8_t *y) {
     return i64_byte_sad(a, b);
 }
 
-/* BYTES is what a STEP takes; what is left is taken one by one. */
-#define FNN_DEFINE_BYTE_SUM(name, prefix, vector, lane, BYTES, STEP, TERM)         \
-    FNN_INLINE int64_t name(const uint8_t *x, const uint8_t *y, ptrdiff_t n) {     \
-        const ptrdiff_t whole = n - n % (2 * (BYTES));                             \
-        lane lanes[FNN_LANES(vector, lane)];                                       \
-        int64_t total = 0;                                                         \
-        vector first = prefix##_splat(0), second = first;                          \
-        for (ptrdiff_t k = 0; k < whole; k += 2 * (BYTES)) {                       \
-            first += STEP(x + k, y + k);                                           \
-            second += STEP(x + k + (BYTES), y + k + (BYTES));                      \
-        }                                                                          \
-        prefix##_store(lanes, first + second);                                     \
-        for (ptrdiff_t i = 0; i < FNN_LANES(vector, lane); ++i) total += lanes[i]; \
-        for (ptrdiff_t k = whole; k < n; ++k) {                                    \
-            const int difference = x[k] - y[k];                                    \
-            total += TERM;                                                         \
-        }                                                                          \
-        return total;                                                              \
+/* As many bytes as a vector has: the last n % bytes of a row, with zeros before them, or behind
+ * them where the row is shorter than a vector. */
+FNN_INLINE void take_last(const uint8_t *row, ptrdiff_t n, const ptrdiff_t bytes, uint8_t *last) {
+#if defined(FNN_ISA_AVX512)
+    const ptrdiff_t left = n % bytes;
+    const __mmask64 mask = ((__mmask64)1 << left) - 1;
+    if (bytes == 64)
+        _mm512_storeu_si512(last, _mm512_maskz_loadu_epi8(mask, row + n - left));
+    else
+        _mm256_storeu_si256((__m256i *)last,
+                            _mm256_maskz_loadu_epi8((__mmask32)mask, row + n - left));
+#else
+    enum { widest = 32 };
+    static const uint8_t keep[2 * widest] = {[widest] = 0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff,
+                                             0xff};
+    const ptrdiff_t left = n % bytes;
+    if (n < bytes) {
+        memset(last, 0, (size_t)bytes);
+        memcpy(last, row, (size_t)left);
+    } else {
+        const uint8_t *end = row + n - bytes, *mask = keep + widest - bytes + left;
+        for (ptrdiff_t i = 0; i < bytes; ++i) last[i] = end[i] & mask[i];
     }
-FNN_DEFINE_BYTE_SUM(byte_squares, i32, i32v, int32_t, FNN_HALF_BYTES, i32_byte_squares,
-                    difference *difference)
-FNN_DEFINE_BYTE_SUM(byte_magnitudes, i64, i64v, int64_t, (ptrdiff_t)sizeof(i64v), sad_of,
-                    (difference < 0 ? -difference : difference))
+#endif
+}
+
+/* BYTES is what a STEP takes. */
+#define FNN_DEFINE_BYTE_SUM(name, prefix, vector, BYTES, STEP)                 \
+    FNN_INLINE int64_t name(const uint8_t *x, const uint8_t *y, ptrdiff_t n) { \
+        const ptrdiff_t whole = n - n % (BYTES);                               \
+        vector first = prefix##_splat(0), second = first;                      \
+        ptrdiff_t k = 0;                                                       \
+        for (; k + 2 * (BYTES) <= whole; k += 2 * (BYTES)) {                   \
+            first += STEP(x + k, y + k);                                       \
+            second += STEP(x + k + (BYTES), y + k + (BYTES));                  \
+        }                                                                      \
+        if (k < whole) first += STEP(x + k, y + k);                            \
+        if (whole < n) {                                                       \
+            uint8_t last_of_x[BYTES], last_of_y[BYTES];                        \
+            take_last(x, n, BYTES, last_of_x);                                 \
+            take_last(y, n, BYTES, last_of_y);                                 \
+            second += STEP(last_of_x, last_of_y);                              \
+        }                                                                      \
+        return prefix##_sum(first + second);                                   \
+    }
+FNN_DEFINE_BYTE_SUM(byte_squares, i32, i32v, FNN_HALF_BYTES, i32_byte_squares)
+FNN_DEFINE_BYTE_SUM(byte_magnitudes, i64, i64v, (ptrdiff_t)sizeof(i64v), sad_of)
 
 #define FNN_DEFINE_BYTE_DISTANCES(name, SUM)                                                      \
     static void name(const void *query, const void *rows, ptrdiff_t stride, const int64_t *index, \
@@ -514,14 +573,6 @@ FNN_DEFINE_BYTE_DISTANCES(square_differences_u8, byte_squares)
 FNN_DEFINE_BYTE_DISTANCES(absolute_differences_u8, byte_magnitudes)
 
 /* The sum of a vector's lanes. */
-FNN_INLINE double f64_sum(f64v v) {
-    double lanes[FNN_LANES(f64v, double)];
-    f64_store(lanes, v);
-    FNN_UNROLL
-    for (int step = FNN_LANES(f64v, double) / 2; step > 0; step /= 2) FNN_UNROLL
-    for (int i = 0; i < step; ++i) lanes[i] += lanes[i + step];
-    return lanes[0];
-}
 FNN_INLINE double f32_sum(f32v v) {
 #if defined(FNN_VECTOR_BYTES)
     f32half halves[2];
@@ -543,7 +594,7 @@ FNN_INLINE double f32_sum(f32v v) {
 #define FNN_ADD_MAGNITUDE_F64(sum, d) ((sum) + f64_max(d, -(d)))
 
 /* ROWS rows meet QUERIES queries, whose loads they share; each lane sums what it meets. */
-#define FNN_DEFINE_ROUGH(name, prefix, vector, element, ADD, SQUARED)                            \
+#define FNN_DEFINE_ROUGH_SOME(name, prefix, vector, element, ADD, SQUARED)                       \
     FNN_INLINE void name##_some(const element *x, ptrdiff_t query_stride, const int QUERIES,     \
                                 const element *y, ptrdiff_t stride, const int ROWS, ptrdiff_t d, \
                                 ptrdiff_t n, double *distances) {                                \
@@ -580,30 +631,82 @@ FNN_INLINE double f32_sum(f32v v) {
                 }                                                                                \
                 distances[q * n + r] = total;                                                    \
             }                                                                                    \
-    }                                                                                            \
-    static void name(const void *queries, ptrdiff_t query_stride, ptrdiff_t n_queries,           \
-                     const void *rows, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t d,               \
-                     double *distances) {                                                        \
-        const element *x = queries, *y = rows;                                                   \
-        ptrdiff_t i = 0;                                                                         \
-        for (; i + 2 <= n; i += 2, y += 2 * stride, distances += 2) {                            \
-            if (n_queries == 1)                                                                  \
-                name##_some(x, query_stride, 1, y, stride, 2, d, n, distances);                  \
-            else if (n_queries == 2)                                                             \
-                name##_some(x, query_stride, 2, y, stride, 2, d, n, distances);                  \
-            else if (n_queries == 3)                                                             \
-                name##_some(x, query_stride, 3, y, stride, 2, d, n, distances);                  \
-            else                                                                                 \
-                name##_some(x, query_stride, 4, y, stride, 2, d, n, distances);                  \
-        }                                                                                        \
-        for (ptrdiff_t q = 0; i < n && q < n_queries; ++q)                                       \
-            name##_some(x + q * query_stride, query_stride, 1, y, stride, 1, d, n,               \
-                        distances + q * n);                                                      \
     }
-FNN_DEFINE_ROUGH(rough_squares_f32, f32, f32v, float, FNN_ADD_SQUARE_F32, 1)
-FNN_DEFINE_ROUGH(rough_squares_f64, f64, f64v, double, FNN_ADD_SQUARE_F64, 1)
-FNN_DEFINE_ROUGH(rough_absolutes_f32, f32, f32v, float, FNN_ADD_MAGNITUDE_F32, 0)
-FNN_DEFINE_ROUGH(rough_absolutes_f64, f64, f64v, double, FNN_ADD_MAGNITUDE_F64, 0)
+FNN_DEFINE_ROUGH_SOME(rough_squares_f32, f32, f32v, float, FNN_ADD_SQUARE_F32, 1)
+FNN_DEFINE_ROUGH_SOME(rough_squares_f64, f64, f64v, double, FNN_ADD_SQUARE_F64, 1)
+FNN_DEFINE_ROUGH_SOME(rough_absolutes_f32, f32, f32v, float, FNN_ADD_MAGNITUDE_F32, 0)
+FNN_DEFINE_ROUGH_SOME(rough_absolutes_f64, f64, f64v, double, FNN_ADD_MAGNITUDE_F64, 0)
+
+/* The same for bytes, whose sums are exact: see FNN_DEFINE_BYTE_SUM. */
+#define FNN_DEFINE_ROUGH_BYTES_SOME(name, prefix, vector, BYTES, STEP)                            \
+    FNN_INLINE void name##_some(const uint8_t *x, ptrdiff_t query_stride, const int QUERIES,      \
+                                const uint8_t *y, ptrdiff_t stride, const int ROWS, ptrdiff_t d,  \
+                                ptrdiff_t n, double *distances) {                                 \
+        const ptrdiff_t all_whole = d - d % (BYTES);                                              \
+        int64_t totals[FNN_ROUGH_QUERIES][2] = {{0}};                                             \
+        for (ptrdiff_t start = 0; start < d; start += FNN_BYTES_PER_SUM) {                        \
+            const ptrdiff_t end = start + FNN_BYTES_PER_SUM;                                      \
+            const ptrdiff_t whole = end < all_whole ? end : all_whole;                            \
+            vector sums[FNN_ROUGH_QUERIES][2];                                                    \
+            FNN_UNROLL                                                                            \
+            for (int q = 0; q < QUERIES; ++q) FNN_UNROLL                                          \
+            for (int r = 0; r < ROWS; ++r) sums[q][r] = prefix##_splat(0);                        \
+            for (ptrdiff_t k = start; k < whole; k += (BYTES)) {                                  \
+                FNN_UNROLL                                                                        \
+                for (int r = 0; r < ROWS; ++r)                                                    \
+                    FNN_PREFETCH((const char *)(y + r * stride + k) + FNN_BYTES_AHEAD);           \
+                FNN_UNROLL                                                                        \
+                for (int q = 0; q < QUERIES; ++q) FNN_UNROLL                                      \
+                for (int r = 0; r < ROWS; ++r)                                                    \
+                    sums[q][r] += STEP(x + q * query_stride + k, y + r * stride + k);             \
+            }                                                                                     \
+            if (end >= d && all_whole < d) {                                                      \
+                uint8_t last_of_x[FNN_ROUGH_QUERIES][BYTES], last_of_y[2][BYTES];                 \
+                FNN_UNROLL                                                                        \
+                for (int q = 0; q < QUERIES; ++q)                                                 \
+                    take_last(x + q * query_stride, d, BYTES, last_of_x[q]);                      \
+                FNN_UNROLL                                                                        \
+                for (int r = 0; r < ROWS; ++r) take_last(y + r * stride, d, BYTES, last_of_y[r]); \
+                FNN_UNROLL                                                                        \
+                for (int q = 0; q < QUERIES; ++q) FNN_UNROLL                                      \
+                for (int r = 0; r < ROWS; ++r) sums[q][r] += STEP(last_of_x[q], last_of_y[r]);    \
+            }                                                                                     \
+            FNN_UNROLL                                                                            \
+            for (int q = 0; q < QUERIES; ++q) FNN_UNROLL                                          \
+            for (int r = 0; r < ROWS; ++r) totals[q][r] += prefix##_sum(sums[q][r]);              \
+        }                                                                                         \
+        for (int q = 0; q < QUERIES; ++q)                                                         \
+            for (int r = 0; r < ROWS; ++r) distances[q * n + r] = (double)totals[q][r];           \
+    }
+FNN_DEFINE_ROUGH_BYTES_SOME(rough_squares_u8, i32, i32v, FNN_HALF_BYTES, i32_byte_squares)
+FNN_DEFINE_ROUGH_BYTES_SOME(rough_absolutes_u8, i64, i64v, (ptrdiff_t)sizeof(i64v), sad_of)
+
+#define FNN_DEFINE_ROUGH(name, element)                                                \
+    static void name(const void *queries, ptrdiff_t query_stride, ptrdiff_t n_queries, \
+                     const void *rows, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t d,     \
+                     double *distances) {                                              \
+        const element *x = queries, *y = rows;                                         \
+        ptrdiff_t i = 0;                                                               \
+        for (; i + 2 <= n; i += 2, y += 2 * stride, distances += 2) {                  \
+            if (n_queries == 1)                                                        \
+                name##_some(x, query_stride, 1, y, stride, 2, d, n, distances);        \
+            else if (n_queries == 2)                                                   \
+                name##_some(x, query_stride, 2, y, stride, 2, d, n, distances);        \
+            else if (n_queries == 3)                                                   \
+                name##_some(x, query_stride, 3, y, stride, 2, d, n, distances);        \
+            else                                                                       \
+                name##_some(x, query_stride, 4, y, stride, 2, d, n, distances);        \
+        }                                                                              \
+        for (ptrdiff_t q = 0; i < n && q < n_queries; ++q)                             \
+            name##_some(x + q * query_stride, query_stride, 1, y, stride, 1, d, n,     \
+                        distances + q * n);                                            \
+    }
+FNN_DEFINE_ROUGH(rough_squares_f32, float)
+FNN_DEFINE_ROUGH(rough_squares_f64, double)
+FNN_DEFINE_ROUGH(rough_squares_u8, uint8_t)
+FNN_DEFINE_ROUGH(rough_absolutes_f32, float)
+FNN_DEFINE_ROUGH(rough_absolutes_f64, double)
+FNN_DEFINE_ROUGH(rough_absolutes_u8, uint8_t)
 
 /* Each value by itself, so that the compiler's vectors give the same bits on every ISA. */
 #define FNN_DEFINE_MOVE(name, element)                                                          \
@@ -1310,8 +1413,8 @@ const fnn_kernels FNN_TABLE = {
     .squares_f64 = squares_f64,
     .values_f64 = values_f64,
     .magnitudes_f64 = magnitudes_f64,
-    .rough_squares = {rough_squares_f32, rough_squares_f64},
-    .rough_absolutes = {rough_absolutes_f32, rough_absolutes_f64},
+    .rough_squares = {rough_squares_f32, rough_squares_f64, rough_squares_u8},
+    .rough_absolutes = {rough_absolutes_f32, rough_absolutes_f64, rough_absolutes_u8},
     .move_f32 = move_f32,
     .move_f64 = move_f64,
     .move_u8 = move_u8,

@@ -160,6 +160,62 @@ FNN_INLINE i32v i32_byte_squares(const uint8_t *x, const uint8_t *y) {
 #endif
 }
 
+/* The sum of a vector's lanes: halves are added to each other, again and again. */
+#if defined(FNN_ISA_AVX512)
+FNN_INLINE double f64_sum(f64v v) { return _mm512_reduce_add_pd(v); }
+#elif defined(FNN_ISA_AVX2)
+FNN_INLINE double f64_sum(f64v v) {
+    const __m128d sum = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(sum, _mm_unpackhi_pd(sum, sum)));
+}
+#elif defined(FNN_VECTOR_BYTES)
+FNN_INLINE double f64_sum(f64v v) { return v[0] + v[1]; }
+#else
+FNN_INLINE double f64_sum(f64v v) { return v; }
+#endif
+
+/* The same for integers, in any order. */
+#if defined(FNN_ISA_AVX512)
+FNN_INLINE int64_t i32_sum(i32v v) { return _mm512_reduce_add_epi32((__m512i)v); }
+FNN_INLINE int64_t i64_sum(i64v v) { return _mm512_reduce_add_epi64((__m512i)v); }
+#elif defined(__SSE2__)
+FNN_INLINE int64_t i32_sum(i32v v) {
+#if defined(FNN_ISA_AVX2)
+    __m128i sum =
+        _mm_add_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+#else
+    __m128i sum = (__m128i)v;
+#endif
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
+}
+FNN_INLINE int64_t i64_sum(i64v v) {
+#if defined(FNN_ISA_AVX2)
+    const __m128i sum =
+        _mm_add_epi64(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+#else
+    const __m128i sum = (__m128i)v;
+#endif
+    int64_t lanes[2];
+    memcpy(lanes, &sum, sizeof sum);
+    return lanes[0] + lanes[1];
+}
+#else
+FNN_INLINE int64_t i32_sum(i32v v) {
+    int32_t lanes[FNN_LANES(i32v, int32_t)];
+    int64_t sum = 0;
+    i32_store(lanes, v);
+    for (ptrdiff_t i = 0; i < FNN_LANES(i32v, int32_t); ++i) sum += lanes[i];
+    return sum;
+}
+FNN_INLINE int64_t i64_sum(i64v v) {
+    int64_t lanes[FNN_LANES(i64v, int64_t)], sum = 0;
+    i64_store(lanes, v);
+    for (ptrdiff_t i = 0; i < FNN_LANES(i64v, int64_t); ++i) sum += lanes[i];
+    return sum;
+}
+#endif
+
 /* The bits of a number as an integer and back, lane by lane. */
 #define FNN_DEFINE_BITS(prefix, vector, bits)      \
     FNN_INLINE bits prefix##_to_bits(vector v) {   \

@@ -77,6 +77,25 @@ def test_extreme_weights_and_values(rng, p, weight, size):
     assert_same(model.kneighbors(X[:2], 7), [whole[:2] for whole in expected])
 
 
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("kind", ["brute", "bounded", "kd_tree"])
+def test_what_has_no_weight_may_overflow(rng, p, kind):
+    X, Y = rng.standard_normal((150, 5)), rng.standard_normal((1200, 5))
+    w = np.array([1.0, 0.0, 2.0, 0.0, 0.5])
+    oracle = "minkowski", p, tuple(w)
+    expected = oracles.kneighbors(X, Y, 7, oracle)
+    pairwise = oracles.distances(X, Y, oracle)
+    for values in (X, Y):
+        values[:, 1] *= 1e300
+        values[::2, 3] = -1.7e308
+        values[1::2, 3] = 1.7e308
+    index = Index(Y, space_of("minkowski", p=p, w=w), kind)
+    for n in (2, 9, len(X)):
+        assert_same(index.kneighbors(X[:n], 7, 2), [part[:n] for part in expected])
+    found = fastnn.pairwise_distances(X, Y, "minkowski", p=p, w=w)
+    np.testing.assert_allclose(found, pairwise, rtol=1e-12)
+
+
 def test_cosine_of_extreme_rows(rng):
     Y = rng.standard_normal((300, 20))
     Y *= 10.0 ** rng.integers(-307, 307, (300, 1))

@@ -170,6 +170,18 @@ def test_few_queries_whatever_the_size_of_values(isa, rng, metric, dtype, scale)
             assert_same(find_neighbors(X, Y, 6, metric, 2, True), expected)
 
 
+@pytest.mark.parametrize("metric", ["l1", "l2", "sqeuclidean"])
+@pytest.mark.parametrize("d", [1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130, 16383, 16400, 33000])
+def test_few_queries_of_bytes(isa, rng, metric, d):
+    Y = rng.integers(0, 256, (47, d), dtype=np.uint8)
+    Y[20:30] = rng.choice(np.array([0, 255], np.uint8), (10, d))
+    Y[30], Y[31], Y[40:] = 0, 255, Y[:7]
+    for n_queries in (1, 2, 3, 4, 5, 8):
+        X = np.vstack((255 - Y[24 : 22 + n_queries], Y[30 : 32 if n_queries > 1 else 31]))
+        expected = oracles.kneighbors(X, Y, 9, metric)
+        assert_same(find_neighbors(X, Y, 9, metric, 2, True), expected)
+
+
 # ---- memory --------------------------------------------------------------------------------------
 
 

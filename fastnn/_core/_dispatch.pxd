@@ -29,6 +29,11 @@ cdef extern from "fnn_kernels.h" nogil:
         FNN_N_GATES
         FNN_BLOCK_BOXES
 
+    ctypedef union fnn_tile_lanes:
+        float f32[1]
+        int32_t i32[1]
+        int64_t i64[1]
+
     ctypedef struct fnn_scan_arguments:
         Py_ssize_t depth
         Py_ssize_t first_panel
@@ -81,6 +86,7 @@ cdef extern from "fnn_kernels.h" nogil:
     ctypedef struct fnn_rough_family:
         fnn_rough_distances f32
         fnn_rough_distances f64
+        fnn_rough_distances u8
 
     ctypedef void (*fnn_move)(const void *, Py_ssize_t, double, double, double *) noexcept nogil
 

@@ -40,7 +40,7 @@ cdef class FlatIndex:
     # Samples that threads take at a time, and steps of depth; what a packed row takes.
     cdef Py_ssize_t block_rows, part_depth, packed_row_bytes
     # [n_samples], of BY_BOUNDS: how far a sample's key may be off by its own share.
-    cdef double *errors
+    cdef float *errors
     # The first samples, if they are packed once for all searches.
     cdef Chunk resident
     cdef bint is_not_finite

@@ -27,7 +27,8 @@ Tiles in float32 give kappa~ with an error of at most E(q, s) <= e(q) + e(s):
     beta is 1, and max rounds nothing.
     Since R^2 <= 2 m(q)^2 + 2 m(s)^2, each row has a share of its own:
     e(x) = 2 rate m(x)^2 (or rate m(x)) + (d + 8) 2^-110, with 2 % on top for the rounding of e
-    itself, of the norms, and of adding e(s) to the accumulators' start, which is less than e(s) u.
+    itself (to float32), of the norms, and of adding e(s) to the accumulators' start, which is less
+    than e(s) u.
 
 So one row cannot spoil the rest: a sample's share is added to where its own accumulators start,
 -a(s)/beta + e(s), a query's to its own threshold. Rows with m(x) >= MAX_MAGNITUDE could overflow:
@@ -171,8 +172,8 @@ cdef class FlatIndex:
             self.packed_row_bytes = row_bytes
             self.rate = error_rate(self.norm, d) * (2.0 if self.norm == L2 else 1.0)
             self.underflow = (d + 8) * 2.0 ** -110
-            errors = np.zeros(self.rows.n_rows if self.mode == BY_BOUNDS else 0)
-            self.errors = <double *>cnp.PyArray_DATA(errors)
+            errors = np.zeros(self.rows.n_rows if self.mode == BY_BOUNDS else 0, np.float32)
+            self.errors = <float *>cnp.PyArray_DATA(errors)
             self.keep_alive = errors
             self.is_planned = True
 
@@ -253,7 +254,7 @@ cdef class FlatIndex:
                     (<int64_t *>chunk.starts)[i] = -(<int64_t>1 << 62)
             elif self.mode == BY_BOUNDS:
                 error = self.error(magnitudes[i])
-                self.errors[chunk.first + i] = error
+                self.errors[chunk.first + i] = <float>error
                 if error == INFINITY:
                     chunk.samples.clear_row(i)
                     (<float *>chunk.starts)[i] = INFINITY

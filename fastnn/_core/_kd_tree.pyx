@@ -549,6 +549,10 @@ cdef class KDTree:
         """The boxes of a node's children: all their lower ends, then the upper ones."""
         return self.boxes + 2 * (self.first_node[level] + node) * self.box_bytes
 
+    cdef inline bint counts(self, Py_ssize_t feature) noexcept nogil:
+        """Whether it has a weight; else it is taken as 0: squares of differences may overflow."""
+        return self.weight_data == NULL or self.weight_data[feature] != 0.0
+
     cdef void pack_leaf(
         self, const floating *rows, const Candidate *items, Py_ssize_t leaf
     ) noexcept nogil:
@@ -561,9 +565,9 @@ cdef class KDTree:
         for i in range(LEAF_POINTS):
             self.indices[leaf * LEAF_POINTS + i] = items[i].index if i < n else -1
         for j in range(self.n_features):
-            low = high = rows[items[0].index * self.n_features + j]
+            low = high = rows[items[0].index * self.n_features + j] if self.counts(j) else 0.0
             for i in range(n):
-                value = rows[items[i].index * self.n_features + j]
+                value = rows[items[i].index * self.n_features + j] if self.counts(j) else 0.0
                 points[j * LEAF_POINTS + i] = value
                 low = value if value < low else low
                 high = value if value > high else high
@@ -624,10 +628,15 @@ cdef class KDTree:
         self, Search *search, const char *X, Py_ssize_t query
     ) noexcept nogil:
         cdef const char *row = X + query * self.n_features * self.value_bytes
+        cdef Py_ssize_t j
         if self.value_bytes == sizeof(float):
             load_row(<const float *>row, self.n_features, search.query)
         else:
             load_row(<const double *>row, self.n_features, search.query)
+        if self.weight_data != NULL:
+            for j in range(self.n_features):
+                if not self.counts(j):
+                    search.query[j] = 0.0
 
     cdef inline void scan_leaf(self, Search *search, Py_ssize_t leaf) noexcept nogil:
         cdef const int64_t *indices = self.indices + leaf * LEAF_POINTS

@@ -308,7 +308,7 @@ cdef ExactDistances new_distances(Rows X, Rows Y, Norm norm, int n_threads):
 
 
 cdef bint has_rough_distances(Rows rows, Norm norm) noexcept:
-    return not (rows.moved or norm == CHEBYSHEV or rows.value_type == UINT8)
+    return not (rows.moved or norm == CHEBYSHEV)
 
 
 cdef class ExactDistances:
@@ -317,7 +317,7 @@ cdef class ExactDistances:
 
         A term is rounded at most four times, and each lane adds at most d of them: gamma_{d + 16},
         which in float64 stands for the exact distances' own error, too. What is below the smallest
-        normal number may be off by the smallest number, each time.
+        normal number may be off by the smallest number, each time. Those of bytes are exact.
         """
         cdef double u = 2.0 ** -24, n = self.Y.n_features + 16
         family = kernels.rough_squares if self.norm == L2 else kernels.rough_absolutes
@@ -325,7 +325,9 @@ cdef class ExactDistances:
             return
         self.rough_kernel = family.f32
         self.rough_underflow = (self.Y.n_features + 8) * 2.0 ** -148
-        if self.Y.value_type == FLOAT64:
+        if self.Y.value_type == UINT8:
+            u, self.rough_kernel, self.rough_underflow = 0.0, family.u8, 0.0
+        elif self.Y.value_type == FLOAT64:
             u, n = 2.0 ** -53, 2.0 * n
             self.rough_kernel = family.f64
             self.rough_underflow = (self.Y.n_features + 8) * 2.0 ** -1070
@@ -385,6 +387,9 @@ cdef class ExactDistances:
             row = y + (i if chosen == NULL else chosen[i]) * d
             for k in range(d):
                 difference = x[k] - row[k]
+                if self.Y.weights[k] == 0.0:
+                    # What has no weight does not count, unless it is not finite.
+                    difference = 0.0 * x[k] + 0.0 * row[k]
                 terms[k] = self.Y.weights[k] * (
                     difference * difference if self.norm == L2 else fabs(difference)
                 )

@@ -95,24 +95,7 @@ cdef class Scan:
         Py_ssize_t split,
         Py_ssize_t first_query,
         Py_ssize_t last_query,
-        int thread,
-    ) noexcept nogil
-    cdef void scan_rows_split(
-        self,
-        Py_ssize_t start,
-        Py_ssize_t stop,
-        Py_ssize_t split,
-        Py_ssize_t first_query,
-        Py_ssize_t last_query,
-        int thread,
-    ) noexcept nogil
-    cdef void compare_roughly(
-        self,
-        Py_ssize_t start,
-        Py_ssize_t stop,
-        Py_ssize_t split,
-        Py_ssize_t first_query,
-        Py_ssize_t last_query,
+        bint roughly,
         int thread,
     ) noexcept nogil
     cdef void take_possible(

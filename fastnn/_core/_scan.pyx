@@ -33,15 +33,15 @@ import numpy as np
 cimport numpy as cnp
 
 from ._dispatch cimport (
-    FNN_MAX_TILE_COLS,
     FNN_MAX_TILE_ROWS,
     FNN_ROUGH_QUERIES,
     fnn_lowest_bit,
     fnn_scan_arguments,
     fnn_tile,
+    fnn_tile_lanes,
 )
 from ._index cimport BY_BOUNDS, BY_ROWS
-from ._rows cimport CHEBYSHEV, L2, has_rough_distances, new_distances
+from ._rows cimport CHEBYSHEV, L2, UINT8, has_rough_distances, new_distances
 from ._team cimport fnn_join, fnn_next_task, fnn_wait_for_all, omp_get_wtime
 from ._tiles cimport new_panels
 
@@ -61,11 +61,11 @@ cdef enum:
     SLICE_CANDIDATE_BYTES = 16 << 20
     # Queries that a task compares with the same rows while these are in the cache,
     GROUP_QUERIES = 64
-    # and up to how many of them that costs less than packing: with rough distances, on the way to
-    # unit or weighted rows, of bytes (L2), and else.
+    # and up to how many of them that costs less than packing: with rough distances (of bytes, one
+    # for so many features), on the way to unit or weighted rows, and else.
     MAX_ROUGH_QUERIES = 12
+    FEATURES_PER_QUERY_OF_BYTES = 16
     MAX_MOVED_QUERIES = 6
-    MAX_SQUARED_BYTES_QUERIES = 8
     MAX_ROW_QUERIES = 2
     # No fewer than ExactDistances hold.
     MAX_STEP_ROWS = 256
@@ -93,10 +93,10 @@ cdef Mode mode_for(FlatIndex index, Py_ssize_t n_queries, bint by_rows):
         few = 1
     elif has_rough_distances(index.rows, index.norm):
         few = MAX_ROUGH_QUERIES
+        if index.rows.value_type == UINT8:
+            few = max(1, min(few, index.rows.n_features // FEATURES_PER_QUERY_OF_BYTES))
     elif index.rows.moved:
         few = MAX_MOVED_QUERIES
-    elif index.norm == L2:
-        few = MAX_SQUARED_BYTES_QUERIES
     if by_rows or n_queries <= few:
         return BY_ROWS
     index.plan()
@@ -306,7 +306,7 @@ cdef class Scan:
         """One task: a group of query panels against some blocks."""
         cdef Py_ssize_t per_block = self.index.block_rows // chunk.samples.width
         cdef Py_ssize_t block, panel, first, last, done
-        cdef double tile[FNN_MAX_TILE_ROWS * FNN_MAX_TILE_COLS]
+        cdef fnn_tile_lanes tile
         cdef char *partial
         for block in range(first_block, last_block):
             first = block * per_block
@@ -317,17 +317,17 @@ cdef class Scan:
                 if self.mode == BY_BOUNDS:
                     self.scan_panel(
                         chunk, split, panel, first, last, done, partial, common_error,
-                        <float *>tile, thread,
+                        tile.f32, thread,
                     )
                 elif self.index.norm == L2:
                     self.scan_panel(
                         chunk, split, panel, first, last, done, partial, common_error,
-                        <int32_t *>tile, thread,
+                        tile.i32, thread,
                     )
                 else:
                     self.scan_panel(
                         chunk, split, panel, first, last, done, partial, common_error,
-                        <int64_t *>tile, thread,
+                        tile.i64, thread,
                     )
 
     cdef char *partial_tiles(self, Py_ssize_t panel_of_group, int thread) noexcept nogil:
@@ -407,20 +407,23 @@ cdef class Scan:
                 bounds[slot + r] if r < n_rows else INFINITY,
                 errors[r] + common_error, tile,
             )
+        # Panels of the block are counted from its first.
         arguments.depth = self.queries.depth - done
-        arguments.first_panel = first
-        arguments.n_panels = last
+        arguments.first_panel = 0
+        arguments.n_panels = last - first
         arguments.queries = (
             <lane_t *>(self.queries.data + panel * self.queries.panel_bytes) + done * rows
         )
-        arguments.samples = <lane_t *>chunk.samples.data + done * cols
+        arguments.samples = (
+            <lane_t *>(chunk.samples.data + first * chunk.samples.panel_bytes) + done * cols
+        )
         arguments.sample_stride = chunk.samples.depth * cols
         if done == 0:
-            arguments.initial = chunk.starts
+            arguments.initial = <lane_t *>chunk.starts + first * cols
             arguments.initial_panel_stride = cols
             arguments.initial_row_stride = 0
-        else:  # panels are counted from the start of the chunk, partial sums from `first`
-            arguments.initial = <lane_t *>partial - first * rows * cols
+        else:
+            arguments.initial = partial
             arguments.initial_panel_stride = rows * cols
             arguments.initial_row_stride = cols
         arguments.thresholds = thresholds
@@ -428,10 +431,10 @@ cdef class Scan:
         arguments.hits = hits
         while True:
             hit = self.index.expansion.tile.scan(&arguments)
-            if hit == last:
+            if hit == arguments.n_panels:
                 return
             arguments.first_panel = hit + 1
-            index = chunk.first + hit * cols
+            index = chunk.first + (first + hit) * cols
             for r in range(n_rows):
                 bits = hits[r]
                 while bits:
@@ -455,14 +458,14 @@ cdef class Scan:
                 if (
                     self.collector.many_hits > 0
                     and n_hits > n_rows * self.collector.many_hits
-                    and 2 * n_hits > n_rows * (hit + 1 - first) * cols
+                    and 2 * n_hits > n_rows * (hit + 1) * cols
                 ):
                     for r in range(n_rows):
                         self.collector.settle(slot + r, query + r, thread)
                     self.compare_rows(
                         index + cols,
                         min(chunk.first + last * cols, chunk.first + chunk.samples.n_rows),
-                        split, query, query + n_rows, thread,
+                        split, query, query + n_rows, False, thread,
                     )
                     return
 
@@ -489,27 +492,13 @@ cdef class Scan:
         task = fnn_next_task(member, n_tasks)
         while task >= 0:
             split = task // n_groups
-            self.scan_rows_split(
+            self.compare_rows(
                 start + split * n // self.n_splits, start + (split + 1) * n // self.n_splits, split,
                 (task % n_groups) * group, min((task % n_groups + 1) * group, self.n_queries),
-                thread,
+                self.exact.rough_kernel != NULL, thread,
             )
             task = fnn_next_task(member, n_tasks)
         return n_tasks
-
-    cdef void scan_rows_split(
-        self,
-        Py_ssize_t start,
-        Py_ssize_t stop,
-        Py_ssize_t split,
-        Py_ssize_t first_query,
-        Py_ssize_t last_query,
-        int thread,
-    ) noexcept nogil:
-        if self.exact.rough_kernel != NULL:
-            self.compare_roughly(start, stop, split, first_query, last_query, thread)
-        else:
-            self.compare_rows(start, stop, split, first_query, last_query, thread)
 
     cdef void compare_rows(
         self,
@@ -518,43 +507,35 @@ cdef class Scan:
         Py_ssize_t split,
         Py_ssize_t first_query,
         Py_ssize_t last_query,
+        bint roughly,
         int thread,
     ) noexcept nogil:
-        """Compare some queries, of which nothing is pending, with samples start to stop."""
-        cdef double distances[MAX_STEP_ROWS]
-        cdef Py_ssize_t row, query, n
-        row = start
+        """Compare some queries, of which nothing is pending, with samples start to stop.
+
+        `roughly`: exact distances are for those rows alone that may matter.
+        """
+        cdef double distances[FNN_ROUGH_QUERIES * MAX_STEP_ROWS]
+        cdef Py_ssize_t d = self.exact.Y.n_features, row = start, step = 1, first, last, query, n
+        if roughly:
+            step = FNN_ROUGH_QUERIES
         while row < stop:
             n = min(self.exact.held, stop - row)
             self.exact.fetch(row, NULL, n, thread)
-            for query in range(first_query, last_query):
-                self.exact.to_fetched(query, row, NULL, n, thread, distances)
-                self.take_all(split, query, row, NULL, n, distances, thread)
-            row += n
-
-    cdef void compare_roughly(
-        self,
-        Py_ssize_t start,
-        Py_ssize_t stop,
-        Py_ssize_t split,
-        Py_ssize_t first_query,
-        Py_ssize_t last_query,
-        int thread,
-    ) noexcept nogil:
-        """The same, with exact distances to those rows alone that may matter."""
-        cdef double rough[FNN_ROUGH_QUERIES * MAX_STEP_ROWS]
-        cdef Py_ssize_t d = self.exact.Y.n_features, row = start, query, first, last, n
-        while row < stop:
-            n = min(self.exact.held, stop - row)
             first = first_query
             while first < last_query:
-                last = min(first + FNN_ROUGH_QUERIES, last_query)
-                self.exact.rough_kernel(
-                    self.exact.X.data + first * self.exact.X.row_bytes, d, last - first,
-                    self.exact.Y.data + row * self.exact.Y.row_bytes, d, n, d, rough,
-                )
-                for query in range(first, last):
-                    self.take_possible(split, query, row, rough + (query - first) * n, n, thread)
+                last = min(first + step, last_query)
+                if roughly:
+                    self.exact.rough_kernel(
+                        self.exact.X.data + first * self.exact.X.row_bytes, d, last - first,
+                        self.exact.Y.data + row * self.exact.Y.row_bytes, d, n, d, distances,
+                    )
+                    for query in range(first, last):
+                        self.take_possible(
+                            split, query, row, distances + (query - first) * n, n, thread
+                        )
+                else:
+                    self.exact.to_fetched(first, row, NULL, n, thread, distances)
+                    self.take_all(split, first, row, NULL, n, distances, thread)
                 first = last
             row += n
 
