@@ -50,6 +50,23 @@ def test_resident_panels_change_nothing(isa, rng, metric, dtype, share):
         assert index.resident_rows == len(Y)
 
 
+@metrics
+@dtypes
+@pytest.mark.parametrize("d", [5, 1100])
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_threads_take_samples_or_queries(isa, rng, metric, dtype, d, n_threads):
+    """Blocks of samples where queries are few, and the other way round, for packed ones as well."""
+    Y, X = rows(rng, 1500 if d > 100 else 12_000, d, dtype), rows(rng, 400, d, dtype)
+    Y[700:900] = Y[:200]
+    expected = oracles.kneighbors(X[::10], Y, 3, metric)
+    for n in (20, 400):
+        index = FlatIndex(Y, metric, Y.nbytes)
+        for _ in range(3):
+            found = find_neighbors(X[:n], index, 3, metric, n_threads)
+            for part, whole in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(part[::10], whole[: n // 10])
+
+
 def test_panels_stay_from_the_second_search_on(rng):
     Y = rows(rng, 5000, 16, np.float32)
     index = FlatIndex(Y, "l2")

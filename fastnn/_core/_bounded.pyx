@@ -77,6 +77,7 @@ cdef class NearestBeyondBounds(ListOfNearest):
         double unit, int n_threads,
     ):
         self.k, self.capacity = k, k + MAX_PENDING
+        self.list_bytes = self.capacity * sizeof(Candidate)
         self.row_distances = new_distances(X, Y, norm_of(metric), n_threads)
         self.rooted_distance = metric == "l2"
         self.squared_distance = metric == "sqeuclidean"

@@ -36,6 +36,8 @@ cnp.import_array()
 
 cdef enum:
     FIRST_CAPACITY = 32
+    # A guess of what a query's neighbors within a radius take.
+    LIST_BYTES = 4096
     # Up to here the k largest lower bounds are kept in order, so that L rises with each.
     MAX_SORTED = 24
 
@@ -151,6 +153,7 @@ cdef class Nearest(ListOfNearest):
         self.k = k
         # Room for k more candidates, and for a fair number where k is small.
         self.capacity = min(2 * k + 48, max(n_samples, k) + 1)
+        self.list_bytes = self.capacity * sizeof(Candidate)
         self.many_hits = 2 * self.capacity
 
     cdef object begin(self, Py_ssize_t n_splits, const double *terms, const double *query_errors):
@@ -344,6 +347,7 @@ cdef class Within(Collector):
 
     def __init__(self, double radius, bint by_distance):
         self.radius, self.by_distance = radius, by_distance
+        self.list_bytes = LIST_BYTES
         self.many_hits = 128
 
     cdef object begin(self, Py_ssize_t n_splits, const double *terms, const double *query_errors):

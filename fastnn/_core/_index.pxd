@@ -10,11 +10,17 @@ cdef enum Mode:
     BY_ROWS
 
 
+# Samples first to stop, and the panels of a chunk that hold them.
+cdef struct Block:
+    Py_ssize_t first, stop
+    Py_ssize_t first_panel, n_panels
+
+
 cdef class Chunk:
-    """Samples from `first` on, packed, and where their accumulators start."""
+    """Room for packed samples, and where their accumulators start."""
 
     cdef Panels samples
-    cdef Py_ssize_t first
+    cdef Py_ssize_t n_rows
     # In the tile's lane type.
     cdef char *starts
     cdef object keep_alive
@@ -51,11 +57,17 @@ cdef class FlatIndex:
     cdef object settle_in(self, int n_threads)
     cdef double error(self, double magnitude) noexcept nogil
     cdef Chunk new_chunk(self, Py_ssize_t n_rows)
-    cdef void place(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n_rows) noexcept nogil
-    cdef void pack_panels(
-        self, Chunk chunk, Py_ssize_t first_panel, Py_ssize_t last_panel
+    cdef Block block(
+        self, Py_ssize_t first, Py_ssize_t stop, Py_ssize_t first_panel
     ) noexcept nogil
-    cdef void start_accumulators(self, Chunk chunk, Py_ssize_t panel) noexcept nogil
+    cdef Py_ssize_t n_parts(self, Py_ssize_t n_rows) noexcept nogil
+    cdef void pack_part(
+        self, Chunk chunk, Py_ssize_t part, Py_ssize_t start, Py_ssize_t stop
+    ) noexcept nogil
+    cdef void pack(self, Chunk chunk, const Block *block) noexcept nogil
+    cdef void start_accumulators(
+        self, Chunk chunk, Py_ssize_t panel, Py_ssize_t first, Py_ssize_t n
+    ) noexcept nogil
 
 
 cdef FlatIndex index_of(object rows, str metric)

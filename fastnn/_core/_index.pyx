@@ -132,7 +132,7 @@ cdef class FlatIndex:
     @property
     def resident_rows(self):
         """How many samples are packed for good."""
-        return 0 if self.resident is None else self.resident.samples.n_rows
+        return 0 if self.resident is None else self.resident.n_rows
 
     cdef Rows queries_of(self, Rows X):
         """Return queries of the same type."""
@@ -179,7 +179,7 @@ cdef class FlatIndex:
 
     cdef object settle_in(self, int n_threads):
         """Pack what the budget has room for, if this is another search by tiles."""
-        cdef Py_ssize_t n, n_tasks, task
+        cdef Py_ssize_t n, n_parts, part
         cdef Chunk chunk
         with later:
             self.n_searches += 1
@@ -191,13 +191,12 @@ cdef class FlatIndex:
             n = min(n, self.rows.n_rows)
             if n > 0:
                 chunk = self.new_chunk(n)
-                self.place(chunk, 0, n)
-                n_tasks = (chunk.samples.n_panels + PACKED_PANELS - 1) // PACKED_PANELS
-                for task in prange(
-                    n_tasks, nogil=True, num_threads=max(1, min(n_threads, n_tasks)),
+                n_parts = self.n_parts(n)
+                for part in prange(
+                    n_parts, nogil=True, num_threads=max(1, min(n_threads, n_parts)),
                     schedule="dynamic", use_threads_if=n_threads > 1,
                 ):
-                    self.pack_panels(chunk, task * PACKED_PANELS, (task + 1) * PACKED_PANELS)
+                    self.pack_part(chunk, part, 0, n)
                 self.resident = chunk
 
     # ---- packing --------------------------------------------------------------------------
@@ -216,36 +215,54 @@ cdef class FlatIndex:
             self.expansion, False, n_rows, self.rows.n_features, self.center, self.scale
         )
         starts = np.empty((n_rows + self.expansion.tile.cols) * 8, dtype=np.uint8)
+        chunk.n_rows = n_rows
         chunk.starts = <char *>cnp.PyArray_DATA(starts)
         chunk.keep_alive = starts
         return chunk
 
-    cdef void place(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n_rows) noexcept nogil:
-        """Say what samples the chunk is to hold."""
-        cdef Py_ssize_t width = chunk.samples.width
-        chunk.first = first
-        chunk.samples.n_rows = n_rows
-        chunk.samples.n_panels = (n_rows + width - 1) // width
-
-    cdef void pack_panels(
-        self, Chunk chunk, Py_ssize_t first_panel, Py_ssize_t last_panel
+    cdef Block block(
+        self, Py_ssize_t first, Py_ssize_t stop, Py_ssize_t first_panel
     ) noexcept nogil:
-        cdef Py_ssize_t width = chunk.samples.width, panel
-        for panel in range(first_panel, min(last_panel, chunk.samples.n_panels)):
-            chunk.samples.pack_panel(
-                panel, self.tile_rows, chunk.first + panel * width,
-                min(width, chunk.samples.n_rows - panel * width),
-            )
-            self.start_accumulators(chunk, panel)
+        """Samples first to stop, in the panels from this one on."""
+        cdef Block block
+        cdef Py_ssize_t width = self.expansion.tile.cols
+        block.first, block.stop, block.first_panel = first, stop, first_panel
+        block.n_panels = (stop - first + width - 1) // width
+        return block
 
-    cdef void start_accumulators(self, Chunk chunk, Py_ssize_t panel) noexcept nogil:
+    cdef Py_ssize_t n_parts(self, Py_ssize_t n_rows) noexcept nogil:
+        """How many parts there are for threads to pack."""
+        cdef Py_ssize_t part_rows = PACKED_PANELS * self.expansion.tile.cols
+        return (n_rows + part_rows - 1) // part_rows
+
+    cdef void pack_part(
+        self, Chunk chunk, Py_ssize_t part, Py_ssize_t start, Py_ssize_t stop
+    ) noexcept nogil:
+        """Pack one part of the samples start to stop."""
+        cdef Py_ssize_t part_rows = PACKED_PANELS * self.expansion.tile.cols
+        cdef Py_ssize_t first = start + part * part_rows
+        cdef Block block = self.block(first, min(first + part_rows, stop), part * PACKED_PANELS)
+        self.pack(chunk, &block)
+
+    cdef void pack(self, Chunk chunk, const Block *block) noexcept nogil:
+        cdef Py_ssize_t width = chunk.samples.width, i, first, n
+        for i in range(block.n_panels):
+            first = block.first + i * width
+            n = min(width, block.stop - first)
+            chunk.samples.pack_panel(block.first_panel + i, self.tile_rows, first, n)
+            self.start_accumulators(chunk, block.first_panel + i, first, n)
+
+    cdef void start_accumulators(
+        self, Chunk chunk, Py_ssize_t panel, Py_ssize_t first, Py_ssize_t n
+    ) noexcept nogil:
         """Fill in -a(s)/beta + e(s) for a panel, and what nothing beats for the padding."""
-        cdef Py_ssize_t width = chunk.samples.width, i
+        cdef Py_ssize_t width = chunk.samples.width, i, sample
         cdef const double *magnitudes = chunk.samples.magnitudes
         cdef const double *terms = chunk.samples.terms
         cdef double error
         for i in range(panel * width, (panel + 1) * width):
-            if i >= chunk.samples.n_rows:
+            sample = first + i - panel * width
+            if sample >= first + n:
                 if self.mode == BY_BOUNDS:
                     (<float *>chunk.starts)[i] = -INFINITY
                 elif self.norm == L2:
@@ -254,11 +271,11 @@ cdef class FlatIndex:
                     (<int64_t *>chunk.starts)[i] = -(<int64_t>1 << 62)
             elif self.mode == BY_BOUNDS:
                 error = self.error(magnitudes[i])
-                self.errors[chunk.first + i] = <float>error
+                self.errors[sample] = <float>error
                 if error == INFINITY:
                     chunk.samples.clear_row(i)
                     (<float *>chunk.starts)[i] = INFINITY
-                    if not self.tile_rows.is_finite_row(chunk.first + i):
+                    if not self.tile_rows.is_finite_row(sample):
                         self.is_not_finite = True
                 else:
                     (<float *>chunk.starts)[i] = <float>(error - terms[i] / self.expansion.beta)

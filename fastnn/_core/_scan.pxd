@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from ._collect cimport Collector
-from ._index cimport Chunk, FlatIndex, Mode
+from ._index cimport Block, Chunk, FlatIndex, Mode
 from ._rows cimport ExactDistances, Rows
 from ._team cimport fnn_member, fnn_team
 from ._tiles cimport Panels
@@ -25,6 +25,8 @@ cdef class Scan:
     cdef Mode mode
     cdef int n_threads
     cdef Py_ssize_t n_queries, n_samples, n_splits, step_rows
+    # Whether a task is a block of samples for all queries, or some queries for all samples.
+    cdef bint by_blocks
     # Of every query: the error's share.
     cdef double *query_errors
     # [n_threads][GROUP_PANELS][panels of a block] tiles of partial sums, where rows are long.
@@ -37,6 +39,7 @@ cdef class Scan:
     cdef object keep_alive
 
     cdef object prepare_tiles(self, Rows X)
+    cdef object share_out(self)
     cdef bint run(self, object advance, double share) except -1
     cdef Py_ssize_t go_on(self, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop)
     cdef void go_on_together(
@@ -44,40 +47,41 @@ cdef class Scan:
         Py_ssize_t *end, int thread,
     ) noexcept nogil
     cdef bint has_to_end(self) noexcept nogil
+    cdef Py_ssize_t scan_blocks(
+        self, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop, fnn_member *member,
+        int thread,
+    ) noexcept nogil
     cdef void pack(
         self, Chunk chunk, Py_ssize_t start, Py_ssize_t stop, fnn_member *member
     ) noexcept nogil
     cdef Py_ssize_t scan_packed(
-        self, Chunk chunk, Py_ssize_t start, Py_ssize_t stop, fnn_member *member, int thread
+        self, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop, fnn_member *member,
+        int thread,
     ) noexcept nogil
     cdef void scan_group(
         self,
         Chunk chunk,
-        Py_ssize_t first_block,
-        Py_ssize_t last_block,
+        const Block *block,
         Py_ssize_t split,
         Py_ssize_t first_panel,
         Py_ssize_t last_panel,
-        double common_error,
         int thread,
     ) noexcept nogil
     cdef char *partial_tiles(self, Py_ssize_t panel_of_group, int thread) noexcept nogil
     cdef Py_ssize_t add_parts(
         self,
         Chunk chunk,
+        const Block *block,
         Py_ssize_t first_panel,
         Py_ssize_t last_panel,
-        Py_ssize_t first,
-        Py_ssize_t last,
         int thread,
     ) noexcept nogil
     cdef void scan_panel(
         self,
         Chunk chunk,
+        const Block *block,
         Py_ssize_t split,
         Py_ssize_t panel,
-        Py_ssize_t first,
-        Py_ssize_t last,
         Py_ssize_t done,
         char *partial,
         double common_error,

@@ -40,7 +40,7 @@ from ._dispatch cimport (
     fnn_tile,
     fnn_tile_lanes,
 )
-from ._index cimport BY_BOUNDS, BY_ROWS
+from ._index cimport BY_BOUNDS, BY_ROWS, Block
 from ._rows cimport CHEBYSHEV, L2, UINT8, has_rough_distances, new_distances
 from ._team cimport fnn_join, fnn_next_task, fnn_wait_for_all, omp_get_wtime
 from ._tiles cimport new_panels
@@ -50,8 +50,6 @@ cnp.import_array()
 cdef enum:
     # A chunk of packed samples, shared by the threads: fits in most last-level caches.
     CHUNK_BYTES = 8 << 20
-    # Panels that a task packs.
-    PACKED_PANELS = 8
     # Panels of queries that a task takes through a block, so that the block is read from L3 once.
     GROUP_PANELS = 8
     # What the panels of a slice of queries may take.
@@ -59,6 +57,12 @@ cdef enum:
     MAX_SLICE_QUERIES = 4096
     # What a collector may hold for the queries of a slice.
     SLICE_CANDIDATE_BYTES = 16 << 20
+    # Queries that a thread takes through block after block: half of a second-level cache.
+    CACHED_QUERY_BYTES = 512 << 10
+    # What lists may take where each thread has its own: a limit, and how many times as much the
+    # samples have to take, as more lists let more pairs pass.
+    SPLIT_LIST_BYTES = 32 << 20
+    MIN_BYTES_PER_LIST_BYTE = 16
     # Queries that a task compares with the same rows while these are in the cache,
     GROUP_QUERIES = 64
     # and up to how many of them that costs less than packing: with rough distances (of bytes, one
@@ -146,7 +150,7 @@ cdef Scan new_scan(FlatIndex index, Rows X, Mode mode, Collector collector, int 
 cdef class Scan:
     cdef object prepare_tiles(self, Rows X):
         cdef FlatIndex index = self.index
-        cdef Py_ssize_t n_panels, depth, q, chunk_rows
+        cdef Py_ssize_t depth, q
         self.queries = new_panels(
             index.expansion, True, X.n_rows, X.n_features, index.center, index.scale
         )
@@ -159,32 +163,48 @@ cdef class Scan:
                 if self.query_errors[q] == INFINITY:
                     self.queries.clear_row(q)
                     self.is_not_finite |= not X.is_finite_row(q)
-        n_panels, depth = self.queries.n_panels, self.queries.depth
-        self.n_splits = max(1, min(2 * self.n_threads // n_panels, 2 * self.n_threads))
+        depth = self.queries.depth
         self.partial_bytes = 0
         if index.part_depth < depth:  # a lane is as wide as a word
             self.partial_bytes = GROUP_PANELS * index.block_rows * self.queries.width
             self.partial_bytes *= index.expansion.tile.word_bytes
         partial_sums = np.empty(self.n_threads * self.partial_bytes, dtype=np.uint8)
         self.partial_sums = <char *>cnp.PyArray_DATA(partial_sums)
-        # Whole blocks, some for each split.
-        chunk_rows = CHUNK_BYTES // index.packed_row_bytes
-        self.step_rows = max(min(self.step_rows, chunk_rows), self.n_splits * index.block_rows)
-        self.step_rows = self.step_rows // index.block_rows * index.block_rows
         self.keep_alive = query_errors, partial_sums
+        self.share_out()
+
+    cdef object share_out(self):
+        """Decide who packs and compares what."""
+        cdef Py_ssize_t size = self.index.block_rows
+        cdef double list_bytes = self.n_queries * self.collector.list_bytes
+        cdef double packed_bytes = self.n_samples * self.index.packed_row_bytes
+        self.by_blocks = self.n_threads == 1 or (
+            self.n_samples >= size * self.n_threads
+            and self.n_queries * self.index.packed_row_bytes <= CACHED_QUERY_BYTES
+            and list_bytes * self.n_threads <= SPLIT_LIST_BYTES
+            and list_bytes * (self.n_threads - 1) * MIN_BYTES_PER_LIST_BYTE <= packed_bytes
+        )
+        self.n_splits = self.n_threads if self.by_blocks else 1
+        if not self.by_blocks:
+            self.step_rows = min(self.step_rows, CHUNK_BYTES // self.index.packed_row_bytes)
+        # Whole blocks, some for each thread.
+        self.step_rows = max(self.step_rows, self.n_splits * size) // size * size
 
     cdef bint run(self, object advance, double share) except -1:
         """Go through all samples; return False where a value is not finite.
 
         `advance` is called with each part of `share`. In between Ctrl-C takes effect.
         """
-        cdef Py_ssize_t start = 0, stop, n_packed = 0
+        cdef Py_ssize_t start = 0, stop, n_packed = 0, room
         cdef Chunk chunk = self.index.resident if self.mode != BY_ROWS else None
         if chunk is not None:
-            n_packed = chunk.samples.n_rows
+            n_packed = chunk.n_rows
         while start < self.n_samples:
             if self.mode != BY_ROWS and start == n_packed:  # the rest is packed on the way
-                chunk = self.index.new_chunk(min(self.step_rows, self.n_samples - start))
+                room = min(self.step_rows, self.n_samples - start)
+                if self.by_blocks:
+                    room = self.n_threads * self.index.block_rows
+                chunk = self.index.new_chunk(room)
             if start < n_packed:
                 stop = self.go_on(chunk, False, start, n_packed)
             else:
@@ -224,10 +244,12 @@ cdef class Scan:
             last = min(start + self.step_rows, stop)
             if self.mode == BY_ROWS:
                 n_tasks = self.scan_rows(start, last, &member, thread)
+            elif self.by_blocks:
+                n_tasks = self.scan_blocks(chunk, packs, start, last, &member, thread)
             else:
                 if packs:
                     self.pack(chunk, start, last, &member)
-                n_tasks = self.scan_packed(chunk, start, last, &member, thread)
+                n_tasks = self.scan_packed(chunk, packs, start, last, &member, thread)
             # Others look at it after the wait, and may still do so during the next step.
             if thread == 0 and self.has_to_end():
                 self.ends[step % 2] = True
@@ -247,88 +269,103 @@ cdef class Scan:
 
     # ---- tiles ----------------------------------------------------------------------------
 
+    cdef Py_ssize_t scan_blocks(
+        self, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop, fnn_member *member,
+        int thread,
+    ) noexcept nogil:
+        """Compare all queries with samples start to stop, block by block; return how many tasks.
+
+        A block comes to a thread's own cache once, and is packed there. Cores that share no cache
+        would pay for each other's panels as for those in memory.
+        """
+        cdef Py_ssize_t size = self.index.block_rows, cols = self.index.expansion.tile.cols
+        cdef Py_ssize_t n_tasks = (stop - start + size - 1) // size, task, first, panel
+        cdef Block block
+        task = fnn_next_task(member, n_tasks)
+        while task >= 0:
+            first = start + task * size
+            panel = thread * (size // cols) if packs else first // cols
+            block = self.index.block(first, min(first + size, stop), panel)
+            if packs:
+                self.index.pack(chunk, &block)
+            panel = 0
+            while panel < self.queries.n_panels:
+                self.scan_group(
+                    chunk, &block, thread, panel,
+                    min(panel + GROUP_PANELS, self.queries.n_panels), thread,
+                )
+                panel += GROUP_PANELS
+            task = fnn_next_task(member, n_tasks)
+        return n_tasks
+
     cdef void pack(
         self, Chunk chunk, Py_ssize_t start, Py_ssize_t stop, fnn_member *member
     ) noexcept nogil:
-        cdef Py_ssize_t n_tasks, task
-        self.index.place(chunk, start, stop - start)
-        n_tasks = (chunk.samples.n_panels + PACKED_PANELS - 1) // PACKED_PANELS
+        cdef Py_ssize_t n_tasks = self.index.n_parts(stop - start), task
         task = fnn_next_task(member, n_tasks)
         while task >= 0:
-            self.index.pack_panels(chunk, task * PACKED_PANELS, (task + 1) * PACKED_PANELS)
+            self.index.pack_part(chunk, task, start, stop)
             task = fnn_next_task(member, n_tasks)
         fnn_wait_for_all(member, n_tasks)
 
     cdef Py_ssize_t scan_packed(
-        self, Chunk chunk, Py_ssize_t start, Py_ssize_t stop, fnn_member *member, int thread
+        self, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop, fnn_member *member,
+        int thread,
     ) noexcept nogil:
-        """Compare all queries with packed samples start to stop; return how many tasks it was."""
-        cdef Py_ssize_t first_block = (start - chunk.first) // self.index.block_rows
-        cdef Py_ssize_t n_blocks = stop - start + self.index.block_rows - 1
-        cdef Py_ssize_t group = max(
-            1, min(<Py_ssize_t>GROUP_PANELS, self.queries.n_panels // (4 * self.n_threads))
+        """Compare groups of queries with packed samples start to stop; return how many tasks.
+
+        The chunk holds these samples, or all from the first.
+        """
+        cdef Py_ssize_t size = self.index.block_rows, cols = self.index.expansion.tile.cols
+        cdef Py_ssize_t n_panels = self.queries.n_panels, group = max(
+            1, min(<Py_ssize_t>GROUP_PANELS, n_panels // (4 * self.n_threads))
         )
-        cdef Py_ssize_t n_groups = (self.queries.n_panels + group - 1) // group
-        cdef Py_ssize_t n_tasks = n_groups * self.n_splits, task, split, i
-        cdef double common_error = 0.0
-        n_blocks //= self.index.block_rows
-        if self.index.norm == CHEBYSHEV:
-            # The smallest of many lanes has no place for an error.
-            for i in range(start, stop):
-                common_error = max(common_error, self.index.errors[i])
+        cdef Py_ssize_t n_tasks = (n_panels + group - 1) // group, task, first, i
+        cdef Py_ssize_t origin = start if packs else 0
+        cdef Block block
         task = fnn_next_task(member, n_tasks)
         while task >= 0:
-            split = task // n_groups
-            self.scan_group(
-                chunk,
-                first_block + split * n_blocks // self.n_splits,
-                first_block + (split + 1) * n_blocks // self.n_splits,
-                split,
-                (task % n_groups) * group,
-                min((task % n_groups + 1) * group, self.queries.n_panels),
-                common_error,
-                thread,
-            )
+            for i in range((stop - start + size - 1) // size):
+                first = start + i * size
+                block = self.index.block(first, min(first + size, stop), (first - origin) // cols)
+                self.scan_group(
+                    chunk, &block, 0, task * group, min((task + 1) * group, n_panels), thread
+                )
             task = fnn_next_task(member, n_tasks)
         return n_tasks
 
     cdef void scan_group(
         self,
         Chunk chunk,
-        Py_ssize_t first_block,
-        Py_ssize_t last_block,
+        const Block *block,
         Py_ssize_t split,
         Py_ssize_t first_panel,
         Py_ssize_t last_panel,
-        double common_error,
         int thread,
     ) noexcept nogil:
-        """One task: a group of query panels against some blocks."""
-        cdef Py_ssize_t per_block = self.index.block_rows // chunk.samples.width
-        cdef Py_ssize_t block, panel, first, last, done
+        """Compare a group of query panels with a block."""
+        cdef Py_ssize_t panel, done = self.add_parts(chunk, block, first_panel, last_panel, thread)
+        cdef double common_error = 0.0
         cdef fnn_tile_lanes tile
         cdef char *partial
-        for block in range(first_block, last_block):
-            first = block * per_block
-            last = min(first + per_block, chunk.samples.n_panels)
-            done = self.add_parts(chunk, first_panel, last_panel, first, last, thread)
-            for panel in range(first_panel, last_panel):
-                partial = self.partial_tiles(panel - first_panel, thread)
-                if self.mode == BY_BOUNDS:
-                    self.scan_panel(
-                        chunk, split, panel, first, last, done, partial, common_error,
-                        tile.f32, thread,
-                    )
-                elif self.index.norm == L2:
-                    self.scan_panel(
-                        chunk, split, panel, first, last, done, partial, common_error,
-                        tile.i32, thread,
-                    )
-                else:
-                    self.scan_panel(
-                        chunk, split, panel, first, last, done, partial, common_error,
-                        tile.i64, thread,
-                    )
+        if self.index.norm == CHEBYSHEV:
+            # The smallest of many lanes has no place for an error.
+            for panel in range(block.first, block.stop):
+                common_error = max(common_error, self.index.errors[panel])
+        for panel in range(first_panel, last_panel):
+            partial = self.partial_tiles(panel - first_panel, thread)
+            if self.mode == BY_BOUNDS:
+                self.scan_panel(
+                    chunk, block, split, panel, done, partial, common_error, tile.f32, thread
+                )
+            elif self.index.norm == L2:
+                self.scan_panel(
+                    chunk, block, split, panel, done, partial, common_error, tile.i32, thread
+                )
+            else:
+                self.scan_panel(
+                    chunk, block, split, panel, done, partial, common_error, tile.i64, thread
+                )
 
     cdef char *partial_tiles(self, Py_ssize_t panel_of_group, int thread) noexcept nogil:
         """The partial sums of one panel of queries of the group with all panels of the block."""
@@ -341,16 +378,16 @@ cdef class Scan:
     cdef Py_ssize_t add_parts(
         self,
         Chunk chunk,
+        const Block *block,
         Py_ssize_t first_panel,
         Py_ssize_t last_panel,
-        Py_ssize_t first,
-        Py_ssize_t last,
         int thread,
     ) noexcept nogil:
         """Add up all but the last part of the depth; return how many steps that is."""
         cdef fnn_tile *kernel = &self.index.expansion.tile
         cdef Py_ssize_t word = kernel.word_bytes, tile_bytes = kernel.rows * kernel.cols * word
         cdef Py_ssize_t part = self.index.part_depth, done = 0, panel, sample
+        cdef Py_ssize_t first = block.first_panel, last = block.first_panel + block.n_panels
         cdef char *target
         while chunk.samples.depth - done > part:
             for sample in range(first, last):
@@ -373,17 +410,16 @@ cdef class Scan:
     cdef void scan_panel(
         self,
         Chunk chunk,
+        const Block *block,
         Py_ssize_t split,
         Py_ssize_t panel,
-        Py_ssize_t first,
-        Py_ssize_t last,
         Py_ssize_t done,
         char *partial,
         double common_error,
         lane_t *tile,
         int thread,
     ) noexcept nogil:
-        """One panel of queries against the panels first to last, from step `done` of the depth."""
+        """One panel of queries against a block, from step `done` of the depth."""
         cdef fnn_scan_arguments arguments
         cdef lane_t thresholds[FNN_MAX_TILE_ROWS]
         cdef uint32_t hits[FNN_MAX_TILE_ROWS]
@@ -407,19 +443,20 @@ cdef class Scan:
                 bounds[slot + r] if r < n_rows else INFINITY,
                 errors[r] + common_error, tile,
             )
-        # Panels of the block are counted from its first.
+        # Panels are counted from the block's first.
         arguments.depth = self.queries.depth - done
         arguments.first_panel = 0
-        arguments.n_panels = last - first
+        arguments.n_panels = block.n_panels
         arguments.queries = (
             <lane_t *>(self.queries.data + panel * self.queries.panel_bytes) + done * rows
         )
         arguments.samples = (
-            <lane_t *>(chunk.samples.data + first * chunk.samples.panel_bytes) + done * cols
+            <lane_t *>(chunk.samples.data + block.first_panel * chunk.samples.panel_bytes)
+            + done * cols
         )
         arguments.sample_stride = chunk.samples.depth * cols
         if done == 0:
-            arguments.initial = <lane_t *>chunk.starts + first * cols
+            arguments.initial = <lane_t *>chunk.starts + block.first_panel * cols
             arguments.initial_panel_stride = cols
             arguments.initial_row_stride = 0
         else:
@@ -434,7 +471,7 @@ cdef class Scan:
             if hit == arguments.n_panels:
                 return
             arguments.first_panel = hit + 1
-            index = chunk.first + (first + hit) * cols
+            index = block.first + hit * cols
             for r in range(n_rows):
                 bits = hits[r]
                 while bits:
@@ -463,9 +500,7 @@ cdef class Scan:
                     for r in range(n_rows):
                         self.collector.settle(slot + r, query + r, thread)
                     self.compare_rows(
-                        index + cols,
-                        min(chunk.first + last * cols, chunk.first + chunk.samples.n_rows),
-                        split, query, query + n_rows, False, thread,
+                        index + cols, block.stop, split, query, query + n_rows, False, thread
                     )
                     return
 

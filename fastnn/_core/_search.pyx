@@ -8,13 +8,8 @@ from ._collect cimport Nearest, Within
 from ._index cimport BY_ROWS, FlatIndex, Mode, index_of
 from ._rows cimport Rows, rows_of
 from ._scan cimport Scan, mode_for, new_scan, slice_size, threads_for
-from ._selection cimport Candidate
 
 cnp.import_array()
-
-cdef enum:
-    # A guess of what a query's neighbors within a radius take, for the size of a slice.
-    LIST_BYTES = 4096
 
 
 def find_neighbors(
@@ -61,7 +56,7 @@ def find_neighbors(
     n_threads = threads_for(index, n_queries, n_threads)
     if mode != BY_ROWS:
         index.settle_in(n_threads)
-    size = slice_size(index, n_queries, nearest.capacity * sizeof(Candidate), n_threads)
+    size = slice_size(index, n_queries, nearest.list_bytes, n_threads)
     distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
     indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
     while first < n_queries:
@@ -111,15 +106,16 @@ def find_within_radius(
     cdef Rows queries = rows_of(X)
     cdef Py_ssize_t first = 0, n_queries = queries.n_rows, size
     cdef Mode mode = mode_for(index, n_queries, by_rows)
-    cdef Within within
+    cdef Within within = Within(radius, by_distance)
     cdef Scan scan
     n_threads = threads_for(index, n_queries, n_threads)
     if mode != BY_ROWS:
         index.settle_in(n_threads)
-    size = slice_size(index, n_queries, LIST_BYTES, n_threads)
+    size = slice_size(index, n_queries, within.list_bytes, n_threads)
     slices = []
     while first < n_queries:
-        within = Within(radius, by_distance)
+        if first > 0:
+            within = Within(radius, by_distance)
         scan = new_scan(index, queries.part(first, first + size), mode, within, n_threads)
         if not scan.run(None, 0.0):
             return None
