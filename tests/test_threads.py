@@ -206,3 +206,76 @@ print("finished", flush=True)
 def test_loading_leaves_the_environment_alone():
     code = "import os; before = dict(os.environ); import fastnn; assert dict(os.environ) == before"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- the state of threads ------------------------------------------------------------------------
+
+# ldmxcsr [rdi]; ret and stmxcsr [rdi]; ret, as functions of Python.
+CONTROL_WORD = """
+import ctypes, mmap
+
+page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+page.write(bytes([0x0F, 0xAE, 0x17, 0xC3, 0x0F, 0xAE, 0x1F, 0xC3]))
+place = ctypes.addressof(ctypes.c_char.from_buffer(page))
+load, store = (ctypes.CFUNCTYPE(None, ctypes.c_void_p)(place + i) for i in (0, 4))
+word = ctypes.c_uint32()
+
+def control_word():
+    store(ctypes.addressof(word))
+    return word.value & ~0x3F
+
+def set_control_word(value):
+    word.value = value
+    load(ctypes.addressof(word))
+"""
+FLUSH_TO_ZERO, ROUND_UP = 0x1F80 | 0x8040, 0x1F80 | 0x4000
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.uname().machine != "x86_64", reason="machine code of x86-64"
+)
+@pytest.mark.parametrize("mode", [FLUSH_TO_ZERO, ROUND_UP])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_arithmetic_is_ieee_whatever_the_modes(mode, n_jobs):
+    """For instance after torch.set_flush_denormal(True); threads inherit it from their maker."""
+    children.run(f"""
+import numpy as np
+import fastnn
+from fastnn.metrics import pairwise_distances
+{CONTROL_WORD}
+
+rng = np.random.default_rng(0)
+tiny = (rng.standard_normal((3000, 40)) * 1e-40).astype(np.float32)
+few = (rng.standard_normal((3000, 3)) * 1e-40).astype(np.float32)
+data = [(rows, rows * np.float32(3.0), rows[:300].astype(np.float64)) for rows in (tiny, few)]
+
+def search():
+    found = []
+    for rows, queries, wide in data:
+        for algorithm in ("brute", "kd_tree", "bounded"):
+            for metric in ("l1", "l2", "cosine"):
+                if metric == "cosine" and algorithm == "kd_tree":
+                    continue
+                for n in (1, 6, 700):
+                    found += fastnn.kneighbors(
+                        queries[:n], rows, 4, metric, algorithm=algorithm, n_jobs={n_jobs}
+                    )
+        found.append(pairwise_distances(wide, metric="l1"))
+    return found
+
+before = control_word()
+set_control_word({mode})
+found = search()
+assert control_word() == {mode}, hex(control_word())
+set_control_word(before)
+for ours, theirs in zip(search(), found, strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+""")
+
+
+@needs_openmp
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this platform")
+def test_calls_leave_the_affinity_as_it_was():
+    before = os.sched_getaffinity(0)
+    use_every_kernel()
+    assert os.sched_getaffinity(0) == before

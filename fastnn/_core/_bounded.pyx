@@ -34,6 +34,7 @@ from ._index cimport BY_BOUNDS, BY_ROWS, BY_TILES, FlatIndex, Mode
 from ._rows cimport ExactDistances, Rows, new_distances, norm_of, rows_of
 from ._scan cimport Scan, mode_for, new_scan, slice_size, threads_for
 from ._selection cimport Candidate, select_first
+from ._threads cimport Threads, gather
 
 from ._search import find_neighbors
 
@@ -259,6 +260,7 @@ def find_neighbors_by_bounds(
     cdef Py_ssize_t n_queries = queries.n_rows, wanted = k + exclude_self
     cdef cnp.npy_intp[2] shape = [n_queries, k]
     cdef int64_t evaluated = 0
+    cdef Threads _gathered = gather(n_threads)
     cdef FlatIndex index = bounds.index
     cdef NearestBeyondBounds nearest
     cdef Scan scan

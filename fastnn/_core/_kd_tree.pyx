@@ -67,6 +67,7 @@ from ._selection cimport (
 )
 from ._threads import effective_n_threads
 from ._rows cimport CHEBYSHEV, L1, Norm, aligned_bytes, norm_of
+from ._threads cimport Threads, gather
 
 cnp.import_array()
 
@@ -421,6 +422,7 @@ cdef class KDTree:
         self.n_features = Y.shape[1]
         if Y.shape[0] * Y.shape[1] < MIN_PARALLEL_VALUES:
             n_threads = 1
+        cdef Threads _gathered = gather(n_threads)
         self.finite = all_finite(Y, n_threads)
         if not self.finite:
             return
@@ -771,6 +773,7 @@ cdef class KDTree:
         cdef SearchMemory memory
         if n_queries < MIN_PARALLEL_QUERIES:
             n_threads = 1
+        cdef Threads _gathered = gather(n_threads)
         if not self.finite or (X is not self.Y and not all_finite(X, n_threads)):
             return None
         if wanted > MAX_SORTED:
@@ -869,6 +872,7 @@ cdef class KDTree:
         cdef SearchMemory memory
         if n_queries < MIN_PARALLEL_QUERIES:
             n_threads = 1
+        cdef Threads _gathered = gather(n_threads)
         if not self.finite or (X is not self.Y and not all_finite(X, n_threads)):
             return None
         memory = SearchMemory(n_threads, self.n_features, FIRST_CAPACITY)

@@ -41,6 +41,7 @@ from ._dispatch cimport (
 )
 from ._team cimport fnn_join, fnn_member, fnn_next_task, fnn_team, fnn_wait_for_all
 from ._rows cimport aligned_bytes
+from ._threads cimport Threads, gather
 
 cnp.import_array()
 
@@ -733,6 +734,7 @@ cdef class LinearModel:
         cdef Py_ssize_t row_bytes = self.n_classes * <Py_ssize_t>scores.itemsize
         cdef double[:, ::1] scratch = self.scratch
         cdef int n_threads = max(1, min(self.threads_for(self.n_rows), n_blocks))
+        cdef Threads _gathered = gather(n_threads)
         for first in range(0, n_blocks, slice_blocks):
             last = min(first + slice_blocks, n_blocks)
             for block in prange(
@@ -846,6 +848,7 @@ cdef class LinearModel:
             run.n_strips, min(run.max_tasks, run.batch_size // MIN_TASK_ROWS)
         )
         cdef int n_threads = max(1, min(self.threads_for(run.batch_size), n_tasks))
+        cdef Threads _gathered = gather(n_threads)
         cdef Position at = Position(0, 0.0, penalty, 0.0, False), next = at
         while at.row < run.n_rows:
             memset(&run.team, 0, sizeof(fnn_team))

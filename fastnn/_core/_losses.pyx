@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t
 import numpy as np
 
 from ._dispatch cimport active_kernels, fnn_linear, fnn_row_losses, fnn_where_positive
+from ._threads cimport Threads, gather
 
 cdef enum:
     # Scores of a task: 128 KiB of float32.
@@ -67,6 +68,7 @@ def sum_losses(
     cdef double[::1] sums_view = sums
     if n * n_classes < MIN_PARALLEL_SCORES:
         n_threads = 1
+    cdef Threads _gathered = gather(n_threads)
     for task in prange(
         n_tasks, nogil=True, num_threads=n_threads, schedule="static",
         use_threads_if=n_threads > 1,
@@ -149,6 +151,7 @@ def losses_of_combinations(
     cdef double[:, ::1] sums_view = sums
     if n_directions == 0:
         coefficients = np.zeros((n_points, 1))
+    cdef Threads _gathered = gather(n_threads)
     for first in range(0, n_points, slice_points):
         last = min(first + slice_points, n_points)
         for block in prange(
@@ -191,6 +194,7 @@ def where_positive(
         kernel = active_kernels().where_positive_f64
     if n_tasks < 2:
         n_threads = 1
+    cdef Threads _gathered = gather(n_threads)
     for task in prange(
         n_tasks, nogil=True, num_threads=n_threads, schedule="static",
         use_threads_if=n_threads > 1,

@@ -52,6 +52,7 @@ from ._dispatch cimport (
 )
 from ._team cimport fnn_join, fnn_member, fnn_next_task, fnn_team, fnn_wait_for_all
 from ._rows cimport aligned_bytes
+from ._threads cimport Threads, gather
 
 cnp.import_array()
 
@@ -710,6 +711,7 @@ cdef class Network:
         cdef Py_ssize_t chunk_rows = min(run.n_rows, min(run.batch_size, <Py_ssize_t>CHUNK_ROWS))
         cdef Py_ssize_t n_tasks = max(self.n_input_panels, panels_of(chunk_rows, self.tile_cols))
         cdef int n_threads = max(1, min(self.threads_for(chunk_rows), n_tasks))
+        cdef Threads _gathered = gather(n_threads)
         cdef Position end = start
         memset(&run.team, 0, sizeof(fnn_team))
         self.find_chunk(run, &start, n_threads)

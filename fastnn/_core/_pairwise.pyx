@@ -38,6 +38,7 @@ from ._dispatch cimport (
     fnn_kernels,
 )
 from ._rows cimport CHEBYSHEV, ExactDistances, Rows, new_distances, norm_of, rows_of
+from ._threads cimport Threads, gather
 from ._tiles cimport Expansion, Panels, choose_expansion, new_panels
 
 cnp.import_array()
@@ -337,6 +338,7 @@ def fill_distances(
     target.expansion.unscale = 1.0 / (scale * scale if metric == "sqeuclidean" else scale)
     if <double>n_x * n_y * d < MIN_PARALLEL_WORK:
         n_threads = 1
+    cdef Threads _gathered = gather(n_threads)
     cdef ExactDistances exact = new_distances(x_rows, y_rows, expansion.norm, n_threads)
     if (n_x <= MAX_ROW_QUERIES and again is None) or expansion.norm == CHEBYSHEV:
         step = max(1, n_threads * STEP_WORK // (n_y * d))

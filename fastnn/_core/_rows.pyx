@@ -22,6 +22,7 @@ import numpy as np
 cimport numpy as cnp
 
 from ._dispatch cimport FNN_MAX_TILE_COLS, active_kernels
+from ._threads cimport Threads, gather
 
 cnp.import_array()
 
@@ -234,9 +235,12 @@ cdef object measure(Rows rows, int n_threads):
     cdef Py_ssize_t n_steps = (n + step - 1) // step, i
     rows.keep_alive = scales, norms
     rows.scales, rows.norms = scale_data, norm_data
+    if n * d < MIN_PARALLEL_VALUES:
+        n_threads = 1
+    cdef Threads _gathered = gather(n_threads)
     for i in prange(
         n_steps, nogil=True, num_threads=n_threads, schedule="static",
-        use_threads_if=n_threads > 1 and n * d >= MIN_PARALLEL_VALUES,
+        use_threads_if=n_threads > 1,
     ):
         measure_step(
             rows, i * step, min((i + 1) * step, n), squares, zero_data,

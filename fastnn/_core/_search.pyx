@@ -8,6 +8,7 @@ from ._collect cimport Nearest, Within
 from ._index cimport BY_ROWS, FlatIndex, Mode, index_of
 from ._rows cimport Rows, rows_of
 from ._scan cimport Scan, mode_for, new_scan, slice_size, threads_for
+from ._threads cimport Threads, gather
 
 cnp.import_array()
 
@@ -50,10 +51,11 @@ def find_neighbors(
     cdef Rows queries = rows_of(X)
     cdef Py_ssize_t first = 0, n_queries = queries.n_rows, wanted = k + exclude_self, size
     cdef cnp.npy_intp[2] shape = [n_queries, k]
-    cdef Mode mode = mode_for(index, n_queries, by_rows)
     cdef Nearest nearest = Nearest(wanted, len(index))
     cdef Scan scan
     n_threads = threads_for(index, n_queries, n_threads)
+    cdef Threads _gathered = gather(n_threads)
+    cdef Mode mode = mode_for(index, n_queries, by_rows)
     if mode != BY_ROWS:
         index.settle_in(n_threads)
     size = slice_size(index, n_queries, nearest.list_bytes, n_threads)
@@ -105,10 +107,11 @@ def find_within_radius(
     cdef FlatIndex index = index_of(Y, metric)
     cdef Rows queries = rows_of(X)
     cdef Py_ssize_t first = 0, n_queries = queries.n_rows, size
-    cdef Mode mode = mode_for(index, n_queries, by_rows)
     cdef Within within = Within(radius, by_distance)
     cdef Scan scan
     n_threads = threads_for(index, n_queries, n_threads)
+    cdef Threads _gathered = gather(n_threads)
+    cdef Mode mode = mode_for(index, n_queries, by_rows)
     if mode != BY_ROWS:
         index.settle_in(n_threads)
     size = slice_size(index, n_queries, within.list_bytes, n_threads)

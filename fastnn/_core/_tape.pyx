@@ -16,6 +16,7 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from ._dispatch cimport active_kernels, fnn_gate, fnn_kernels
+from ._threads cimport Threads, gather
 
 cdef enum:
     # Values and derivatives of a block: half of a second-level cache of 512 KiB.
@@ -154,6 +155,7 @@ cdef class Tape:
         cdef double[:, ::1] view = slots
         cdef double *values = &view[0, 0]
         cdef const fnn_gate *gates = active_kernels().gates
+        cdef Threads _gathered = gather(1)
         with nogil:
             memcpy(values, self.values, self.n_slots * sizeof(double))
             if self.n_variables:
@@ -262,6 +264,7 @@ cdef int run_rows(Tape tape, const Rows *rows, int n_threads) except -1:
     if work < MIN_PARALLEL_WORK:
         n_threads = 1
     n_threads = min(<Py_ssize_t>n_threads, rows.n_tasks)
+    cdef Threads _gathered = gather(n_threads)
     cdef Py_ssize_t arrays = 1 if rows.upstream == NULL else 2
     cdef double[:, ::1] scratch = np.empty((n_threads, arrays * tape.n_slots * rows.block_rows))
     for first in range(0, rows.n_tasks, slice_tasks):

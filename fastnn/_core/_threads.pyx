@@ -1,12 +1,20 @@
-"""The thread policy: how many threads a call may use. One place, asked once per call."""
+"""The thread policy: how many threads a call may use, and what state they are in."""
 
 import os
 from functools import lru_cache
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport calloc, free
 
 
 cdef extern from "fnn_openmp.h" nogil:
     const int FNN_OPENMP
     int omp_get_max_threads()
+
+
+cdef extern from "fnn_gather.h" nogil:
+    int64_t fnn_gather(int n_threads, uint64_t *before)
+    void fnn_release(int n_threads, const uint64_t *before)
 
 
 # OpenMP ends the process when it cannot start a thread, so absurd wishes are cut down to this.
@@ -97,3 +105,23 @@ def effective_n_threads(n_jobs=None):
     if wanted < 0:
         wanted = max(1, cores + 1 + wanted)
     return min(wanted, limit or MAX_THREADS_PER_CORE * cores)
+
+
+cdef Threads gather(int n_threads):
+    """Have so many threads ready until what is returned is dropped."""
+    cdef Threads threads = Threads.__new__(Threads)
+    threads.n_threads = n_threads
+    threads.before = <uint64_t *>calloc(n_threads, sizeof(uint64_t))
+    if threads.before == NULL:
+        raise MemoryError()
+    if not fnn_gather(n_threads, threads.before):
+        free(threads.before)
+        threads.before = NULL
+    return threads
+
+
+cdef class Threads:
+    def __dealloc__(self):
+        if self.before != NULL:
+            fnn_release(self.n_threads, self.before)
+            free(self.before)

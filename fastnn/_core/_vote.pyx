@@ -7,6 +7,9 @@ from libc.string cimport memset
 
 import numpy as np
 
+from ._threads cimport Threads, gather
+
+
 cdef enum:
     MIN_PARALLEL_VOTES = 1 << 16
     # Between the sums of two threads, so that they share no cache line.
@@ -58,6 +61,7 @@ def sum_votes(
         return sums
     if n * (k + n_classes) < MIN_PARALLEL_VOTES:
         n_threads = 1
+    cdef Threads _gathered = gather(n_threads)
     for i in prange(n, nogil=True, num_threads=n_threads, use_threads_if=n_threads > 1):
         add_votes(
             &neighbors[i, 0],
@@ -131,6 +135,7 @@ def elect_for_each_k(
         return winners
     if n * (numbers[n_numbers - 1] + n_classes) < MIN_PARALLEL_VOTES:
         n_threads = 1
+    cdef Threads _gathered = gather(n_threads)
     cdef Py_ssize_t stride = n_classes + PADDING
     cdef double *all_sums = <double *>calloc(n_threads * stride, sizeof(double))
     if all_sums == NULL:
