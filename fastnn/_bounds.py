@@ -40,15 +40,22 @@ margin; the sums themselves, in float64 of at most d terms, add (d + 8) 2^-53 (|
 to either row's.
 """
 
+import functools
+
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from ._core._bounded import sum_groups
 from ._core._index import FlatIndex
 from ._core._linear import LinearModel
 from ._core._pairwise import fill_distances
 from ._core._rows import Rows
+from ._core._threads import RenewedLock
 
 __all__ = ["bounds_for"]
+
+# Held while BLAS is limited, as threads that do so at once would restore each other's limit.
+limiting = RenewedLock()
 
 # Rows that directions and groups are taken from.
 SAMPLE_ROWS = 1024
@@ -82,12 +89,20 @@ def bounds_for(Y, metric, n_threads):
     kind = {"l1": GroupSums, "l2": Projections, "sqeuclidean": Projections}.get(metric)
     if kind is None or Y.n_features < kind.FEWEST_FEATURES:
         return None
-    with np.errstate(all="ignore"):
+    # Products are small here. BLAS's other threads would wait for more of them on the cores that
+    # the search needs: OpenBLAS's do for 0.1 s.
+    with np.errstate(all="ignore"), limiting, libraries().limit(limits=1, user_api="blas"):
         bounds = kind(Y, n_threads)
     if bounds.rows is None:
         return None
     bounds.index = FlatIndex(bounds.rows, bounds.metric)
     return bounds
+
+
+@functools.cache
+def libraries():
+    """Return what limits the threads of loaded libraries; to look for these takes 7 ms."""
+    return ThreadpoolController()
 
 
 def as_rows(X):

@@ -1,9 +1,12 @@
 """Lower bounds: what they promise, pair by pair; a search by them is the exhaustive one."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
 
 import datasets_for_search as data
 import fastnn
@@ -194,3 +197,13 @@ def test_most_pairs_are_passed_over(rng):
         bounds = _bounds.bounds_for(X, metric, 2)
         evaluated = find_neighbors_by_bounds(X[:100], X, 10, metric, bounds, 2)[2]
         assert evaluated < 0.2 * 100 * 4000
+
+
+def test_limits_of_other_libraries_are_as_before(rng):
+    def limits():
+        return [(library["filepath"], library["num_threads"]) for library in threadpool_info()]
+
+    Y, before = rng.standard_normal((500, 64)), limits()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: _bounds.bounds_for(Y, "l2", 1), range(20)))
+    assert limits() == before

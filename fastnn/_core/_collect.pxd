@@ -18,7 +18,7 @@ cdef class Collector:
     # Hits of a query in a block from which on rows are sooner than tiles; 0: never.
     cdef Py_ssize_t many_hits
     # About what the list of a slot takes.
-    cdef readonly Py_ssize_t list_bytes
+    cdef Py_ssize_t list_bytes
     # What decides.
     cdef ExactDistances exact
     cdef FlatIndex index

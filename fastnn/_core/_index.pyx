@@ -35,9 +35,6 @@ So one row cannot spoil the rest: a sample's share is added to where its own acc
 they are packed as zeros with e(x) = infinity, and every pair with them is decided exactly.
 """
 
-import os
-from threading import Lock
-
 from cython.parallel cimport prange
 from libc.math cimport INFINITY
 from libc.stdint cimport INT32_MIN, int32_t, int64_t
@@ -50,6 +47,7 @@ from ._dispatch cimport active_kernels
 from ._rows cimport CHEBYSHEV, L1, L2, UINT8, Norm, Rows, norm_of, rows_of
 from ._tiles cimport choose_expansion, new_panels
 
+from ._threads import RenewedLock
 from ._tiles import packing_frame
 
 cnp.import_array()
@@ -83,18 +81,8 @@ cdef double error_rate(Norm norm, Py_ssize_t n_features) noexcept nogil:
     return 1.02 * ((0.5 * gamma if norm == L2 else 1.5 * gamma) + 1.01 * u + evaluation)
 
 
-# Held while an index makes what is made later: one for all, so that a child of a fork, where its
-# holder may be missing, can have a new one.
-later = Lock()
-
-
-def _renew_lock():
-    global later
-    later = Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+# Held while an index makes what is made later.
+later = RenewedLock()
 
 
 cdef FlatIndex index_of(object rows, str metric):

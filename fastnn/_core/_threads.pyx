@@ -2,6 +2,7 @@
 
 import os
 from functools import lru_cache
+from threading import Lock
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -34,6 +35,24 @@ def _mark_forked_child():
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_mark_forked_child)
+
+
+class RenewedLock:
+    """A lock that is free in a forked child, where its holder may be missing."""
+
+    def __init__(self):
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self):
+        self._lock = Lock()
+
+    def __enter__(self):
+        self._lock.acquire()
+
+    def __exit__(self, *error):
+        self._lock.release()
 
 
 @lru_cache(maxsize=1)
