@@ -17,8 +17,10 @@ CHECKED_QUERIES = 10
 def oracle(X, Y, k, metric):
     """The k first rows of Y by (distance, index), in float64 difference form."""
     indices = np.empty((len(X), k), np.int64)
-    Y = Y.astype(np.float64)
-    for i, x in enumerate(X.astype(np.float64)):
+    X, Y = X.astype(np.float64), Y.astype(np.float64)
+    if metric == "cosine":
+        X, Y = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (X, Y))
+    for i, x in enumerate(X):
         difference = x - Y
         terms = np.abs(difference) if metric == "l1" else difference**2
         indices[i] = np.argsort(terms.sum(axis=1), kind="stable")[:k]

@@ -63,6 +63,9 @@ SAMPLE_ROWS = 1024
 MOVED_ROWS = 4096
 # More make tighter bounds and take longer to compare.
 MOST_DIRECTIONS = 64
+# Where the rows themselves take so many times as much, pairs that are left meet finer bounds first.
+FINER_DIRECTIONS = 128
+FINER_BYTES_RATIO = 8
 POWER_ITERATIONS = 1
 FEATURES_PER_GROUP = 8
 # What features are placed by when they are grouped.
@@ -75,7 +78,7 @@ NORMS = (2.0**-60, 2.0**60)
 FLOOR = 2.0**-60
 
 
-def bounds_for(Y, metric, n_threads):
+def bounds_for(Y, metric, n_threads, finer=True):
     """Return bounds for the rows of Y, or None where there are none that could serve.
 
     Parameters
@@ -84,6 +87,8 @@ def bounds_for(Y, metric, n_threads):
         C-contiguous.
     metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
     n_threads : int
+    finer : bool
+        With a second stage, where it pays.
     """
     Y = as_rows(Y)
     kind = {"l1": GroupSums, "l2": Projections, "sqeuclidean": Projections}.get(metric)
@@ -92,7 +97,7 @@ def bounds_for(Y, metric, n_threads):
     # Products are small here. BLAS's other threads would wait for more of them on the cores that
     # the search needs: OpenBLAS's do for 0.1 s.
     with np.errstate(all="ignore"), limiting, libraries().limit(limits=1, user_api="blas"):
-        bounds = kind(Y, n_threads)
+        bounds = kind(Y, n_threads, finer)
     if bounds.rows is None:
         return None
     bounds.index = FlatIndex(bounds.rows, bounds.metric)
@@ -110,16 +115,23 @@ def as_rows(X):
 
 
 def sampled_rows(Y):
-    """Return some rows, as float64."""
+    """Return some rows, and their mean as float64."""
     step = max(1, len(Y) // SAMPLE_ROWS)
-    return Y.moved_values(slice(0, step * SAMPLE_ROWS, step)).astype(np.float64)
+    rows = Y.moved_values(slice(0, step * SAMPLE_ROWS, step))
+    return rows, rows.mean(axis=0, dtype=np.float64)
+
+
+def centered(rows, center):
+    """Return rows - center as float32; the difference is taken in the rows' own precision."""
+    own = np.float64 if rows.dtype == np.float64 else np.float32
+    return (rows.astype(own, copy=False) - center.astype(own)).astype(np.float32, copy=False)
 
 
 class _Bounds:
     """What both kinds share: rows that a metric moves are moved a chunk at a time."""
 
     def move(self, X, n_threads):
-        """Return bounding rows and their margins, or None where values are too large."""
+        """Return [(bounding rows, margins) of each stage], or None where values are too large."""
         X = as_rows(X)
         if not X.moved:
             return self._move(X.values, n_threads)
@@ -129,11 +141,22 @@ class _Bounds:
             parts.append(self._move(rows, n_threads))
             if parts[-1] is None:
                 return None
-        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+        return [
+            tuple(np.concatenate(array) for array in zip(*stage, strict=True))
+            for stage in zip(*parts, strict=True)
+        ]
+
+    def _hold(self, Y, n_threads):
+        """Keep what belongs to the samples."""
+        moved = self.move(Y, n_threads)
+        if moved is not None:
+            (self.rows, margins), *finer = moved
+            self.margin = float(margins.max())
+            self.finer = [(rows, float(margins.max())) for rows, margins in finer]
 
 
 def leading_directions(S, n_directions):
-    """Return orthonormal rows that span about the first right singular vectors of S, as float64.
+    """Return orthonormal rows near the first right singular vectors of S, in order, as float64.
 
     By a randomized range finder with power iterations [1]_. What is not exact makes bounds looser,
     never wrong.
@@ -147,7 +170,10 @@ def leading_directions(S, n_directions):
     basis = S.T @ rng.standard_normal((len(S), n_directions), dtype=S.dtype)
     for _ in range(POWER_ITERATIONS):
         basis = S.T @ (S @ orthonormal_columns(basis))
-    return orthonormal_columns(orthonormal_columns(basis.astype(np.float64))).T
+    basis = orthonormal_columns(orthonormal_columns(basis.astype(np.float64)))
+    projected = (S @ basis.astype(S.dtype)).astype(np.float64)
+    vectors = np.linalg.eigh(projected.T @ projected)[1]
+    return (basis @ vectors[:, ::-1]).T
 
 
 def orthonormal_columns(B):
@@ -179,34 +205,35 @@ class Projections(_Bounds):
         None where values are too large.
     margin : float
         The largest error of a row.
+    finer : list of (rows, margin)
+        Of the second stage, if there is one: the same with more directions.
     """
 
     FEWEST_FEATURES = 24
     metric = "l2"
     unit = 1.0
 
-    def __init__(self, Y, n_threads):
-        S = sampled_rows(Y)
-        center = S.mean(axis=0)
+    def __init__(self, Y, n_threads, finer=True):
+        S, center = sampled_rows(Y)
         dtype = np.dtype(np.float64) if Y.moved else Y.values.dtype
         self.center = (np.rint(center) if dtype == np.uint8 else center).astype(dtype)
-        S = (S - self.center).astype(np.float32)
-        self.rows, self.margin, self.largest = None, np.inf, 0.0
+        S = centered(S, self.center)
+        self.rows, self.margin, self.finer, self.largest = None, np.inf, [], 0.0
         scale = np.abs(S).max()
         if not (np.isfinite(scale) and scale > 0):
             return
         S /= scale
-        n_directions = min(MOST_DIRECTIONS, Y.n_features // 4, *S.shape)
+        self.widths = [min(MOST_DIRECTIONS, Y.n_features // 4, *S.shape)]
+        finer_bytes = 4 * (FINER_DIRECTIONS + 1)
+        if finer and FINER_BYTES_RATIO * finer_bytes <= Y.n_features * dtype.itemsize:
+            self.widths.append(min(FINER_DIRECTIONS, *S.shape))
         dtype = np.float64 if dtype == np.float64 else np.float32
-        self.directions = np.ascontiguousarray(leading_directions(S, n_directions), dtype)
+        self.directions = np.ascontiguousarray(leading_directions(S, self.widths[-1]), dtype)
         Q = self.directions.astype(np.float64)
         self.delta = np.linalg.norm(Q @ Q.T - np.eye(len(Q))) + Y.n_features * 2.0**-50
         magnitudes = np.abs(Q)
         self.spread = 1.001 * np.sqrt(np.linalg.eigvalsh(magnitudes @ magnitudes.T)[-1])
-        moved = self.move(Y, n_threads)
-        if moved is not None:
-            self.rows, margins = moved
-            self.margin = float(margins.max())
+        self._hold(Y, n_threads)
 
     def _move(self, X, n_threads):
         center = self.center.astype(np.float64)
@@ -214,35 +241,41 @@ class Projections(_Bounds):
         model = LinearModel(X, m, mean=center, scale=np.ones(d), n_threads=n_threads)
         model.set_weights(self.directions, np.zeros(m))
         projected = model.scores()
-        rows = np.empty((len(X), m + 1), np.float32)
-        rows[:, :m] = projected
-        stored = rows[:, :m].astype(np.float64)
-        squares = np.einsum("ij,ij->i", stored, stored)
         distances = np.empty((1, len(X)), np.float32 if X.dtype == np.float32 else np.float64)
         fill_distances(
             self.center[None], X, "sqeuclidean", distances, False, n_threads, None, 1.0, False
         )
         distances = distances[0].astype(np.float64)
+        self.largest = max(self.largest, float(np.sqrt(distances.max())))
+        if not NORMS[0] < self.largest < NORMS[1]:
+            return None
+        n = min(d, model.terms_per_sum()) + 8
+        stages = [self._stage(projected[:, :width], distances, X.dtype, n) for width in self.widths]
+        return stages if all(np.isfinite(margins).all() for _, margins in stages) else None
+
+    def _stage(self, projected, distances, dtype, n):
+        """Return bounding rows and margins: see the module's docstring."""
+        m, d = projected.shape[1], self.directions.shape[1]
+        rows = np.empty((len(projected), m + 1), np.float32)
+        rows[:, :m] = projected
+        stored = rows[:, :m].astype(np.float64)
+        squares = np.einsum("ij,ij->i", stored, stored)
         with np.errstate(all="ignore"):
             norms, projected_norms = np.sqrt(distances), np.sqrt(squares)
-            u = 2.0**-53 if X.dtype == np.float64 else 2.0**-24
-            n = min(d, model.terms_per_sum()) + 8
+            u = 2.0**-53 if dtype == np.float64 else 2.0**-24
             gamma = n * u / (1.0 - n * u)
-            size = norms + 2.0 * np.sqrt(np.square(center).sum())
+            size = norms + 2.0 * np.sqrt(np.square(self.center.astype(np.float64)).sum())
             e = (
                 self.spread * gamma * (1.0 + self.delta) * size
                 + self.delta * norms
                 + 2.0**-23 * projected_norms
                 + 2.0**-50 * size
             )
-            f = (d + 8) * 2.0**-53 + (2.0**-23 if X.dtype == np.float32 else 0.0)
+            f = (d + 8) * 2.0**-53 + (2.0**-23 if dtype == np.float32 else 0.0)
             g = f * distances + 2.0 * e * projected_norms + e * e + 2.0**-140
             rest = np.sqrt(np.maximum(distances - squares, 0.0))
             of_rest = g / np.maximum(rest, np.sqrt(g))
-            self.largest = max(self.largest, float(norms.max()))
             margins = 1.01 * (e + of_rest + 2.0**-23 * rest) + FLOOR * self.largest
-        if not (np.isfinite(margins).all() and NORMS[0] < self.largest < NORMS[1]):
-            return None
         rows[:, m] = rest
         return rows, margins
 
@@ -256,11 +289,10 @@ class GroupSums(_Bounds):
     FEWEST_FEATURES = 64
     metric = "l1"
 
-    def __init__(self, Y, n_threads):
-        S = sampled_rows(Y)
-        mean = S.mean(axis=0)
-        S = (S - mean).astype(np.float32)
-        self.rows, self.margin = None, np.inf
+    def __init__(self, Y, n_threads, finer=True):
+        S, mean = sampled_rows(Y)
+        S = centered(S, mean)
+        self.rows, self.margin, self.finer = None, np.inf, []
         scale = np.abs(S).max()
         if not (np.isfinite(scale) and scale > 0):
             return
@@ -274,10 +306,8 @@ class GroupSums(_Bounds):
         self.unit = float(CODED_DEVIATIONS * sums.std() / 127)
         if not (np.isfinite(self.unit) and self.unit > 0):
             return
-        moved = self.move(Y, n_threads)
-        if moved is not None:
-            self.rows, margins = moved
-            self.margin = float(margins.max() + 1.01 * n_groups * self.unit)
+        self._hold(Y, n_threads)
+        self.margin += 1.01 * n_groups * self.unit
 
     def _move(self, X, n_threads):
         rows = np.empty((len(X), len(self.centers)), np.uint8)
@@ -285,7 +315,7 @@ class GroupSums(_Bounds):
         sum_groups(X, self.groups, self.centers, self.unit, rows, sizes, n_threads)
         sizes += np.abs(self.centers).sum()
         margins = 1.01 * (X.shape[1] + 8) * 2.0**-53 * sizes
-        return (rows, margins) if np.isfinite(margins).all() else None
+        return [(rows, margins)] if np.isfinite(margins).all() else None
 
 
 def group_features(places):

@@ -43,7 +43,7 @@ TREE_SAMPLES = 1000
 TREE_QUERIES = 100
 TREE_METRICS = ("l1", "l2", "sqeuclidean", "chebyshev")
 # Looking takes at most this share of an exhaustive search,
-PILOT_SHARE = 0.03
+PILOT_SHARE = 0.04
 # with so many rows and queries,
 PILOT_ROWS = 512
 PILOT_QUERIES = 32
@@ -51,11 +51,11 @@ PILOT_QUERIES = 32
 CLEARLY = 0.8
 # Nanoseconds on one core for one feature of one pair: in tiles, by metric and dtype, and row by
 # row, from the cache or beyond; for one feature and direction of a projection. Only ratios matter.
-TILE_COST = {("l1", "f"): 0.02, ("l1", "u"): 0.006, ("l2", "f"): 0.012, ("l2", "u"): 0.01}
-ROW_COST = {"u": 0.03, "f": 0.22}
-PROJECTION_COST = 0.013
+TILE_COST = {("l1", "f"): 0.02, ("l1", "u"): 0.004, ("l2", "f"): 0.013, ("l2", "u"): 0.007}
+ROW_COST = {"u": 0.03, "f": 0.14}
+PROJECTION_COST = 0.035
 # Milliseconds that finding directions takes, for each feature and beside.
-PILOT_COST, PILOT_OVERHEAD = 0.006, 1.5
+PILOT_COST, PILOT_OVERHEAD = 0.004, 1.5
 
 
 class Index:
@@ -228,11 +228,11 @@ class Index:
         sample = self.Y[:: max(1, len(self.Y) // PILOT_ROWS)][:PILOT_ROWS].copy()
         queries = X[:: max(1, len(X) // PILOT_QUERIES)][:PILOT_QUERIES].copy()
         sample, queries = self.space.rows(sample), self.space.rows(queries)
-        bounds = bounds_for(sample, self.metric, n_threads)
+        bounds = bounds_for(sample, self.metric, n_threads, finer=False)
         moved = None if bounds is None else bounds.move(queries, n_threads)
         if moved is None:
             return None
-        rows, margins = moved
+        rows, margins = moved[0]
         # A query may be a row of the sample, hence one more.
         rank = min(len(sample), math.ceil(k * len(sample) / len(self.Y)) + (X is self.Y))
         exact = find_neighbors(queries, sample, rank, self.metric, n_threads)

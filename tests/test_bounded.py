@@ -37,12 +37,18 @@ def assert_same(found, expected):
     np.testing.assert_array_equal(found[0], expected[0])
 
 
+@pytest.fixture(params=[True, False], ids=["two stages", "one stage"])
+def with_finer(request, monkeypatch):
+    """Finer bounds for rows of any length, or for none."""
+    monkeypatch.setattr(_bounds, "FINER_BYTES_RATIO", 0 if request.param else np.inf)
+
+
 # ---- bounds --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("dtype", "generator"), data.CASES, ids=data.CASE_NAMES)
 @pytest.mark.parametrize("metric", ["l1", "l2"])
-def test_bounds_never_exceed_distances(isa, metric, dtype, generator, rng):
+def test_bounds_never_exceed_distances(isa, with_finer, metric, dtype, generator, rng):
     Y = data.make(generator, rng, 150, 130, dtype)
     X = np.concatenate([data.make(generator, rng, 20, 130, dtype), Y[:10]])
     bounds = _bounds.bounds_for(Y, metric, 2)
@@ -57,10 +63,11 @@ def test_bounds_never_exceed_distances(isa, metric, dtype, generator, rng):
             data.overflowing,
         ) or (generator, dtype) == (data.near_ties, np.float32)  # all of them equal
         return
-    rows, margins = bounds.move(X, 2)
     exact = oracles.distances(X, Y, metric, np.longdouble)
-    of_bounds = oracles.distances(rows, bounds.rows, metric, np.longdouble) * bounds.unit
-    assert (of_bounds <= exact + margins[:, None] + bounds.margin).all()
+    stages = [(bounds.rows, bounds.margin), *bounds.finer]
+    for (rows, margins), (of_samples, margin) in zip(bounds.move(X, 2), stages, strict=True):
+        of_bounds = oracles.distances(rows, of_samples, metric, np.longdouble) * bounds.unit
+        assert (of_bounds <= exact + margins[:, None] + margin).all()
 
 
 @pytest.mark.parametrize("metric", ["l1", "l2"])
@@ -99,6 +106,7 @@ def test_directions_are_orthonormal_and_lead(rng):
     np.testing.assert_allclose(directions @ directions.T, np.eye(6), atol=1e-12)
     left = S - S @ directions.T @ directions
     assert np.square(left).sum() < 0.01 * np.square(S).sum()
+    assert (np.diff(np.square(S @ directions.T).sum(axis=0)) < 0).all()
 
 
 # ---- searches ------------------------------------------------------------------------------------
@@ -106,7 +114,7 @@ def test_directions_are_orthonormal_and_lead(rng):
 
 @pytest.mark.parametrize(("dtype", "generator"), data.CASES, ids=data.CASE_NAMES)
 @metrics
-def test_hard_data(isa, metric, dtype, generator, rng):
+def test_hard_data(isa, with_finer, metric, dtype, generator, rng):
     Y = data.make(generator, rng, 400, 130, dtype)
     X = np.concatenate([data.make(generator, rng, 30, 130, dtype), Y[:10]])
     assert_same(by_bounds(X, Y, 7, metric)[0], oracles.kneighbors(X, Y, 7, metric))
@@ -115,7 +123,7 @@ def test_hard_data(isa, metric, dtype, generator, rng):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 @pytest.mark.parametrize("n_queries", [1, 4, 5, 100, 5000])
 @metrics
-def test_correlated_data(metric, dtype, n_queries, rng):
+def test_correlated_data(with_finer, metric, dtype, n_queries, rng):
     Y = data.make(correlated, rng, 3000, 200, dtype)
     X = data.make(correlated, rng, n_queries, 200, dtype)
     found, served = by_bounds(X, Y, 10, metric)
@@ -144,7 +152,7 @@ def test_any_data(seed, n, d, dtype, metric, digits):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 @metrics
-def test_threads_and_batches_change_nothing(metric, dtype, rng):
+def test_threads_and_batches_change_nothing(with_finer, metric, dtype, rng):
     Y = data.make(correlated, rng, 2000, 100, dtype)
     X = data.make(correlated, rng, 70, 100, dtype)
     expected = by_bounds(X, Y, 20, metric, 1)[0]
@@ -157,7 +165,7 @@ def test_threads_and_batches_change_nothing(metric, dtype, rng):
 
 
 @metrics
-def test_rows_among_themselves(metric, rng):
+def test_rows_among_themselves(with_finer, metric, rng):
     X = np.concatenate([correlated(rng, 300, 80), np.zeros((12, 80))])
     found, served = by_bounds(X, X, 5, metric, exclude_self=True)
     assert served

@@ -22,6 +22,7 @@ class NearestBeyondBounds(ListOfNearest):
         sample_margin: float,
         unit: float,
         n_threads: int,
+        finer: tuple[Rows, Rows, NDArray[np.float64], float] | None = None,
     ) -> None: ...
 
 def find_neighbors_by_bounds(

@@ -4,7 +4,9 @@
       1. seeds: the samples with the smallest bounds; the k-th of their exact distances is a first
          limit for each query
       2. the bounding rows of all pairs meet in the loop of _scan.pyx, tile by tile
-           pairs whose bound is within the limit --> push() --> exact distances --> a lower limit
+           pairs whose bound is within the limit --> push()
+             where rows are long: those whose finer bound is, too
+               --> exact distances --> a lower limit
 
 What is skipped is proven to be too far, so the result is the very same as that of _collect.pyx's:
 
@@ -31,7 +33,7 @@ cimport numpy as cnp
 
 from ._collect cimport Collector, ListOfNearest
 from ._index cimport BY_BOUNDS, BY_ROWS, BY_TILES, FlatIndex, Mode
-from ._rows cimport ExactDistances, Rows, new_distances, norm_of, rows_of
+from ._rows cimport L2, ExactDistances, Rows, new_distances, norm_of, rows_of
 from ._scan cimport Scan, mode_for, new_scan, slice_size, threads_for
 from ._selection cimport Candidate, select_first
 from ._threads cimport Threads, gather
@@ -61,12 +63,18 @@ cdef class NearestBeyondBounds(ListOfNearest):
     cdef bint rooted_distance, squared_distance
     cdef double slack, sample_margin, unit
     cdef const double *query_margins
+    # Between the finer bounding rows; None: there are none.
+    cdef ExactDistances finer
+    cdef double finer_sample_margin
+    cdef const double *finer_query_margins
     cdef void *memory
     # [n_splits][n_queries][capacity]: exact distances (keys are -distance), then pending indices.
     cdef Candidate *candidates
     cdef Py_ssize_t *counts
     cdef Py_ssize_t *exact_counts
     cdef double *reaches
+    # What neighbors are within, not squared.
+    cdef double *limits
     # [n_threads][n_splits * capacity]
     cdef int64_t *scratch_indices
     cdef double *scratch_distances
@@ -75,7 +83,7 @@ cdef class NearestBeyondBounds(ListOfNearest):
 
     def __init__(
         self, Rows X, Rows Y, str metric, Py_ssize_t k, cnp.ndarray margins, double sample_margin,
-        double unit, int n_threads,
+        double unit, int n_threads, finer=None,
     ):
         self.k, self.capacity = k, k + MAX_PENDING
         self.list_bytes = self.capacity * sizeof(Candidate)
@@ -85,6 +93,12 @@ cdef class NearestBeyondBounds(ListOfNearest):
         self.slack = 1.0 + (Y.n_features + 8) * 2.0 ** -51
         self.query_margins, self.sample_margin = <double *>cnp.PyArray_DATA(margins), sample_margin
         self.unit = unit * (1.0 - 2.0 ** -50)
+        self.finer = None
+        cdef cnp.ndarray finer_margins
+        if finer is not None:
+            X, Y, finer_margins, self.finer_sample_margin = finer
+            self.finer = new_distances(X, Y, L2, n_threads)
+            self.finer_query_margins = <double *>cnp.PyArray_DATA(finer_margins)
 
     cdef object begin(self, Py_ssize_t n_splits, const double *terms, const double *query_errors):
         Collector.begin(self, n_splits, terms, query_errors)
@@ -92,7 +106,7 @@ cdef class NearestBeyondBounds(ListOfNearest):
         cdef Py_ssize_t per_thread = self.n_threads * self.n_splits * self.capacity
         self.memory = malloc(
             (slots * self.capacity + per_thread) * sizeof(Candidate)
-            + slots * (2 * sizeof(Py_ssize_t) + sizeof(double))
+            + slots * (2 * sizeof(Py_ssize_t) + 2 * sizeof(double))
             + per_thread * (sizeof(int64_t) + sizeof(double))
             + 8 * self.n_threads * sizeof(int64_t)
         )
@@ -103,13 +117,14 @@ cdef class NearestBeyondBounds(ListOfNearest):
         self.counts = <Py_ssize_t *>(self.scratch + per_thread)
         self.exact_counts = self.counts + slots
         self.reaches = <double *>(self.exact_counts + slots)
-        self.scratch_indices = <int64_t *>(self.reaches + slots)
+        self.limits = self.reaches + slots
+        self.scratch_indices = <int64_t *>(self.limits + slots)
         self.scratch_distances = <double *>(self.scratch_indices + per_thread)
         self.evaluated = <int64_t *>(self.scratch_distances + per_thread)
         memset(self.counts, 0, 2 * slots * sizeof(Py_ssize_t))
         memset(self.evaluated, 0, 8 * self.n_threads * sizeof(int64_t))
         for i in range(slots):
-            self.reaches[i] = INFINITY
+            self.reaches[i] = self.limits[i] = INFINITY
 
     def __dealloc__(self):
         free(self.memory)
@@ -152,18 +167,22 @@ cdef class NearestBeyondBounds(ListOfNearest):
 
     cdef void lower(self, Py_ssize_t slot, Py_ssize_t query, double limit) noexcept nogil:
         """Pass no pairs of which the distance is proven to be above the limit."""
-        cdef double reach = sqrt(limit) if self.squared_distance else limit, bound
-        reach = (reach * self.slack + self.query_margins[query] + self.sample_margin) * self.slack
-        reach /= self.unit
+        cdef double bound, reach
+        limit = sqrt(limit) if self.squared_distance else limit
+        reach = self.reach(limit, self.query_margins[query] + self.sample_margin) / self.unit
         if not reach < self.reaches[slot]:
             return
-        self.reaches[slot] = reach
+        self.reaches[slot], self.limits[slot] = reach, limit
         if self.mode == BY_TILES:
             # Lanes are -|codes of x - codes of y|, and have to exceed the bound.
             self.bounds[slot] = -reach - 1.0
         elif self.mode == BY_BOUNDS:
             bound = self.key_of(query, reach)
             self.bounds[slot] = bound if bound > -1e38 else -INFINITY
+
+    cdef double reach(self, double limit, double margins) noexcept nogil:
+        """How far bounding rows of neighbors may be apart."""
+        return (limit * self.slack + margins) * self.slack
 
     cdef double limit(self, Py_ssize_t slot) noexcept nogil:
         return self.unrooted(self.reaches[slot])
@@ -191,13 +210,31 @@ cdef class NearestBeyondBounds(ListOfNearest):
         cdef Py_ssize_t first = self.exact_counts[slot], n = self.counts[slot] - first, i
         for i in range(n):
             indices[i] = items[first + i].index
+        if self.finer is not None:
+            n = self.sift(slot, query, indices, n, distances, thread)
         self.evaluate(query, indices, n, distances, thread)
         for i in range(n):
-            items[first + i].key = -distances[i]
+            items[first + i].key, items[first + i].index = -distances[i], indices[i]
         if first + n >= self.k:
             select_first(items, first + n, self.k)
             self.lower(slot, query, -items[self.k - 1].key)
         self.counts[slot] = self.exact_counts[slot] = min(first + n, self.k)
+
+    cdef Py_ssize_t sift(
+        self, Py_ssize_t slot, Py_ssize_t query, int64_t *indices, Py_ssize_t n,
+        double *distances, int thread,
+    ) noexcept nogil:
+        """Keep what finer bounds leave; return how many that are."""
+        cdef Py_ssize_t kept = 0, i
+        cdef double reach = self.reach(
+            self.limits[slot], self.finer_query_margins[query] + self.finer_sample_margin
+        )
+        self.finer.evaluate(query, 0, indices, n, thread, distances)
+        for i in range(n):
+            if sqrt(distances[i]) <= reach:
+                indices[kept] = indices[i]
+                kept += 1
+        return kept
 
     # ---- results --------------------------------------------------------------------------
 
@@ -242,7 +279,8 @@ def find_neighbors_by_bounds(
     metric : {"l1", "l2", "sqeuclidean"}
     bounds : object of `fastnn/_bounds.py`
         Made for Y: `index` (of the bounding rows) and `margin`, `unit` (what a distance of 1
-        between bounding rows stands for), and `move`, which returns rows and margins for queries.
+        between bounding rows stands for), `finer` ([] or a second stage's rows and margin), and
+        `move`, which returns rows and margins of each stage for queries.
     n_threads : int
     advance : callable or None
         Called with the share of the work done since the last call.
@@ -274,7 +312,7 @@ def find_neighbors_by_bounds(
         moved = bounds.move(part, n_threads)
         if moved is None:
             return None
-        rows, margins = rows_of(moved[0]), moved[1]
+        rows, margins = rows_of(moved[0][0]), moved[0][1]
         n_seeds = min(wanted + MORE_SEEDS, samples.n_rows)
         found = find_neighbors(rows, index, n_seeds, index.metric, n_threads)
         if found is None:
@@ -284,9 +322,15 @@ def find_neighbors_by_bounds(
         threads = threads_for(index, rows.n_rows, n_threads)
         size = slice_size(index, rows.n_rows, (wanted + MAX_PENDING) * sizeof(Candidate), threads)
         for start in range(0, rows.n_rows, size):
+            finer = None
+            if bounds.finer:
+                finer = (
+                    rows_of(moved[1][0]).part(start, start + size), rows_of(bounds.finer[0][0]),
+                    moved[1][1][start:start + size], bounds.finer[0][1],
+                )
             nearest = NearestBeyondBounds(
                 part.part(start, start + size), samples, metric, wanted,
-                margins[start:start + size], bounds.margin, bounds.unit, threads,
+                margins[start:start + size], bounds.margin, bounds.unit, threads, finer,
             )
             scan = new_scan(index, rows.part(start, start + size), mode, nearest, threads)
             if mode != BY_ROWS:  # which has no blocks
