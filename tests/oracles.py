@@ -29,7 +29,7 @@ def distances(X, Y, metric, dtype=np.float64):
     if metric == "cosine":
         return np.minimum(0.5 * distances(unit_rows(X), unit_rows(Y), "sqeuclidean"), 2.0)
     X, Y = X.astype(dtype), Y.astype(dtype)
-    weights = 1.0
+    weights = np.ones(X.shape[1])
     if isinstance(metric, tuple):
         weights, metric = np.array(metric[2]), f"l{metric[1]}"
     result = np.empty((len(X), len(Y)), dtype)
@@ -40,6 +40,7 @@ def distances(X, Y, metric, dtype=np.float64):
                 result[i] = np.abs(difference).max(axis=1)
                 continue
             terms = np.abs(difference) if metric == "l1" else difference * difference
+            terms[:, weights == 0.0] = 0.0  # also where they overflow
             result[i] = (weights * terms).sum(axis=1)
     return np.sqrt(result) if metric == "l2" else result
 

@@ -2,7 +2,9 @@
 
 The way of the data for one slice of queries:
 
-    samples, a chunk at a time  --pack in parallel-->  panels (stay in L3), unless they are resident
+    samples, unless they are resident  --pack-->  panels
+      few queries: each thread packs blocks of its own, and compares them with all queries
+      many: all pack a chunk together (it stays in L3), and each compares some queries with it
       a block of those panels (stays in L2) x each panel of queries (stays in L1)
       (rows that are long: part by part of the depth, with partial sums in a buffer)
         scan kernel: tile of sums in registers, compared with each query's threshold

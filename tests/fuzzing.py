@@ -1,0 +1,160 @@
+"""Random searches, all of a case drawn from one seed: `find_error(seed)` names what disagrees.
+
+tests/test_fuzzing.py runs a few, tools/fuzz.py as many as wanted. Distances and indices have to be
+the oracle's bit for bit: for every kind of index, instruction set, number of threads, batch and
+layout, and on data that are made to be hard.
+"""
+
+import numpy as np
+
+import datasets_for_search as data
+import fastnn
+import oracles
+from fastnn._indexes import Index
+from fastnn._metric_space import space_of
+from fastnn.metrics import pairwise_distances_argmin_min
+
+KINDS = ("brute", "bounded", "kd_tree")
+METRICS = ("l1", "l2", "sqeuclidean", "chebyshev", "cosine", "minkowski")
+# Around the widths of vectors, tiles and strips.
+FEATURES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 127, 128, 130, 200, 520)
+SAMPLES = (1, 2, 3, 7, 23, 24, 25, 31, 32, 33, 64, 65, 193, 400, 900)
+QUERIES = (1, 2, 3, 4, 5, 12, 13, 17, 60)
+
+
+# ---- families of data, beside those of datasets_for_search ---------------------------------------
+
+
+def half_ulps(rng, n, d):
+    """Values that float32 rounds one way or the other."""
+    return 1.0 + 2.0**-24 * rng.integers(-3, 4, (n, d))
+
+
+def powers_of_two(rng, n, d):
+    return 2.0 ** rng.integers(-30, 31, (n, d)) * rng.choice([-1.0, 1.0], (n, d))
+
+
+def nearly_copied(rng, n, d):
+    """Copies of other rows, off by nothing to 1e-7."""
+    X = rng.standard_normal((n, d))
+    copies = np.flatnonzero(rng.random(n) < 0.4)
+    error = 10.0 ** -rng.integers(7, 17, (len(copies), 1)) * rng.integers(0, 3, (len(copies), 1))
+    X[copies] = X[rng.integers(0, n, len(copies))] * (1.0 + error)
+    return X
+
+
+def few_directions(rng, n, d):
+    """What bounds are for."""
+    return rng.standard_normal((n, 4)) @ rng.standard_normal((4, d)) + 1e-3 * rng.standard_normal(
+        (n, d)
+    )
+
+
+def some_constant(rng, n, d):
+    """Rows of one value among others, as images of one brightness."""
+    X = rng.integers(-2, 3, (n, d)).astype(float)
+    X[rng.random(n) < 0.7] = 0.40524980 * rng.standard_normal()
+    return X
+
+
+FAMILIES = [
+    *data.FOR_FLOAT64, half_ulps, powers_of_two, nearly_copied, few_directions, some_constant,
+]  # fmt: skip
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+
+
+class Case:
+    """What is searched for in what, and how."""
+
+    def __init__(self, seed):
+        self.seed, self.rng = seed, np.random.default_rng(seed)
+        rng = self.rng
+        self.family = FAMILIES[rng.integers(len(FAMILIES))]
+        self.dtype = (np.float32, np.float64, np.uint8)[rng.integers(3)]
+        self.metric = METRICS[rng.integers(len(METRICS))]
+        self.isa = rng.choice(fastnn.available_isas())
+        d, n, n_queries = (int(rng.choice(some)) for some in (FEATURES, SAMPLES, QUERIES))
+        if n * n_queries * d > 4_000_000:
+            n_queries = 5
+        with np.errstate(all="ignore"):
+            both = data.make(self.family, rng, n + n_queries, d, self.dtype)
+        self.X, self.Y = both[:n_queries].copy(), both[n_queries:].copy()
+        if rng.random() < 0.4:  # samples among the queries
+            m = min(n_queries, n)
+            self.X[:m] = self.Y[rng.permutation(n)[:m]]
+        self.k = (
+            int(rng.integers(1, n + 1)) if rng.random() < 0.3 else int(min(n, rng.integers(1, 12)))
+        )
+        self.parameters, self.oracle = {}, self.metric
+        if self.metric == "minkowski":
+            p, w = int(rng.integers(1, 3)), np.round(rng.random(d) * 4) / rng.choice([1.0, 3.0])
+            self.parameters, self.oracle = {"p": p, "w": w}, ("minkowski", p, tuple(w))
+
+    def __str__(self):
+        return (
+            f"seed {self.seed}: {self.family.__name__}, {np.dtype(self.dtype)}, {self.metric}, "
+            f"{len(self.X)} queries, {self.Y.shape[0]} x {self.Y.shape[1]}, k={self.k}, {self.isa}"
+        )
+
+    def layout(self, rows):
+        """Return the same rows, as they may lie in memory."""
+        choice = self.rng.integers(4)
+        if choice == 0:
+            return np.asfortranarray(rows)
+        if choice == 1:
+            return np.repeat(rows, 2, axis=1)[:, ::2]
+        if choice == 2:
+            rows = rows.copy()
+            rows.flags.writeable = False
+        return rows
+
+
+def find_error(seed):
+    """Return what is wrong with the case of a seed, or None."""
+    case = Case(seed)
+    before = fastnn.get_isa()
+    fastnn.set_isa(str(case.isa))
+    try:
+        with np.errstate(all="ignore"):
+            for name, found, expected in searches(case):
+                if not all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)):
+                    return f"{case}: {name}"
+    finally:
+        fastnn.set_isa(before)
+    return None
+
+
+def searches(case):
+    """Yield (what was done, what was found, what the oracle says)."""
+    rng, X, Y, k = case.rng, case.X, case.Y, case.k
+    expected = oracles.kneighbors(X, Y, k, case.oracle)
+    radius = float(expected[0][:, rng.integers(k)].max())
+    within = oracles.radius_neighbors(X, Y, radius, case.oracle)
+    for kind in KINDS:
+        index = Index(Y, space_of(case.metric, **case.parameters), kind)
+        for _ in range(int(rng.integers(1, 4))):  # packed panels stay from the second search on
+            n_threads, size = int(rng.integers(1, 4)), int(rng.integers(1, len(X) + 1))
+            parts = [
+                index.kneighbors(X[i : i + size], k, n_threads) for i in range(0, len(X), size)
+            ]
+            found = [np.concatenate(part) for part in zip(*parts, strict=True)]
+            yield f"{kind}, {n_threads} threads, batches of {size}", found, expected
+        if np.isfinite(radius):
+            slices = index.radius_neighbors(X, radius, n_threads, True)
+            found = [np.concatenate([part[i] for part in slices]) for i in range(3)]
+            counts = np.array([len(distances) for distances, _ in within])
+            both = [np.concatenate([found[i] for found in within]) for i in range(2)]
+            yield f"{kind}, within {radius}", found, [counts, *both]
+    if len(Y) > k:
+        index = Index(Y, space_of(case.metric, **case.parameters), KINDS[rng.integers(3)])
+        found = index.kneighbors(Y, k, 2, exclude_self=True)
+        yield "rows among themselves", found, oracles.kneighbors_of_itself(Y, k, case.oracle)
+    X, Y = case.layout(X), case.layout(Y)
+    if case.metric != "minkowski":
+        yield "another layout", fastnn.kneighbors(X, Y, k, case.metric), expected
+    nearest = pairwise_distances_argmin_min(
+        X, Y, metric=case.metric, metric_kwargs=case.parameters or None
+    )
+    yield "argmin", nearest[:1], [expected[1][:, 0]]
