@@ -413,6 +413,7 @@ FNN_INLINE double sum_of_parts(const f64v parts[FNN_PARTS]) {
 
 #define FNN_DEFINE_ROW_DISTANCES(name, element, WIDEN, TERM)                                      \
     FNN_DEFINE_ROW_SUMS(name##_of_four, 4, element, WIDEN, TERM)                                  \
+    FNN_DEFINE_ROW_SUMS(name##_of_two, 2, element, WIDEN, TERM)                                   \
     FNN_DEFINE_ROW_SUMS(name##_of_one, 1, element, WIDEN, TERM)                                   \
     static void name(const void *query, const void *rows, ptrdiff_t stride, const int64_t *index, \
                      ptrdiff_t n, ptrdiff_t n_features, double *distances) {                      \
@@ -423,6 +424,11 @@ FNN_INLINE double sum_of_parts(const f64v parts[FNN_PARTS]) {
             for (int r = 0; r < 4; ++r)                                                           \
                 y[r] = (const element *)row_at(rows, row_bytes, index, i + r, n);                 \
             name##_of_four(query, y, n_features, distances + i);                                  \
+        }                                                                                         \
+        for (; i + 2 <= n; i += 2) {                                                              \
+            for (int r = 0; r < 2; ++r)                                                           \
+                y[r] = (const element *)row_at(rows, row_bytes, index, i + r, n);                 \
+            name##_of_two(query, y, n_features, distances + i);                                   \
         }                                                                                         \
         for (; i < n; ++i) {                                                                      \
             y[0] = (const element *)row_at(rows, row_bytes, index, i, n);                         \

@@ -1,85 +1,135 @@
-"""Lower bounds on distances: a few numbers for each row, whose distances never exceed the rows'.
+"""Lower bounds on distances: a few bytes for each row, whose distances never exceed the rows'.
 
-Two kinds, which `_core/_bounded.pyx` searches with; its docstring says how a limit on distances
-becomes one on bounds.
+`_core/_encoding.pyx` makes them; `_core/_bounded.pyx` searches with them, and says how a limit on
+distances becomes one on bounds. With c a center, s a power of two, both near what a sample of the
+rows says, and z = s (x - c), there are two kinds of numbers for a row.
 
-**Projections, for L2.** Let P be m orthonormal directions, z = x - c, and r(x) the norm of what P
-leaves of z. Splitting z into P z and the rest, and with | |a| - |b| | <= |a - b| for the rests,
+**Projections, for L2.** Let P be m orthonormal directions, and r(x) the norm of what P leaves of z.
+Splitting z into P z and the rest, and with | |a| - |b| | <= |a - b| for the rests,
 
-    |P z(x) - P z(y)|² + (r(x) - r(y))² <= |x - y|²,
+    |P z(x) - P z(y)|² + (r(x) - r(y))² <= |z(x) - z(y)|² = s² |x - y|².
 
-which is the squared L2 distance of the bounding rows (P z, r), m + 1 numbers. Directions that the
-data vary along most make bounds that are tight.
-
-What is stored differs. With u the unit roundoff of the products (2^-24, or 2^-53 for float64 rows),
-gamma_n = n u / (1 - n u), Q the directions as stored, delta >= |Q Q^T - 1| and s >= the spectral
-norm of Q's magnitudes, the nearest matrix with orthonormal rows is within delta of Q [singular
-values: |v - 1| <= |v² - 1|], and
-
-    e = s gamma_n (1 + delta) (|z| + 2 |c|) + delta |z| + 2^-23 |Q z| + 2^-50 (|z| + 2 |c|)
-
-bounds |stored Q z - P z|: `LinearModel` computes Q x and Q c apart; each lane adds up at most n - 8
-of their terms, and float64 the lanes, so that component i errs by at most gamma_n times the sum
-over j of |Q_ij| (|x_j| + |c_j|) [Higham, section 3.1]; the last terms are the rounding to
-float32, and that of weighted rows, which are multiplied by the roots of the weights first.
-|z|² comes with a relative error of f, so r² = |z|² - |Q z|² is known to within
-g = f |z|² + 2 e |Q z| + e², and r, since |a - b| = |a² - b²| / (a + b), to within
-g / max(r, sqrt(g)). The margin is e plus that, plus the rounding of r, with 1 % on top for the
-rounding of the margin itself, and FLOOR times the largest |z| for underflow of products; that of
-squares, stored as float32, adds 2^-140 to g.
+Directions that the data vary along most make bounds that are tight. They are turned so that each
+holds as much as any other, since codes reach as far for all of them.
 
 **Sums of groups of features, for L1.** By the triangle inequality
 
-    sum over the groups g of |sum over g of (x_j - y_j)| <= sum over j of |x_j - y_j|,
+    sum over the groups g of |sum over g of (z_j(x) - z_j(y))| <= |z(x) - z(y)|_1 = s |x - y|_1.
 
-the L1 distance of the rows of sums. Groups of features that rise and fall together are tight. Sums
-are stored in units, as whole numbers of 8 bits: floor((sum - center) / unit), cut off at both ends.
-Cutting brings no two numbers further apart, and floor by less than 1. So the distance of the codes,
-times the unit, exceeds that of the sums by at most a unit for each group, which is the samples'
-margin; the sums themselves, in float64 of at most d terms, add (d + 8) 2^-53 (|x|_1 + |centers|_1)
-to either row's.
+Groups of features that rise and fall together are tight.
+
+**Codes.** Numbers are cut off at both ends, which brings no two of them further apart, and rounded
+to whole units, of which a code of 8 bits holds up to 255. What rounding takes away is known for
+each row: its norm (L1: its sum of magnitudes) is part of the row's margin. The second stage of
+projections, which few pairs meet, has numbers as float32.
+
+**Margins.** With D the distance, b the numbers as exact arithmetic would have them, and b~ those
+that the codes stand for, |b~(x) - b~(y)| <= s D(x, y) + margin(x) + margin(y), where the margin
+bounds |b~ - b|. With u = 2^-24, gamma_n = n u / (1 - n u), and but for what the codes round:
+
+1. Rows are packed as float32: |p - z| <= u' |z|, u' = u (1 + 2^-20), where the last term is for
+   float64 arithmetic before (of weighted rows, which meet the roots of the weights). Neither kind
+   of numbers moves by more than its row, by the inequalities above.
+2. A product is a sum of up to n = TERMS_PER_PRODUCT float32 additions, then of float64, which 8
+   more terms are for: it errs by at most gamma_n sum |Q_ij| |p_j| [1]_, so that all of them err by
+   gamma_n |Q| |p|, with |Q| the Frobenius norm of the directions as stored. The nearest matrix with
+   orthonormal rows is within delta = |Q Q^T - 1| of Q [singular values: |v - 1| <= |v² - 1|]. So
+
+       e = (gamma_n |Q| + delta) |p|
+
+   bounds |stored Q p - P p|. |p|² comes with a relative error of f = (d + 8) 2^-53, as does |Q p|²,
+   so r² = |p|² - |Q p|² is known to within g = 2 f |p|² + 2 e |Q p| + e², and r, since
+   |a - b| = |a² - b²| / (a + b), to within g / max(r, sqrt(g)).
+3. A group's sum, in float32, errs by at most gamma_n times that of its magnitudes, n the largest
+   group's size.
+
+The margin is the sum of these, with 1 % on top for its own rounding, and FLOOR times the largest
+norm for underflow (of packed values, products and squares).
+
+References
+----------
+.. [1] N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 3.1.
 """
 
 import functools
+import itertools
+import math
+import statistics
+from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from ._core._bounded import sum_groups
+from ._core._encoding import TERMS_PER_PRODUCT, GroupEncoder, ProjectionEncoder
 from ._core._index import FlatIndex
-from ._core._linear import LinearModel
 from ._core._pairwise import fill_distances
 from ._core._rows import Rows
 from ._core._threads import RenewedLock
 
-__all__ = ["bounds_for"]
+__all__ = ["TILE_COST", "bounds_for"]
 
 # Held while BLAS is limited, as threads that do so at once would restore each other's limit.
 limiting = RenewedLock()
 
-# Rows that directions and groups are taken from.
+# Rows that directions and groups are taken from; others, of which some are queries, on which
+# stages are tried.
 SAMPLE_ROWS = 1024
-# Rows that are moved at a time.
-MOVED_ROWS = 4096
-# More make tighter bounds and take longer to compare.
-MOST_DIRECTIONS = 64
-# Where the rows themselves take so many times as much, pairs that are left meet finer bounds first.
-FINER_DIRECTIONS = 128
-FINER_BYTES_RATIO = 8
-POWER_ITERATIONS = 1
-FEATURES_PER_GROUP = 8
+TRIED_ROWS = 256
+TRIED_QUERIES = 64
+# At a glance: a part of these rows, and no more directions or smaller groups than these.
+GLANCE_SHARE = 0.25
+GLANCE_WIDTH = 32
+GLANCE_GROUP = 16
+# With more of them, such a power of the share of pairs would be left.
+GLANCE_POWER = 1.5
+# Limits fall while a search goes on, and what is tried is few pairs: more are left than these tell,
+# by a factor and a share of all.
+MORE_LEFT = (1.5, 0.001)
+# Of a neighbor that tells how distances grow.
+FAR_RANK = 16
+# Of the rows whose codes are scanned together, as those that bounds leave are asked for at once: a
+# part of most last-level caches.
+BLOCK_BYTES = 8 << 20
+# Beside a row, codes take up to this share of its bytes, and no less than a few.
+MEMORY_SHARE = 0.25
+# How many directions a stage may have. More make tighter bounds and take longer to compare.
+WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192)
+# Directions that are looked for have up to so many values, as that takes a second of 10^11 of them.
+DIRECTION_VALUES = 192 * 3072
+# How many features a group may have.
+GROUP_SIZES = (32, 16, 8, 4)
+# Seeds of a query are so many more than its neighbors: with them, the first limit is lower.
+MORE_SEEDS = 12
+# They come from all samples or every so many-th of them: fewer are found sooner, and set limits
+# that leave about (step ** exponent) times as many pairs.
+SEED_STEPS = (1, 2, 4, 8)
+SEED_EXPONENT = 0.35
 # What features are placed by when they are grouped.
 LOADINGS = 16
+AXIS_ITERATIONS = 5
 # Codes reach so many standard deviations to both sides.
-CODED_DEVIATIONS = 2.5
+CODED_DEVIATIONS = 3.0
 # The largest norm is between these, so that nothing overflows, and what underflow may do is far
 # below FLOOR of it.
 NORMS = (2.0**-60, 2.0**60)
 FLOOR = 2.0**-60
+SCALES = (2.0**-100, 2.0**100)
+
+# What steps cost, in nanoseconds on one core; only ratios matter. For a feature of a pair:
+# in tiles, by metric and type (u: bytes, f: floats);
+TILE_COST = {("l1", "f"): 0.0175, ("l1", "u"): 0.003, ("l2", "f"): 0.0105, ("l2", "u"): 0.0055}
+# row by row, from the cache or beyond, by bytes of a value.
+ROW_COST = {1: 0.025, 4: 0.13, 8: 0.26}
+# For a pair that the first stage leaves, and for a seed that a list takes up.
+PAIR_COST = 5.0
+SEED_COST = 40.0
+# For a feature of a row that is encoded, by metric, and for each direction of it.
+ENCODING_COST = {"l1": 0.8, "l2": 0.4}
+PROJECTION_COST = 0.0085
 
 
-def bounds_for(Y, metric, n_threads, finer=True):
-    """Return bounds for the rows of Y, or None where there are none that could serve.
+def bounds_for(Y, metric, n_threads, X=None, k=1, radius=None, at_a_glance=False):
+    """Return bounds for the rows of Y, planned but not made, or None if none could serve.
 
     Parameters
     ----------
@@ -87,21 +137,26 @@ def bounds_for(Y, metric, n_threads, finer=True):
         C-contiguous.
     metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
     n_threads : int
-    finer : bool
-        With a second stage, where it pays.
+    X : Rows or ndarray, optional
+        Queries that there are bounds for; None: they are like the rows of Y.
+    k : int
+        How many neighbors they look for.
+    radius : float, optional
+        Within which they look for all instead.
+    at_a_glance : bool
+        Look for few directions, or large groups, in little time: to see whether it may be
+        worthwhile to plan well.
     """
     Y = as_rows(Y)
+    X = Y if X is None or X is Y else as_rows(X)
     kind = {"l1": GroupSums, "l2": Projections, "sqeuclidean": Projections}.get(metric)
     if kind is None or Y.n_features < kind.FEWEST_FEATURES:
         return None
     # Products are small here. BLAS's other threads would wait for more of them on the cores that
     # the search needs: OpenBLAS's do for 0.1 s.
     with np.errstate(all="ignore"), limiting, libraries().limit(limits=1, user_api="blas"):
-        bounds = kind(Y, n_threads, finer)
-    if bounds.rows is None:
-        return None
-    bounds.index = FlatIndex(bounds.rows, bounds.metric)
-    return bounds
+        bounds = kind(Y, at_a_glance)
+        return bounds if bounds.serves and bounds.plan(X, k, radius, n_threads) else None
 
 
 @functools.cache
@@ -114,77 +169,206 @@ def as_rows(X):
     return X if isinstance(X, Rows) else Rows(X)
 
 
-def sampled_rows(Y):
-    """Return some rows, and their mean as float64."""
-    step = max(1, len(Y) // SAMPLE_ROWS)
-    rows = Y.moved_values(slice(0, step * SAMPLE_ROWS, step))
-    return rows, rows.mean(axis=0, dtype=np.float64)
+def spread_out(n, n_wanted, start):
+    """Return indices of rows all over an array of n; `start` is where in each part."""
+    n_wanted = min(n, n_wanted)
+    return ((np.arange(n_wanted) + start) * n / n_wanted).astype(np.int64)
 
 
-def centered(rows, center):
-    """Return rows - center as float32; the difference is taken in the rows' own precision."""
-    own = np.float64 if rows.dtype == np.float64 else np.float32
-    return (rows.astype(own, copy=False) - center.astype(own)).astype(np.float32, copy=False)
+class Candidate(NamedTuple):
+    """A stage that there may be: what it takes, and the share of pairs that it leaves."""
+
+    n_codes: int
+    row_cost: float
+    left: float
+    # As a second stage.
+    finer_bytes: int
+    finer_cost: float
+    finer_left: float
 
 
 class _Bounds:
-    """What both kinds share: rows that a metric moves are moved a chunk at a time."""
+    """What both kinds share.
+
+    Attributes
+    ----------
+    metric : str
+        In which codes are compared.
+    alive : list of float
+        An estimate of the share of pairs that each stage leaves.
+    pair_cost, row_cost : float
+        Estimates, in nanoseconds, of what a pair takes, and of what making a row's codes does.
+    units : list of float
+        What a distance of 1 between codes stands for, by stage.
+    codes : list of ndarray of shape (n, n_codes), uint8 or float32
+        Of the samples, by stage.
+    margins : list of float
+        The samples' largest, by stage.
+    index : FlatIndex
+        Of the first stage's codes.
+    more_seeds : int
+        How many more seeds there are for a query than it wants neighbors.
+    seed_index : FlatIndex
+    seed_step : int
+        One of the codes of every so many-th sample, from which seeds come.
+    """
+
+    def __init__(self, Y, at_a_glance=False):
+        self.Y, self.at_a_glance = Y, at_a_glance
+        self.type_ = "u" if Y.values.dtype == np.uint8 and not Y.moved else "f"
+        values = Y.values_to_compare(self._some(Y, SAMPLE_ROWS, 0.0))
+        center = values.mean(axis=0, dtype=np.float64)
+        if self.type_ == "u":
+            center = np.rint(center)
+        self.center = center.astype(np.float32).astype(np.float64)
+        self.scale, self.largest = 1.0, 0.0
+        self.sample = self._framed(values)
+        spread = float(np.abs(self.sample).max())
+        self.serves = math.isfinite(spread) and spread > 0.0
+        if self.serves:
+            self.scale = 2.0 ** -math.frexp(spread)[1]
+            self.serves = SCALES[0] < self.scale < SCALES[1]
+            self.sample *= np.float32(self.scale)
+
+    def _framed(self, values):
+        """Return rows around the center, scaled; the difference has the rows' own precision."""
+        own = np.float64 if values.dtype == np.float64 else np.float32
+        moved = self.Y.weigh(values.astype(own, copy=False) - self.center.astype(own))
+        return (moved * own(self.scale)).astype(np.float32, copy=False)
+
+    def _some(self, rows, n, start):
+        share = GLANCE_SHARE if self.at_a_glance else 1.0
+        return spread_out(len(rows), int(share * n), start)
+
+    def _tried(self, X, k, radius, n_threads):
+        """Return some queries and samples, and the limits that neighbors would set."""
+        samples = self.Y.values_to_compare(self._some(self.Y, TRIED_ROWS, 0.5))
+        queries = X.values_to_compare(self._some(X, TRIED_QUERIES, 0.25))
+        samples, queries = self._framed(samples), self._framed(queries)
+        if radius is not None:
+            return queries, samples, radius * self.scale
+        exact = distances_between(queries, samples, self.metric, n_threads)
+        own = int(X is self.Y)  # A query may be among the samples.
+        return queries, samples, limits_of(exact, (k - 0.5) / len(self.Y), own)
+
+    def _left(self, bounds, limits):
+        """Return an estimate of the share of pairs that bounds leave."""
+        share = float((bounds <= limits).mean())
+        share = share**GLANCE_POWER if self.at_a_glance else share
+        return min(1.0, MORE_LEFT[0] * share + MORE_LEFT[1])
+
+    def _choose(self, candidates, X, n_neighbors):
+        """Choose the cheapest stages, one or two, of candidates in ascending order.
+
+        `n_neighbors`: that seeds are for; 0 where there are none.
+        """
+        n, n_pairs, n_rows = len(self.Y), len(X) * len(self.Y), len(X) + len(self.Y)
+        value_bytes = 8 if self.Y.moved else self.Y.values.itemsize
+        exact_cost = self.Y.n_features * ROW_COST[value_bytes] + PAIR_COST
+        n_seeds = n_neighbors + MORE_SEEDS
+        room = MEMORY_SHARE * self.Y.n_features * self.Y.values.itemsize
+        best = None
+        for i, j in itertools.product(range(len(candidates)), repeat=2):
+            if i <= j:  # the same one: a single stage
+                first, second = candidates[i], candidates[j] if i < j else None
+                n_bytes = first.n_codes + (second.finer_bytes if second else 0)
+                if n_bytes > room and j > 0:
+                    continue
+                last = second or first
+                alive = [first.left, second.finer_left] if second else [first.left]
+                decided = alive[-1] * exact_cost
+                if second:
+                    decided += alive[0] * (second.finer_cost + PAIR_COST)
+                scan = first.n_codes * TILE_COST[self.metric, "u"]
+                for step in SEED_STEPS if n_neighbors else [0]:
+                    pair_cost = scan + decided
+                    if step:
+                        listed = n_seeds * (1.0 + math.log(max(1.0, n / step / n_seeds)))
+                        pair_cost = scan * (1.0 + 1.0 / step) + decided * step**SEED_EXPONENT
+                        pair_cost += (SEED_COST * listed + n_seeds * exact_cost) / n
+                    cost = n_pairs * pair_cost + n_rows * last.row_cost
+                    if best is None or cost < best[0]:
+                        chosen = [i, j] if second else [i]
+                        best = cost, chosen, alive, step, pair_cost, last.row_cost
+        _, chosen, self.alive, self.seed_step, self.pair_cost, self.row_cost = best
+        return chosen
+
+    def make(self, n_threads):
+        """Encode all samples; return self, or None where values are too large."""
+        moved = self.move(self.Y, n_threads)
+        if moved is None:
+            return None
+        self.codes = [codes for codes, _ in moved]
+        self.margins = [float(margins.max()) for _, margins in moved]
+        block_rows = BLOCK_BYTES // (self.Y.n_features * self.Y.values.itemsize)
+        self.index = FlatIndex(self.codes[0], self.metric, block_rows=block_rows)
+        self.seed_index = self.index
+        self.seed_step, self.more_seeds = self.seed_step or SEED_STEPS[-1], MORE_SEEDS
+        if self.seed_step > 1:
+            self.seed_index = FlatIndex(self.codes[0][:: self.seed_step].copy(), self.metric)
+        self.sample = None
+        return self
 
     def move(self, X, n_threads):
-        """Return [(bounding rows, margins) of each stage], or None where values are too large."""
+        """Return [(codes, margins) of each stage], or None where values are too large."""
         X = as_rows(X)
-        if not X.moved:
-            return self._move(X.values, n_threads)
-        parts = []
-        for start in range(0, len(X), MOVED_ROWS):
-            rows = X.moved_values(slice(start, start + MOVED_ROWS))
-            parts.append(self._move(rows, n_threads))
-            if parts[-1] is None:
-                return None
-        return [
-            tuple(np.concatenate(array) for array in zip(*stage, strict=True))
-            for stage in zip(*parts, strict=True)
-        ]
+        codes, sizes, errors, held = self.encoder.encode(X, n_threads)
+        norms = sizes if self.metric == "l1" else np.sqrt(sizes)
+        largest = float(norms.max())  # NaN, if there is one
+        if X is self.Y:
+            self.largest = largest
+        if not (largest < NORMS[1] and NORMS[0] < self.largest < NORMS[1]):
+            return None
+        largest = max(self.largest, largest)
+        stages = []
+        for i, of_stage in enumerate(codes):
+            margins = self._margins(i, norms, held[i]) + errors[i] + 1.01 * 2.0**-24 * norms
+            # The second term: numbers are divided by units before they are rounded.
+            margins = 1.01 * margins + 2.0**-40 * of_stage.shape[1] * self.units[i] * self.scale
+            stages.append((of_stage, (margins + FLOOR * largest) / self.scale))
+        return stages
 
-    def _hold(self, Y, n_threads):
-        """Keep what belongs to the samples."""
-        moved = self.move(Y, n_threads)
-        if moved is not None:
-            (self.rows, margins), *finer = moved
-            self.margin = float(margins.max())
-            self.finer = [(rows, float(margins.max())) for rows, margins in finer]
+
+def limits_of(distances, share, n_own):
+    """Return the distances that about this share of all is within, of shape (n_queries, 1).
+
+    Where the share is less than one of those that are given, logarithms of distances are taken to
+    lie on a line over the quantiles of a normal distribution, through the first and another one.
+    """
+    ascending, n = np.sort(distances, axis=1), distances.shape[1]
+    if share >= 0.5 / n or n <= n_own + FAR_RANK:
+        return ascending[:, min(math.ceil(share * n) + n_own, n) - 1, None]
+    nearest, far = ascending[:, n_own, None], ascending[:, n_own + FAR_RANK - 1, None]
+    growth = float(np.median(far[nearest > 0] / nearest[nearest > 0])) if nearest.any() else 1.0
+    quantile = statistics.NormalDist().inv_cdf
+    first, second, wanted = quantile(0.5 / n), quantile((FAR_RANK - 0.5) / n), quantile(share)
+    return nearest * growth ** ((wanted - first) / (second - first))
+
+
+def distances_between(X, Y, metric, n_threads):
+    """Return L1 or L2 distances between rows of float32."""
+    distances = np.empty((len(X), len(Y)), np.float32)
+    fill_distances(X, Y, metric, distances, False, n_threads, np.zeros(X.shape[1]), 1.0, False)
+    return distances
 
 
 def leading_directions(S, n_directions):
-    """Return orthonormal rows near the first right singular vectors of S, in order, as float64.
+    """Return orthonormal rows near the first right singular vectors of S, about in order.
 
-    By a randomized range finder with power iterations [1]_. What is not exact makes bounds looser,
-    never wrong.
+    By a range finder with a power iteration [1]_ that starts from some of the rows. What is not
+    exact makes bounds looser, never wrong.
 
     References
     ----------
     .. [1] N. Halko, P. G. Martinsson, J. A. Tropp, "Finding structure with randomness", SIAM Review
-       53 (2011), algorithm 4.4.
+       53 (2011), algorithm 4.3.
     """
-    rng = np.random.default_rng(0)
-    basis = S.T @ rng.standard_normal((len(S), n_directions), dtype=S.dtype)
-    for _ in range(POWER_ITERATIONS):
-        basis = S.T @ (S @ orthonormal_columns(basis))
-    basis = orthonormal_columns(orthonormal_columns(basis.astype(np.float64)))
-    projected = (S @ basis.astype(S.dtype)).astype(np.float64)
-    vectors = np.linalg.eigh(projected.T @ projected)[1]
-    return (basis @ vectors[:, ::-1]).T
-
-
-def orthonormal_columns(B):
-    """Return nearly orthonormal columns that span those of B, by the eigenvectors of BᵀB.
-
-    For few long columns this takes a fraction of a QR decomposition's time; done twice, it is as
-    exact. How exact it is, the bounds' margins count in.
-    """
-    values, vectors = np.linalg.eigh(B.T @ B)
-    kept = values > values[-1] * np.finfo(B.dtype).eps
-    return B @ (vectors[:, kept] / np.sqrt(values[kept]))
+    some = S[spread_out(len(S), n_directions, 0.5)]
+    basis = (S.T @ (S @ some.T)).astype(np.float64)
+    # For few long columns the eigenvectors of BᵀB take a fraction of a QR decomposition's time.
+    values, vectors = np.linalg.eigh(basis.T @ basis)
+    kept = values > values[-1] * 1e-12
+    return (basis @ (vectors[:, kept] / np.sqrt(values[kept]))).T[::-1]
 
 
 class Projections(_Bounds):
@@ -193,156 +377,177 @@ class Projections(_Bounds):
     Parameters
     ----------
     Y : Rows
-    n_threads : int
-
-    Attributes
-    ----------
-    metric : str
-        In which the bounding rows are compared.
-    unit : float
-        What a distance of 1 between bounding rows stands for.
-    rows : ndarray of shape (n, m + 1), float32, or None
-        None where values are too large.
-    margin : float
-        The largest error of a row.
-    finer : list of (rows, margin)
-        Of the second stage, if there is one: the same with more directions.
     """
 
     FEWEST_FEATURES = 24
     metric = "l2"
-    unit = 1.0
 
-    def __init__(self, Y, n_threads, finer=True):
-        S, center = sampled_rows(Y)
-        dtype = np.dtype(np.float64) if Y.moved else Y.values.dtype
-        self.center = (np.rint(center) if dtype == np.uint8 else center).astype(dtype)
-        S = centered(S, self.center)
-        self.rows, self.margin, self.finer, self.largest = None, np.inf, [], 0.0
-        scale = np.abs(S).max()
-        if not (np.isfinite(scale) and scale > 0):
-            return
-        S /= scale
-        self.widths = [min(MOST_DIRECTIONS, Y.n_features // 4, *S.shape)]
-        finer_bytes = 4 * (FINER_DIRECTIONS + 1)
-        if finer and FINER_BYTES_RATIO * finer_bytes <= Y.n_features * dtype.itemsize:
-            self.widths.append(min(FINER_DIRECTIONS, *S.shape))
-        dtype = np.float64 if dtype == np.float64 else np.float32
-        self.directions = np.ascontiguousarray(leading_directions(S, self.widths[-1]), dtype)
-        Q = self.directions.astype(np.float64)
-        self.delta = np.linalg.norm(Q @ Q.T - np.eye(len(Q))) + Y.n_features * 2.0**-50
-        magnitudes = np.abs(Q)
-        self.spread = 1.001 * np.sqrt(np.linalg.eigvalsh(magnitudes @ magnitudes.T)[-1])
-        self._hold(Y, n_threads)
+    def plan(self, X, k, radius, n_threads):
+        """Choose directions and stages for queries like X; return whether there are any."""
+        room = int(MEMORY_SHARE * self.Y.n_features * self.Y.values.itemsize)
+        d = self.Y.n_features
+        most = GLANCE_WIDTH if self.at_a_glance else WIDTHS[-1]
+        most = max(min(most, room, DIRECTION_VALUES // d), WIDTHS[0])
+        most = min(most, d - 1, len(self.sample))
+        directions = leading_directions(self.sample, most)
+        if not len(directions):
+            return False
+        widths = [width for width in WIDTHS if width <= len(directions)] or [len(directions)]
+        queries, samples, limits = self._tried(X, k, radius, n_threads)
+        directions32 = directions.astype(np.float32)
+        p, q = samples @ directions32.T, queries @ directions32.T
+        rests = [np.square(rows).sum(axis=1) for rows in (samples, queries)]
+        squares, start, bounds, units = 0.0, 0, [], []
+        for width in widths:
+            new = [np.ascontiguousarray(rows[:, start:width]) for rows in (p, q)]
+            squares = squares + np.square(distances_between(*new[::-1], "l2", 1))
+            rests = [
+                np.maximum(rest - np.square(rows).sum(axis=1), 0.0)
+                for rest, rows in zip(rests, new, strict=True)
+            ]
+            rest = np.sqrt(rests[1])[:, None] - np.sqrt(rests[0])
+            bounds.append(np.sqrt(squares + np.square(rest)))
+            units.append(CODED_DEVIATIONS / 127 * float(np.sqrt(np.square(p[:, :width]).mean())))
+            start = width
 
-    def _move(self, X, n_threads):
-        center = self.center.astype(np.float64)
-        m, d = self.directions.shape
-        model = LinearModel(X, m, mean=center, scale=np.ones(d), n_threads=n_threads)
-        model.set_weights(self.directions, np.zeros(m))
-        projected = model.scores()
-        distances = np.empty((1, len(X)), np.float32 if X.dtype == np.float32 else np.float64)
-        fill_distances(
-            self.center[None], X, "sqeuclidean", distances, False, n_threads, None, 1.0, False
-        )
-        distances = distances[0].astype(np.float64)
-        self.largest = max(self.largest, float(np.sqrt(distances.max())))
-        if not NORMS[0] < self.largest < NORMS[1]:
-            return None
-        n = min(d, model.terms_per_sum()) + 8
-        stages = [self._stage(projected[:, :width], distances, X.dtype, n) for width in self.widths]
-        return stages if all(np.isfinite(margins).all() for _, margins in stages) else None
-
-    def _stage(self, projected, distances, dtype, n):
-        """Return bounding rows and margins: see the module's docstring."""
-        m, d = projected.shape[1], self.directions.shape[1]
-        rows = np.empty((len(projected), m + 1), np.float32)
-        rows[:, :m] = projected
-        stored = rows[:, :m].astype(np.float64)
-        squares = np.einsum("ij,ij->i", stored, stored)
-        with np.errstate(all="ignore"):
-            norms, projected_norms = np.sqrt(distances), np.sqrt(squares)
-            u = 2.0**-53 if dtype == np.float64 else 2.0**-24
-            gamma = n * u / (1.0 - n * u)
-            size = norms + 2.0 * np.sqrt(np.square(self.center.astype(np.float64)).sum())
-            e = (
-                self.spread * gamma * (1.0 + self.delta) * size
-                + self.delta * norms
-                + 2.0**-23 * projected_norms
-                + 2.0**-50 * size
+        candidates = []
+        for width, bound, unit in zip(widths, bounds, units, strict=True):
+            # Rounding takes a twelfth of a unit's square away, of each number of both rows.
+            error = 2.0 * unit * math.sqrt((width + 1) / 12)
+            candidates.append(
+                Candidate(
+                    n_codes=width + 1,
+                    row_cost=d * (ENCODING_COST["l2"] + width * PROJECTION_COST),
+                    left=self._left(bound, limits + error),
+                    finer_bytes=4 * (width + 1),
+                    finer_cost=(width + 1) * ROW_COST[4],
+                    finer_left=self._left(bound, limits),
+                )
             )
-            f = (d + 8) * 2.0**-53 + (2.0**-23 if dtype == np.float32 else 0.0)
-            g = f * distances + 2.0 * e * projected_norms + e * e + 2.0**-140
-            rest = np.sqrt(np.maximum(distances - squares, 0.0))
-            of_rest = g / np.maximum(rest, np.sqrt(g))
-            margins = 1.01 * (e + of_rest + 2.0**-23 * rest) + FLOOR * self.largest
-        rows[:, m] = rest
-        return rows, margins
+        chosen = self._choose(candidates, X, 0 if radius is not None else k)
+        widths, unit = [widths[i] for i in chosen], units[chosen[0]]
+        if not unit > 0.0:
+            return False
+        self._turn(directions, widths)
+        units = np.array([unit, 1.0][: len(widths)])
+        rest_center = float(np.sqrt(self._rest(samples, widths[0])).mean())
+        self.units = (units / self.scale).tolist()
+        self.encoder = ProjectionEncoder(
+            self.center, self.scale, units, self.directions, np.array(widths, np.intp), rest_center
+        )
+        return True
+
+    def _turn(self, directions, widths):
+        """Keep the directions of the stages, turned within each."""
+        rng, start, turned = np.random.default_rng(0), 0, []
+        for width in widths:
+            turn = np.linalg.qr(rng.standard_normal((width - start, width - start)))[0]
+            turned.append(turn @ directions[start:width])
+            start = width
+        self.directions = np.ascontiguousarray(np.vstack(turned), np.float32)
+        Q = self.directions.astype(np.float64)
+        self.size = 1.001 * float(np.linalg.norm(Q))
+        self.delta = float(np.linalg.norm(Q @ Q.T - np.eye(len(Q)))) + Q.shape[1] * 2.0**-50
+
+    def _rest(self, rows, width):
+        projected = rows @ self.directions[:width].T
+        return np.maximum(np.square(rows).sum(axis=1) - np.square(projected).sum(axis=1), 0.0)
+
+    def _margins(self, stage, norms, held):
+        n, u = TERMS_PER_PRODUCT + 8, 2.0**-24
+        e = (n * u / (1.0 - n * u) * self.size + self.delta) * norms
+        squares, f = np.square(norms), (self.Y.n_features + 10) * 2.0**-53
+        g = 2.0 * f * squares + 2.0 * e * np.sqrt(held) + e * e + 2.0**-400
+        rest = np.sqrt(np.maximum(squares - held, 0.0))
+        return e + g / np.maximum(rest, np.sqrt(g))
 
 
 class GroupSums(_Bounds):
     """Sums of features that rise and fall together.
 
-    Parameters, attributes and methods are those of `Projections`.
+    Parameters are those of `Projections`.
     """
 
     FEWEST_FEATURES = 64
     metric = "l1"
 
-    def __init__(self, Y, n_threads, finer=True):
-        S, mean = sampled_rows(Y)
-        S = centered(S, mean)
-        self.rows, self.margin, self.finer = None, np.inf, []
-        scale = np.abs(S).max()
-        if not (np.isfinite(scale) and scale > 0):
-            return
-        directions = leading_directions(S / scale, min(LOADINGS, *S.shape)).astype(np.float32)
+    def plan(self, X, k, radius, n_threads):
+        """Choose groups and stages for queries like X; return whether there are any."""
+        directions = leading_directions(self.sample, LOADINGS).astype(np.float32)
         # Features are near each other if the sample has them rise and fall together.
-        self.groups = group_features(directions.T * np.linalg.norm(S @ directions.T, axis=0))
-        n_groups = int(self.groups.max()) + 1
-        # Of the sample, around zero.
-        sums = S @ (self.groups[:, None] == np.arange(n_groups)).astype(np.float32)
-        self.centers = np.bincount(self.groups, mean, n_groups)
-        self.unit = float(CODED_DEVIATIONS * sums.std() / 127)
-        if not (np.isfinite(self.unit) and self.unit > 0):
-            return
-        self._hold(Y, n_threads)
-        self.margin += 1.01 * n_groups * self.unit
+        places = directions.T * np.linalg.norm(self.sample @ directions.T, axis=0)
+        least = GLANCE_GROUP if self.at_a_glance else 0
+        order, starts = group_features(places, [size for size in GROUP_SIZES if size >= least])
+        queries, samples, limits = self._tried(X, k, radius, n_threads)
+        # Of all rows, feature by feature.
+        both = np.ascontiguousarray(np.concatenate([queries, samples]).T)[order]
+        bounds, units = [], []
+        for of_groups in starts:
+            sums = np.ascontiguousarray(np.add.reduceat(both, of_groups[:-1], axis=0).T)
+            units.append(CODED_DEVIATIONS / 127 * float(np.sqrt(np.square(sums).mean())))
+            bounds.append(distances_between(*np.split(sums, [len(queries)]), "l1", n_threads))
 
-    def _move(self, X, n_threads):
-        rows = np.empty((len(X), len(self.centers)), np.uint8)
-        sizes = np.empty(len(X))
-        sum_groups(X, self.groups, self.centers, self.unit, rows, sizes, n_threads)
-        sizes += np.abs(self.centers).sum()
-        margins = 1.01 * (X.shape[1] + 8) * 2.0**-53 * sizes
-        return [(rows, margins)] if np.isfinite(margins).all() else None
+        candidates = []
+        for of_groups, bound, unit in zip(starts, bounds, units, strict=True):
+            # Rounding takes a quarter of a unit away, of each number of both rows.
+            n_codes = len(of_groups) - 1
+            left = self._left(bound, limits + 0.5 * unit * n_codes)
+            row_cost = self.Y.n_features * ENCODING_COST["l1"]
+            finer_cost = n_codes * ROW_COST[1]
+            candidates.append(Candidate(n_codes, row_cost, left, n_codes, finer_cost, left))
+        chosen = self._choose(candidates, X, 0 if radius is not None else k)
+        starts, units = [starts[i] for i in chosen], [units[i] for i in chosen]
+        if not min(units) > 0.0:
+            return False
+        self.largest_group = max(int(np.diff(of_groups).max()) for of_groups in starts)
+        self.units = [unit / self.scale for unit in units]
+        self.encoder = GroupEncoder(self.center, self.scale, np.array(units), order, starts)
+        return True
+
+    def _margins(self, stage, norms, held):
+        n, u = self.largest_group, 2.0**-24
+        return n * u / (1.0 - n * u) * norms
 
 
-def group_features(places):
-    """Divide features into groups of up to FEATURES_PER_GROUP that are near each other.
+def group_features(places, sizes):
+    """Divide features into groups of up to so many that are near each other.
 
-    As a k-d tree divides points: in halves, across the axis along which they differ most.
+    In halves and these again, across the axis along which they vary most.
 
     Parameters
     ----------
     places : ndarray of shape (d, n_axes)
+    sizes : sequence of int
+        Descending.
 
     Returns
     -------
-    ndarray of shape (d,), int64
-        Each feature's group.
+    order : ndarray of shape (d,), int64
+        Features; those of a group are side by side.
+    starts : list of ndarray of shape (n_groups + 1,), int64
+        Of each size: where its groups start in that order, and where the last one ends.
     """
-    order, starts = np.arange(len(places)), np.array([0])
-    while True:
-        sizes = np.diff(starts, append=len(places))
-        part = np.repeat(np.arange(len(starts)), sizes)
-        if sizes.max() <= FEATURES_PER_GROUP:
-            break
-        here = places[order]
-        widths = np.maximum.reduceat(here, starts) - np.minimum.reduceat(here, starts)
-        along = here[np.arange(len(order)), widths.argmax(axis=1)[part]]
-        order = order[np.lexsort((along, part))]
-        starts = np.sort(np.concatenate([starts, (starts + (sizes + 1) // 2)[sizes > 1]]))
-    groups = np.empty(len(places), np.int64)
-    groups[order] = part
-    return groups
+    d = len(places)
+    order, starts, levels = np.arange(d), np.array([0]), []
+    for size in sizes:
+        while np.diff(starts, append=d).max() > size:
+            order, starts = halved(places, order, starts)
+        levels.append(np.append(starts, d))
+    return order, levels
+
+
+def halved(places, order, starts):
+    """Return order and starts of the groups' halves."""
+    sizes = np.diff(starts, append=len(places))
+    group = np.repeat(np.arange(len(starts)), sizes)
+    here = places[order]
+    here -= (np.add.reduceat(here, starts, axis=0) / sizes[:, None])[group]
+    # From a place of each group on, power iterations.
+    axes = here[starts]
+    for _ in range(AXIS_ITERATIONS):
+        along = np.einsum("ij,ij->i", here, axes[group])
+        axes = np.add.reduceat(here * along[:, None], starts, axis=0)
+        axes /= np.maximum(np.sqrt(np.einsum("ij,ij->i", axes, axes)), 1e-30)[:, None]
+    along = np.einsum("ij,ij->i", here, axes[group])
+    order = order[np.lexsort((along, group))]
+    return order, np.sort(np.concatenate([starts, (starts + (sizes + 1) // 2)[sizes > 1]]))

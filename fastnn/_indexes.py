@@ -11,9 +11,10 @@ All return the same neighbors and distances, bit for bit. "auto" is settled by t
 is large enough to make up for an index, and looked at again by larger ones:
 
 - up to TREE_FEATURES features, and TREE_SAMPLES samples or more: the tree;
-- else, where bounds could serve and looking takes no more than PILOT_SHARE of an exhaustive search,
-  bounds are made for a sample of the rows, and some queries are compared with it. The share of
-  pairs that the bounds leave, and what the steps cost each, say which kind is quicker.
+- else, where bounds could serve and looking takes a few percent of an exhaustive search at most,
+  bounds are planned on a sample of the rows and queries. The share of pairs that they would leave,
+  and what the steps cost each, say which kind is quicker. Where planning would take too long, a
+  plan with few directions, at a glance, says first whether to go on.
 """
 
 import logging
@@ -23,8 +24,8 @@ import time
 import numpy as np
 
 from . import _validation
-from ._bounds import bounds_for
-from ._core._bounded import find_neighbors_by_bounds
+from ._bounds import TILE_COST, bounds_for
+from ._core._bounded import find_neighbors_by_bounds, find_within_radius_by_bounds
 from ._core._index import FlatIndex
 from ._core._kd_tree import KDTree
 from ._core._search import find_neighbors, find_within_radius
@@ -42,20 +43,15 @@ TREE_FEATURES = 6
 TREE_SAMPLES = 1000
 TREE_QUERIES = 100
 TREE_METRICS = ("l1", "l2", "sqeuclidean", "chebyshev")
-# Looking takes at most this share of an exhaustive search,
-PILOT_SHARE = 0.04
-# with so many rows and queries,
-PILOT_ROWS = 512
-PILOT_QUERIES = 32
+# Bounds are planned if that takes at most this share of an exhaustive search; or if a glance, which
+# may take that share, says that they are promising;
+PLAN_SHARE = 0.012
+GLANCE_SHARE = 0.025
 # and the bounds have to be so much quicker, since a sample tells only so much.
 CLEARLY = 0.8
-# Nanoseconds on one core for one feature of one pair: in tiles, by metric and dtype, and row by
-# row, from the cache or beyond; for one feature and direction of a projection. Only ratios matter.
-TILE_COST = {("l1", "f"): 0.02, ("l1", "u"): 0.004, ("l2", "f"): 0.013, ("l2", "u"): 0.007}
-ROW_COST = {"u": 0.03, "f": 0.14}
-PROJECTION_COST = 0.035
-# Milliseconds that finding directions takes, for each feature and beside.
-PILOT_COST, PILOT_OVERHEAD = 0.004, 1.5
+# Milliseconds that planning bounds takes, for each feature and beside: at a glance, and well.
+GLANCE_COST, GLANCE_OVERHEAD = 0.001, 0.5
+PLAN_COST, PLAN_OVERHEAD = 0.011, 1.0
 
 
 class Index:
@@ -81,8 +77,8 @@ class Index:
         self.space = MetricSpace(space) if isinstance(space, str) else space
         self.metric = self.space.kernel
         self.kind, self.reason = "brute", "nothing has been searched for yet"
-        # The largest number of distances that the choice has been made for.
-        self._settled = 0
+        # For neighbors and for radii: how many distances the choice was made for, and the choice.
+        self._choices = {}
         self._structures = {}
 
     # ---- searches --------------------------------------------------------------------------------
@@ -124,7 +120,7 @@ class Index:
         return self._structure("brute", n_threads)
 
     def _nearest(self, X, k, n_threads, advance, exclude_self):
-        self._choose(X, k, n_threads)
+        self._choose(X, k, None, n_threads)
         found = None
         queries, flat = self._queries(X, n_threads), self._flat(n_threads)
         if self.kind == "kd_tree":
@@ -132,19 +128,13 @@ class Index:
             found = tree.kneighbors(
                 self._tree_queries(X, tree), k, n_threads, advance, exclude_self
             )
-        elif self.kind == "bounded":
-            bounds = self._structure("bounded", n_threads)
-            if bounds is not None:
-                found = find_neighbors_by_bounds(
+        elif bounds := self._bounds(X, k, None, n_threads):
+            found = self._logged(
+                X,
+                find_neighbors_by_bounds(
                     queries, flat.rows, k, self.metric, bounds, n_threads, advance, exclude_self
-                )
-            if found is not None:
-                self._log(
-                    "bounds left %.3g %% of the pairs", 100 * found[2] / (len(X) * len(self.Y))
-                )
-                found = found[:2]
-            elif self.algorithm == "bounded":
-                self.reason = "there are no bounds for such values"
+                ),
+            )
         if found is None:
             found = find_neighbors(
                 queries, flat, k, self.metric, n_threads, False, advance, exclude_self
@@ -154,14 +144,24 @@ class Index:
         return found
 
     def _within(self, X, radius, n_threads, by_distance, exclude_self):
+        self._choose(X, 1, radius, n_threads)
         found = None
-        if self._is_for_tree(len(X)) or self.algorithm == "kd_tree":
+        queries, flat = self._queries(X, n_threads), self._flat(n_threads)
+        if self.kind == "kd_tree":
             tree = self._structure("kd_tree", n_threads)
             found = tree.radius_neighbors(
                 self._tree_queries(X, tree), radius, n_threads, by_distance, exclude_self
             )
+        elif bounds := self._bounds(X, 1, radius, n_threads):
+            found = self._logged(
+                X,
+                find_within_radius_by_bounds(
+                    queries, flat.rows, radius, self.metric, bounds, n_threads, by_distance,
+                    exclude_self,
+                ),
+            )  # fmt: skip
+            found = None if found is None else found[0]
         if found is None:
-            queries, flat = self._queries(X, n_threads), self._flat(n_threads)
             found = find_within_radius(
                 queries, flat, radius, self.metric, n_threads, by_distance, False, exclude_self
             )
@@ -169,18 +169,39 @@ class Index:
             _require_finite(X, self.Y)
         return found
 
+    def _bounds(self, X, k, radius, n_threads):
+        """Return bounds for the samples, or None if there are none or none are wanted."""
+        if self.kind != "bounded":
+            return None
+        if "planned" not in self._structures:
+            self._structures["planned"] = self._plan(X, k, radius, n_threads)
+        bounds = self._structures["planned"] and self._structure("bounded", n_threads)
+        if bounds is None and self.algorithm == "bounded":
+            self.reason = "there are no bounds for such values"
+        return bounds
+
+    def _logged(self, X, found):
+        """Log what bounds have left, and return the rest of what was found by them."""
+        if found is None:
+            return None
+        n_pairs = len(X) * len(self.Y)
+        shares = (f"{100 * n / n_pairs:.3g} %" for n in found[-1])
+        self._log("of the pairs, codes left %s, and all bounds %s", *shares)
+        return found[:-1]
+
     # ---- the choice ------------------------------------------------------------------------------
 
-    def _choose(self, X, k, n_threads):
+    def _choose(self, X, k, radius, n_threads):
         if self.algorithm != "auto":
             self.kind, self.reason = self.algorithm, f"algorithm={self.algorithm!r}"
             return
-        n_distances = len(X) * len(self.Y)
-        if n_distances < 2 * self._settled:
-            return
-        before = self.kind
-        self.kind, self.reason = self._best_kind(X, k, n_threads)
-        self._settled = n_distances
+        n_distances, before = len(X) * len(self.Y), self.kind
+        of_radius = radius is not None
+        settled, *choice = self._choices.get(of_radius, (0, self.kind, self.reason))
+        if n_distances >= 2 * settled:
+            choice = self._best_kind(X, k, radius, n_threads)
+            self._choices[of_radius] = n_distances, *choice
+        self.kind, self.reason = choice
         if self.kind != before:
             self._log("algorithm 'auto' chose %r: %s", self.kind, self.reason)
 
@@ -193,58 +214,47 @@ class Index:
             and n_queries >= TREE_QUERIES
         )
 
-    def _best_kind(self, X, k, n_threads):
+    def _best_kind(self, X, k, radius, n_threads):
         n, d = self.Y.shape
         if self._is_for_tree(len(X)):
             return "kd_tree", f"{d} features: a tree looks at few of {n} samples"
-        if "bounded" in self._structures:
-            return self.kind, self.reason
+        if (of_mode := self._choices.get(radius is not None)) and of_mode[1] == "bounded":
+            return of_mode[1:]
         family = "l2" if self.metric == "sqeuclidean" else self.metric
         type_ = "u" if self.Y.dtype == np.uint8 and self.space.is_plain else "f"
         if (family, type_) not in TILE_COST:
             return "brute", f"no bounds for metric {self.metric!r}"
-        exhaustive = 1e-6 * len(X) * n * d * TILE_COST[family, type_]
-        pilot = PILOT_OVERHEAD + PILOT_COST * d
-        if pilot > PILOT_SHARE * exhaustive / n_threads:
-            return "brute", "a search too short for a look at bounds"
-        alive = self._pairs_left(X, k, n_threads)
-        if alive is None:
+        exhaustive = 1e-6 * len(X) * n * (d * TILE_COST[family, type_])
+        whole = exhaustive / n_threads
+        if PLAN_OVERHEAD + PLAN_COST * d > PLAN_SHARE * whole:
+            if GLANCE_OVERHEAD + GLANCE_COST * d > GLANCE_SHARE * whole:
+                return "brute", "a search too short for a look at bounds"
+            bounds = self._plan(X, k, radius, n_threads, at_a_glance=True)
+            if bounds is None or self._cost(bounds, X) > exhaustive:
+                return "brute", "bounds do not look promising"
+        bounds = self._plan(X, k, radius, n_threads)
+        if bounds is None:
             return "brute", "there are no bounds for such values"
-        share, width, n_directions = alive
-        tile = TILE_COST[family, type_ if family == "l1" else "f"]
-        bounded = 1e-6 * (
-            n * d * n_directions * PROJECTION_COST
-            + len(X) * n * (2.0 * width * tile + share * d * ROW_COST[type_])
-        )
-        reason = f"bounds leave {100 * share:.2g} % of the pairs of a sample"
-        reason += f", an estimated {bounded / exhaustive:.2g} of the time of an exhaustive search"
-        return ("bounded" if bounded < CLEARLY * exhaustive else "brute"), reason
+        if "bounded" not in self._structures:
+            self._structures["planned"] = bounds
+        share = self._cost(bounds, X) / exhaustive
+        stages = ", then ".join(f"{100 * left:.2g} %" for left in bounds.alive)
+        reason = f"bounds leave {stages} of the pairs of a sample"
+        reason += f", an estimated {share:.2g} of the time of an exhaustive search"
+        return ("bounded" if share < CLEARLY else "brute"), reason
 
-    def _pairs_left(self, X, k, n_threads):
-        """Return (share of pairs that bounds leave, width of bounding rows, directions), or None.
+    def _cost(self, bounds, X):
+        """Return the milliseconds that making bounds and searching by them would take."""
+        n, n_queries = len(self.Y), len(X)
+        return 1e-6 * (n_queries * n * bounds.pair_cost + (n + n_queries) * bounds.row_cost)
 
-        The limit of a query is the distance of as large a share of the sample as k is of all rows.
-        """
-        sample = self.Y[:: max(1, len(self.Y) // PILOT_ROWS)][:PILOT_ROWS].copy()
-        queries = X[:: max(1, len(X) // PILOT_QUERIES)][:PILOT_QUERIES].copy()
-        sample, queries = self.space.rows(sample), self.space.rows(queries)
-        bounds = bounds_for(sample, self.metric, n_threads, finer=False)
-        moved = None if bounds is None else bounds.move(queries, n_threads)
-        if moved is None:
-            return None
-        rows, margins = moved[0]
-        # A query may be a row of the sample, hence one more.
-        rank = min(len(sample), math.ceil(k * len(sample) / len(self.Y)) + (X is self.Y))
-        exact = find_neighbors(queries, sample, rank, self.metric, n_threads)
-        near = find_neighbors(rows, bounds.index, len(sample), bounds.metric, n_threads)
-        if exact is None or near is None:
-            return None
-        limits = exact[0][:, -1:]
-        if self.metric == "sqeuclidean":
-            limits = np.sqrt(limits)
-        reach = (limits + margins[:, None] + bounds.margin) / bounds.unit
-        n_directions = rows.shape[1] if bounds.metric == "l2" else 1
-        return float((near[0] <= reach).mean()), rows.shape[1], n_directions
+    def _plan(self, X, k, radius, n_threads, at_a_glance=False):
+        if radius is not None and self.metric == "sqeuclidean":
+            radius = math.sqrt(max(radius, 0.0))
+        return bounds_for(
+            self._flat(n_threads).rows, self.metric, n_threads, self._queries(X, n_threads), k,
+            radius, at_a_glance,
+        )  # fmt: skip
 
     def _structure(self, kind, n_threads):
         """Return the rows, the tree or the bounds for the kernels, made once."""
@@ -258,7 +268,7 @@ class Index:
                 rows = rows.astype(np.float32) if rows.dtype == np.uint8 else rows
                 made = KDTree(rows, self.metric, n_threads, self.space.weights)
             else:
-                made = bounds_for(self._flat(n_threads).rows, self.metric, n_threads)
+                made = self._structures["planned"].make(n_threads)
             self._structures[kind] = made
             self._log("%s made in %.3g s", kind, time.perf_counter() - start)
         return self._structures[kind]

@@ -1,5 +1,6 @@
 """Lower bounds: what they promise, pair by pair; a search by them is the exhaustive one."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -29,7 +30,7 @@ def by_bounds(X, Y, k, metric, n_threads=2, exclude_self=False):
     """Search, and say whether bounds could serve."""
     index = Index(Y, metric, "bounded")
     found = index.kneighbors(X, k, n_threads, None, exclude_self)
-    return found, index._structures["bounded"] is not None
+    return found, index._structures.get("bounded") is not None
 
 
 def assert_same(found, expected):
@@ -37,10 +38,27 @@ def assert_same(found, expected):
     np.testing.assert_array_equal(found[0], expected[0])
 
 
-@pytest.fixture(params=[True, False], ids=["two stages", "one stage"])
-def with_finer(request, monkeypatch):
-    """Finer bounds for rows of any length, or for none."""
-    monkeypatch.setattr(_bounds, "FINER_BYTES_RATIO", 0 if request.param else np.inf)
+def assert_same_slices(found, expected):
+    for i in range(3):
+        parts = [np.concatenate([part[i] for part in slices]) for slices in (found, expected)]
+        np.testing.assert_array_equal(*parts)
+
+
+@pytest.fixture(params=[1, 2], ids=["one stage", "two stages"])
+def stages(request, monkeypatch):
+    """So many stages, whatever they cost, of as few and as many codes as there may be."""
+    choose = _bounds._Bounds._choose
+
+    def choose_all(self, stages, X, n_neighbors):
+        choose(self, stages, X, n_neighbors)
+        return sorted({0, len(stages) - 1} if request.param == 2 else {len(stages) - 1})
+
+    monkeypatch.setattr(_bounds._Bounds, "_choose", choose_all)
+
+
+def made_bounds(Y, metric):
+    planned = _bounds.bounds_for(Y, metric, 2)
+    return planned and planned.make(2)
 
 
 # ---- bounds --------------------------------------------------------------------------------------
@@ -48,10 +66,10 @@ def with_finer(request, monkeypatch):
 
 @pytest.mark.parametrize(("dtype", "generator"), data.CASES, ids=data.CASE_NAMES)
 @pytest.mark.parametrize("metric", ["l1", "l2"])
-def test_bounds_never_exceed_distances(isa, with_finer, metric, dtype, generator, rng):
+def test_bounds_never_exceed_distances(isa, stages, metric, dtype, generator, rng):
     Y = data.make(generator, rng, 150, 130, dtype)
     X = np.concatenate([data.make(generator, rng, 20, 130, dtype), Y[:10]])
-    bounds = _bounds.bounds_for(Y, metric, 2)
+    bounds = made_bounds(Y, metric)
     if bounds is None:
         assert generator in (
             data.constant,
@@ -64,10 +82,10 @@ def test_bounds_never_exceed_distances(isa, with_finer, metric, dtype, generator
         ) or (generator, dtype) == (data.near_ties, np.float32)  # all of them equal
         return
     exact = oracles.distances(X, Y, metric, np.longdouble)
-    stages = [(bounds.rows, bounds.margin), *bounds.finer]
-    for (rows, margins), (of_samples, margin) in zip(bounds.move(X, 2), stages, strict=True):
-        of_bounds = oracles.distances(rows, of_samples, metric, np.longdouble) * bounds.unit
-        assert (of_bounds <= exact + margins[:, None] + margin).all()
+    for i, (codes, margins) in enumerate(bounds.move(X, 2)):
+        of_codes = oracles.distances(codes, bounds.codes[i], bounds.metric, np.longdouble)
+        of_codes *= bounds.units[i]
+        assert (of_codes <= exact + margins[:, None] + bounds.margins[i]).all()
 
 
 @pytest.mark.parametrize("metric", ["l1", "l2"])
@@ -75,38 +93,75 @@ def test_bounds_never_exceed_distances(isa, with_finer, metric, dtype, generator
 def test_bounds_are_tight_where_features_go_together(metric, dtype, rng):
     """Else there would be nothing to gain: nine tenths of the distance, and margins of 5 %."""
     X = data.make(correlated, rng, 300, 600, dtype)
-    bounds = _bounds.bounds_for(X, metric, 2)
+    bounds = made_bounds(X, metric)
     exact = oracles.distances(X, X, metric)
-    of_bounds = oracles.distances(bounds.rows, bounds.rows, metric) * bounds.unit
+    of_bounds = oracles.distances(bounds.codes[-1], bounds.codes[-1], metric) * bounds.units[-1]
     apart = exact > 0
     assert np.median(of_bounds[apart] / exact[apart]) > (0.9 if metric == "l2" else 0.6)
-    assert bounds.margin < 0.1 * np.median(exact[apart])
+    assert bounds.margins[-1] < 0.1 * np.median(exact[apart])
 
 
 def test_features_are_grouped_by_what_they_do(rng):
     """Sixteen groups of eight copies each, shuffled, are found."""
     places = np.repeat(rng.standard_normal((16, 3)), 8, axis=0)
-    order = rng.permutation(128)
-    groups = _bounds.group_features(places[order])
-    assert np.bincount(groups).tolist() == [8] * 16
-    for group in range(16):
-        assert len(set(order[groups == group] // 8)) == 1
+    shuffled = rng.permutation(128)
+    order, (pairs_of_copies, copies) = _bounds.group_features(places[shuffled], (16, 8))
+    assert np.diff(pairs_of_copies).tolist() == [16] * 8
+    assert np.diff(copies).tolist() == [8] * 16
+    for group in np.split(shuffled[order] // 8, copies[1:-1]):
+        assert len(set(group)) == 1
 
 
 @pytest.mark.parametrize("d", [1, 2, 7, 8, 9, 17, 100, 777])
-def test_groups_are_of_at_most_eight(d, rng):
-    sizes = np.bincount(_bounds.group_features(rng.standard_normal((d, 2))))
-    assert sizes.sum() == d
-    assert 1 <= sizes.min() <= sizes.max() <= 8
+def test_groups_are_nested_and_of_at_most_so_many(d, rng):
+    sizes = (32, 8, 3)
+    order, levels = _bounds.group_features(rng.standard_normal((d, 2)), sizes)
+    assert sorted(order) == list(range(d))
+    for starts, size in zip(levels, sizes, strict=True):
+        assert (starts[0], starts[-1]) == (0, d)
+        assert 1 <= np.diff(starts).min() <= np.diff(starts).max() <= size
+    for coarse, fine in itertools.pairwise(levels):
+        assert set(coarse) <= set(fine)
 
 
 def test_directions_are_orthonormal_and_lead(rng):
     S = correlated(rng, 200, 90).astype(np.float32)
     directions = _bounds.leading_directions(S, 6)
-    np.testing.assert_allclose(directions @ directions.T, np.eye(6), atol=1e-12)
+    np.testing.assert_allclose(directions @ directions.T, np.eye(6), atol=1e-9)
     left = S - S @ directions.T @ directions
     assert np.square(left).sum() < 0.01 * np.square(S).sum()
-    assert (np.diff(np.square(S @ directions.T).sum(axis=0)) < 0).all()
+
+
+def test_limits_of_small_shares(rng):
+    """Of a Gaussian cloud, the nearest of 256 tell how near the nearest of 100,000 are."""
+    X, Y = rng.standard_normal((50, 60)), rng.standard_normal((100_000, 60))
+    exact = fastnn.kneighbors(X, Y, 10, "l2")[0][:, 9]
+    some = fastnn.pairwise_distances(X, Y[:256], "l2")
+    limits = _bounds.limits_of(some, 9.5 / 100_000, 0)
+    assert limits.shape == (50, 1)
+    assert 0.97 < np.median(limits[:, 0] / exact) < 1.03
+    ascending = np.sort(some, axis=1)
+    np.testing.assert_array_equal(_bounds.limits_of(some, 9.5 / 256, 1)[:, 0], ascending[:, 10])
+    np.testing.assert_array_equal(_bounds.limits_of(some[:, :5], 1e-4, 0)[:, 0], some[:, :5].min(1))
+    assert (_bounds.limits_of(np.zeros((3, 256)), 1e-4, 0) == 0.0).all()
+
+
+@pytest.mark.parametrize(("dtype", "d"), [(np.uint8, 800), (np.float32, 96), (np.float64, 400)])
+@pytest.mark.parametrize("metric", ["l1", "l2"])
+def test_codes_take_a_quarter_of_the_memory_of_rows(metric, dtype, d, rng):
+    Y = data.make(correlated, rng, 2000, d, dtype)
+    bounds = made_bounds(Y, metric)
+    assert sum(codes.nbytes for codes in bounds.codes) <= 0.25 * Y.nbytes
+
+
+def test_a_glance_takes_few_rows(rng):
+    """Yet it tells data that bounds are for from others."""
+    Y = correlated(rng, 3000, 2000)
+    few = _bounds.bounds_for(Y, "l2", 2, k=5, at_a_glance=True)
+    assert len(few.sample) == 256
+    assert few.alive[-1] < 0.02
+    none = _bounds.bounds_for(rng.standard_normal(Y.shape), "l2", 2, k=5, at_a_glance=True)
+    assert none.alive[-1] > 0.2
 
 
 # ---- searches ------------------------------------------------------------------------------------
@@ -114,7 +169,7 @@ def test_directions_are_orthonormal_and_lead(rng):
 
 @pytest.mark.parametrize(("dtype", "generator"), data.CASES, ids=data.CASE_NAMES)
 @metrics
-def test_hard_data(isa, with_finer, metric, dtype, generator, rng):
+def test_hard_data(isa, stages, metric, dtype, generator, rng):
     Y = data.make(generator, rng, 400, 130, dtype)
     X = np.concatenate([data.make(generator, rng, 30, 130, dtype), Y[:10]])
     assert_same(by_bounds(X, Y, 7, metric)[0], oracles.kneighbors(X, Y, 7, metric))
@@ -123,7 +178,7 @@ def test_hard_data(isa, with_finer, metric, dtype, generator, rng):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 @pytest.mark.parametrize("n_queries", [1, 4, 5, 100, 5000])
 @metrics
-def test_correlated_data(with_finer, metric, dtype, n_queries, rng):
+def test_correlated_data(stages, metric, dtype, n_queries, rng):
     Y = data.make(correlated, rng, 3000, 200, dtype)
     X = data.make(correlated, rng, n_queries, 200, dtype)
     found, served = by_bounds(X, Y, 10, metric)
@@ -152,7 +207,7 @@ def test_any_data(seed, n, d, dtype, metric, digits):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 @metrics
-def test_threads_and_batches_change_nothing(with_finer, metric, dtype, rng):
+def test_threads_and_batches_change_nothing(stages, metric, dtype, rng):
     Y = data.make(correlated, rng, 2000, 100, dtype)
     X = data.make(correlated, rng, 70, 100, dtype)
     expected = by_bounds(X, Y, 20, metric, 1)[0]
@@ -165,7 +220,7 @@ def test_threads_and_batches_change_nothing(with_finer, metric, dtype, rng):
 
 
 @metrics
-def test_rows_among_themselves(with_finer, metric, rng):
+def test_rows_among_themselves(stages, metric, rng):
     X = np.concatenate([correlated(rng, 300, 80), np.zeros((12, 80))])
     found, served = by_bounds(X, X, 5, metric, exclude_self=True)
     assert served
@@ -189,6 +244,54 @@ def test_what_is_not_finite_is_named(metric, where, bad, rng):
         fastnn.kneighbors(X, Y, 3, metric, algorithm="bounded")
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+@metrics
+def test_all_within_a_radius(isa, stages, metric, dtype, rng):
+    Y = data.make(correlated, rng, 600, 130, dtype)
+    X = np.concatenate([data.make(correlated, rng, 30, 130, dtype), Y[:9]])
+    for rank in (0, 20, 400):
+        radius = float(oracles.kneighbors(X, Y, 500, metric)[0][:, rank].max())
+        for by_distance, n_threads in ((True, 1), (False, 3)):
+            found, expected = (
+                Index(Y, metric, kind).radius_neighbors(X, radius, n_threads, by_distance)
+                for kind in ("bounded", "brute")
+            )
+            assert_same_slices(found, expected)
+
+
+@metrics
+def test_rows_within_a_radius_of_each_other(stages, metric, rng):
+    X = np.concatenate([correlated(rng, 300, 80), np.zeros((12, 80))])
+    radius = float(np.median(oracles.kneighbors_of_itself(X, 5, metric)[0][:, 4]))
+    found, expected = (
+        Index(X, metric, kind).radius_neighbors(X, radius, 2, True, exclude_self=True)
+        for kind in ("bounded", "brute")
+    )
+    assert sum(len(part[1]) for part in expected) > 100
+    assert_same_slices(found, expected)
+
+
+@pytest.mark.parametrize("k", [3, 40, 390])
+@metrics
+def test_seeds_from_some_samples(monkeypatch, metric, k, rng):
+    """Or from all of them, where some are too few."""
+    monkeypatch.setattr(_bounds, "SEED_STEPS", (8,))
+    X, Y = correlated(rng, 30, 130), correlated(rng, 400, 130)
+    index = Index(Y, metric, "bounded")
+    assert_same(index.kneighbors(X, k, 2), oracles.kneighbors(X, Y, k, metric))
+    assert len(index._structures["bounded"].seed_index) == 50
+
+
+@metrics
+def test_one_index_in_many_threads(metric, rng):
+    Y, X = correlated(rng, 3000, 300), correlated(rng, 400, 300)
+    index = Index(Y, metric, "bounded")
+    with ThreadPoolExecutor(4) as pool:
+        parts = pool.map(lambda i: index.kneighbors(X[i : i + 20], 7, 1), range(0, 400, 20))
+    expected = fastnn.kneighbors(X, Y, 7, metric, algorithm="brute")
+    assert_same([np.concatenate(part) for part in zip(*parts, strict=True)], expected)
+
+
 def test_queries_far_from_all_samples(rng):
     Y = correlated(rng, 500, 100)
     for scale in (1e3, 1e10, 1e25, 1e-25):
@@ -202,8 +305,8 @@ def test_most_pairs_are_passed_over(rng):
 
     X = correlated(rng, 4000, 300)
     for metric in METRICS:
-        bounds = _bounds.bounds_for(X, metric, 2)
-        evaluated = find_neighbors_by_bounds(X[:100], X, 10, metric, bounds, 2)[2]
+        bounds = made_bounds(X, metric)
+        evaluated = find_neighbors_by_bounds(X[:100], X, 10, metric, bounds, 2)[2][1]
         assert evaluated < 0.2 * 100 * 4000
 
 

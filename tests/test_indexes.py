@@ -23,7 +23,7 @@ def image_like(rng, n, d=600):
 @pytest.fixture
 def small_pilots(monkeypatch):
     """Looks at bounds are worth it, however short the search."""
-    monkeypatch.setattr(_indexes, "PILOT_SHARE", np.inf)
+    monkeypatch.setattr(_indexes, "PLAN_SHARE", np.inf)
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "brute", "bounded", "kd_tree"])
@@ -66,6 +66,31 @@ def test_short_searches_are_not_looked_at(rng):
     assert "too short" in index.reason
 
 
+def test_a_glance_is_enough_where_bounds_are_hopeless(monkeypatch, rng):
+    monkeypatch.setattr(_indexes, "PLAN_SHARE", 0.0)
+    monkeypatch.setattr(_indexes, "GLANCE_SHARE", np.inf)
+    index = Index(rng.standard_normal((3000, 500)), "l2")
+    index.kneighbors(index.Y[:1000], 5, 2)
+    assert (index.kind, index.reason) == ("brute", "bounds do not look promising")
+    index = Index(image_like(rng, 3000), "l2")
+    index.kneighbors(index.Y[:1000], 5, 2)
+    assert index.kind == "bounded"
+
+
+@pytest.mark.parametrize("metric", ["l1", "l2", "sqeuclidean"])
+def test_auto_looks_at_radii_too(small_pilots, metric, rng):
+    """A few neighbors each are found by bounds; half of all samples are not."""
+    Y = image_like(rng, 3000)
+    distances = fastnn.pairwise_distances(Y[:300], Y, metric)
+    index = Index(Y, metric)
+    for share, kind in ((0.002, "bounded"), (0.5, "brute")):
+        index._choices.clear()
+        radius = float(np.quantile(distances, share))
+        counts = index.radius_neighbors(Y[:300], radius, 2, False)[0][0]
+        np.testing.assert_array_equal(counts, (distances[: len(counts)] <= radius).sum(axis=1))
+        assert index.kind == kind, index.reason
+
+
 def test_auto_takes_the_tree_for_few_features(rng):
     index = Index(rng.random((5000, 3)), "l1")
     index.kneighbors(index.Y[:5], 5, 2)
@@ -81,7 +106,7 @@ def test_what_a_kind_cannot_serve_is_searched_all_the_same(rng):
     indices = index.kneighbors(X, 3, 1)[1]
     np.testing.assert_array_equal(indices, oracles.kneighbors(X, X, 3, "l2")[1])
     assert index.reason == "there are no bounds for such values"
-    assert Index(X, "chebyshev")._best_kind(X, 3, 1)[0] == "brute"
+    assert Index(X, "chebyshev")._best_kind(X, 3, None, 1)[0] == "brute"
 
 
 def test_estimators_say_what_they_use(rng, small_pilots):

@@ -5,25 +5,28 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from ._collect import ListOfNearest
+from ._collect import ListOfNearest, Within
 from ._rows import Rows
 
 _Rows: TypeAlias = Rows | NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
 
+_Stage: TypeAlias = tuple[
+    NDArray[np.generic], NDArray[np.generic], NDArray[np.float64], float, float
+]
+
+@disjoint_base
+class Sieve:
+    def __init__(
+        self, X: Rows, Y: Rows, metric: str, stages: list[_Stage], n_threads: int
+    ) -> None: ...
+
 @disjoint_base
 class NearestBeyondBounds(ListOfNearest):
-    def __init__(
-        self,
-        X: Rows,
-        Y: Rows,
-        metric: str,
-        k: int,
-        margins: NDArray[np.float64],
-        sample_margin: float,
-        unit: float,
-        n_threads: int,
-        finer: tuple[Rows, Rows, NDArray[np.float64], float] | None = None,
-    ) -> None: ...
+    def __init__(self, sieve: Sieve, k: int) -> None: ...
+
+@disjoint_base
+class WithinBeyondBounds(Within):
+    def __init__(self, sieve: Sieve, radius: float, by_distance: bool) -> None: ...
 
 def find_neighbors_by_bounds(
     X: _Rows,
@@ -34,13 +37,16 @@ def find_neighbors_by_bounds(
     n_threads: int,
     advance: Callable[[float], object] | None = None,
     exclude_self: bool = False,
-) -> tuple[NDArray[np.float64], NDArray[np.int64], int] | None: ...
-def sum_groups(
-    X: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8],
-    groups: NDArray[np.int64],
-    centers: NDArray[np.float64],
-    unit: float,
-    codes: NDArray[np.uint8],
-    sizes: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.int64], list[int]] | None: ...
+def find_within_radius_by_bounds(
+    X: _Rows,
+    Y: _Rows,
+    radius: float,
+    metric: str,
+    bounds: object,
     n_threads: int,
-) -> None: ...
+    by_distance: bool,
+    exclude_self: bool = False,
+) -> (
+    tuple[list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]], list[int]] | None
+): ...

@@ -1,29 +1,28 @@
 """The k nearest neighbors by lower bounds: most pairs are left alone, the others decided exactly.
 
-    rows --fastnn/_bounds.py--> bounding rows: a few numbers each, whose distances are lower bounds
+    rows --fastnn/_bounds.py--> codes: a few bytes each, whose distances are lower bounds
       1. seeds: the samples with the smallest bounds; the k-th of their exact distances is a first
          limit for each query
-      2. the bounding rows of all pairs meet in the loop of _scan.pyx, tile by tile
+      2. the codes of all pairs meet in the loop of _scan.pyx, tile by tile
            pairs whose bound is within the limit --> push()
-             where rows are long: those whose finer bound is, too
+             those whose finer bound, of more codes, is too
                --> exact distances --> a lower limit
 
 What is skipped is proven to be too far, so the result is the very same as that of _collect.pyx's:
 
-    Let D(x, y) be the exact distance, b(x), b(y) the exact bounding rows, with
-    |b(x) - b(y)| <= D(x, y), and b~ the rows as they are stored, |b~(x) - b(x)| <= margin(x): the
-    proofs of both stand in fastnn/_bounds.py. If k samples have evaluated distances of at most t,
-    a sample y can be among the k nearest only if its evaluated distance is, and that differs from
-    D by a factor of at most 1 + (d + 8) 2^-53 [see _index.pyx], so that
-        |b~(x) - b~(y)| <= t (1 + (d + 8) 2^-52) + margin(x) + margin(y).
-    With the largest margin of all samples this is the reach of a query. That the tiles evaluate
-    |b~(x) - b~(y)| in float32 is a matter of the frame: a pair is passed over only if it is beyond
-    the reach by more than E.
+    Let D(x, y) be the exact distance, c(x), c(y) the codes, with
+    unit |c(x) - c(y)| <= D(x, y) + margin(x) + margin(y): the proof stands in fastnn/_bounds.py.
+    If k samples have evaluated distances of at most t, a sample y can be among the k nearest only
+    if its evaluated distance is, and that differs from D by a factor of at most
+    1 + (d + 8) 2^-53 [see _index.pyx], so that
+        |c(x) - c(y)| <= (t (1 + (d + 8) 2^-52) + margin(x) + margin(y)) / unit.
+    With the largest margin of all samples this is the reach of a query. Distances of codes are
+    whole numbers (L2: roots of such), and exact.
 """
 
 from cython.parallel cimport prange, threadid
-from libc.math cimport INFINITY, floor, sqrt
-from libc.stdint cimport int64_t, uint8_t
+from libc.math cimport INFINITY, sqrt
+from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -31,8 +30,8 @@ import numpy as np
 
 cimport numpy as cnp
 
-from ._collect cimport Collector, ListOfNearest
-from ._index cimport BY_BOUNDS, BY_ROWS, BY_TILES, FlatIndex, Mode
+from ._collect cimport Collector, ListOfNearest, Within
+from ._index cimport BY_ROWS, BY_TILES, FlatIndex, Mode
 from ._rows cimport L2, ExactDistances, Rows, new_distances, norm_of, rows_of
 from ._scan cimport Scan, mode_for, new_scan, slice_size, threads_for
 from ._selection cimport Candidate, select_first
@@ -45,60 +44,119 @@ cnp.import_array()
 cdef enum:
     # Pairs of a query that are decided together: rows further on are asked for meanwhile.
     MAX_PENDING = 48
-    # Of the rows themselves: a part of most last-level caches.
-    CHUNK_ROW_BYTES = 8 << 20
-    # Beyond the k that a limit takes; with them, it is lower.
-    MORE_SEEDS = 24
-    # Queries that are moved at a time.
+    # Queries that are encoded at a time.
     MAX_SLICE_ROWS = 4096
-    # Multiplications below which starting threads costs more than it gains.
-    MIN_PARALLEL_VALUES = 1 << 16
+    # A guess of what a query's neighbors within a radius take.
+    SLICE_LIST_BYTES = 4096
+    MAX_STAGES = 2
+
+
+cdef class Sieve:
+    """What pairs of a slice of queries have to pass, once the first stage has left them.
+
+    Parameters
+    ----------
+    X, Y : Rows
+        Of the slice, and all samples.
+    metric : {"l1", "l2", "sqeuclidean"}
+    stages : list of (query codes, sample codes, query margins, sample margin, unit)
+    n_threads : int
+    """
+
+    # Between the rows themselves; between the codes of a finer stage, or None.
+    cdef ExactDistances rows, finer
+    cdef bint rooted, squared
+    cdef double slack
+    cdef int n_threads
+    cdef const double *query_margins[MAX_STAGES]
+    cdef double sample_margins[MAX_STAGES]
+    cdef double units[MAX_STAGES]
+    # Of each thread, a cache line apart: pairs that came, and pairs whose distance was evaluated.
+    cdef int64_t *counts
+    cdef object keep_alive
+
+    def __init__(self, Rows X, Rows Y, str metric, list stages, int n_threads):
+        cdef Py_ssize_t i
+        cdef cnp.ndarray margins
+        self.rows = new_distances(X, Y, norm_of(metric), n_threads)
+        self.rooted, self.squared = metric == "l2", metric == "sqeuclidean"
+        self.slack = 1.0 + (Y.n_features + 8) * 2.0 ** -51
+        self.n_threads = n_threads
+        for i, stage in enumerate(stages):
+            margins, self.sample_margins[i], self.units[i] = stage[2:]
+            self.query_margins[i] = <const double *>cnp.PyArray_DATA(margins)
+        self.finer = None
+        if len(stages) > 1:
+            self.finer = new_distances(
+                rows_of(stages[1][0]), rows_of(stages[1][1]), self.rows.norm, n_threads
+            )
+        counts = np.zeros((n_threads, 8), np.int64)
+        self.counts = <int64_t *>cnp.PyArray_DATA(counts)
+        self.keep_alive = stages, counts
+
+    cdef double reach(self, int stage, Py_ssize_t query, double limit) noexcept nogil:
+        """How far codes may be apart if distances, as they are returned, are within a limit."""
+        cdef double margins = self.query_margins[stage][query] + self.sample_margins[stage]
+        limit = sqrt(limit) if self.squared else limit
+        return (limit * self.slack + margins) * self.slack / self.units[stage]
+
+    cdef Py_ssize_t sift(
+        self, Py_ssize_t query, double limit, int64_t *indices, Py_ssize_t n, double *distances,
+        int thread,
+    ) noexcept nogil:
+        """Move the pairs that may be within a limit to the front; return how many."""
+        cdef Py_ssize_t kept = 0, i
+        cdef double reach
+        self.counts[8 * thread] += n
+        if self.finer is None:
+            return n
+        reach = self.reach(1, query, limit)
+        if self.finer.norm == L2:
+            reach = reach * reach * (1.0 + 2.0 ** -50)
+        self.finer.evaluate(query, 0, indices, n, thread, distances)
+        for i in range(n):
+            if distances[i] <= reach:
+                indices[kept] = indices[i]
+                kept += 1
+        return kept
+
+    cdef void evaluate(
+        self, Py_ssize_t query, const int64_t *indices, Py_ssize_t n, double *distances, int thread
+    ) noexcept nogil:
+        """The distances that are returned, from the query to some samples."""
+        cdef Py_ssize_t i
+        self.rows.evaluate(query, 0, indices, n, thread, distances)
+        self.counts[8 * thread + 1] += n
+        if self.rooted:
+            for i in range(n):
+                distances[i] = sqrt(distances[i])
+
+    cdef void add_counts(self, int64_t *totals) noexcept:
+        cdef int thread
+        for thread in range(self.n_threads):
+            totals[0] += self.counts[8 * thread]
+            totals[1] += self.counts[8 * thread + 1]
 
 
 cdef class NearestBeyondBounds(ListOfNearest):
-    """The k nearest of every query of a slice; what is scanned are the bounding rows."""
+    """The k nearest of every query of a slice; what is scanned are the codes."""
 
-    # Between the rows themselves.
-    cdef ExactDistances row_distances
-    cdef bint rooted_distance, squared_distance
-    cdef double slack, sample_margin, unit
-    cdef const double *query_margins
-    # Between the finer bounding rows; None: there are none.
-    cdef ExactDistances finer
-    cdef double finer_sample_margin
-    cdef const double *finer_query_margins
+    cdef Sieve sieve
     cdef void *memory
     # [n_splits][n_queries][capacity]: exact distances (keys are -distance), then pending indices.
     cdef Candidate *candidates
     cdef Py_ssize_t *counts
     cdef Py_ssize_t *exact_counts
+    # How far codes of neighbors are apart at most, and neighbors themselves.
     cdef double *reaches
-    # What neighbors are within, not squared.
     cdef double *limits
     # [n_threads][n_splits * capacity]
     cdef int64_t *scratch_indices
     cdef double *scratch_distances
-    # Exact distances of each thread, a cache line apart.
-    cdef int64_t *evaluated
 
-    def __init__(
-        self, Rows X, Rows Y, str metric, Py_ssize_t k, cnp.ndarray margins, double sample_margin,
-        double unit, int n_threads, finer=None,
-    ):
-        self.k, self.capacity = k, k + MAX_PENDING
+    def __init__(self, Sieve sieve, Py_ssize_t k):
+        self.sieve, self.k, self.capacity = sieve, k, k + MAX_PENDING
         self.list_bytes = self.capacity * sizeof(Candidate)
-        self.row_distances = new_distances(X, Y, norm_of(metric), n_threads)
-        self.rooted_distance = metric == "l2"
-        self.squared_distance = metric == "sqeuclidean"
-        self.slack = 1.0 + (Y.n_features + 8) * 2.0 ** -51
-        self.query_margins, self.sample_margin = <double *>cnp.PyArray_DATA(margins), sample_margin
-        self.unit = unit * (1.0 - 2.0 ** -50)
-        self.finer = None
-        cdef cnp.ndarray finer_margins
-        if finer is not None:
-            X, Y, finer_margins, self.finer_sample_margin = finer
-            self.finer = new_distances(X, Y, L2, n_threads)
-            self.finer_query_margins = <double *>cnp.PyArray_DATA(finer_margins)
 
     cdef object begin(self, Py_ssize_t n_splits, const double *terms, const double *query_errors):
         Collector.begin(self, n_splits, terms, query_errors)
@@ -108,7 +166,6 @@ cdef class NearestBeyondBounds(ListOfNearest):
             (slots * self.capacity + per_thread) * sizeof(Candidate)
             + slots * (2 * sizeof(Py_ssize_t) + 2 * sizeof(double))
             + per_thread * (sizeof(int64_t) + sizeof(double))
-            + 8 * self.n_threads * sizeof(int64_t)
         )
         if self.memory == NULL:
             raise MemoryError()
@@ -120,9 +177,7 @@ cdef class NearestBeyondBounds(ListOfNearest):
         self.limits = self.reaches + slots
         self.scratch_indices = <int64_t *>(self.limits + slots)
         self.scratch_distances = <double *>(self.scratch_indices + per_thread)
-        self.evaluated = <int64_t *>(self.scratch_distances + per_thread)
         memset(self.counts, 0, 2 * slots * sizeof(Py_ssize_t))
-        memset(self.evaluated, 0, 8 * self.n_threads * sizeof(int64_t))
         for i in range(slots):
             self.reaches[i] = self.limits[i] = INFINITY
 
@@ -147,42 +202,22 @@ cdef class NearestBeyondBounds(ListOfNearest):
         cdef Candidate *items = self.scratch + thread * self.n_splits * self.capacity
         cdef double *distances = self.scratch_distances + thread * self.n_splits * self.capacity
         cdef Py_ssize_t i, split
-        self.evaluate(query, seeds, n_seeds, distances, thread)
+        self.sieve.evaluate(query, seeds, n_seeds, distances, thread)
         for i in range(n_seeds):
             items[i].key, items[i].index = -distances[i], seeds[i]
         select_first(items, n_seeds, self.k)
         for split in range(self.n_splits):
             self.lower(split * self.n_queries + query, query, -items[self.k - 1].key)
 
-    cdef void evaluate(
-        self, Py_ssize_t query, const int64_t *indices, Py_ssize_t n, double *distances, int thread
-    ) noexcept nogil:
-        """The distances that are returned, from the query to some samples."""
-        cdef Py_ssize_t i
-        self.row_distances.evaluate(query, 0, indices, n, thread, distances)
-        self.evaluated[8 * thread] += n
-        if self.rooted_distance:
-            for i in range(n):
-                distances[i] = sqrt(distances[i])
-
     cdef void lower(self, Py_ssize_t slot, Py_ssize_t query, double limit) noexcept nogil:
         """Pass no pairs of which the distance is proven to be above the limit."""
-        cdef double bound, reach
-        limit = sqrt(limit) if self.squared_distance else limit
-        reach = self.reach(limit, self.query_margins[query] + self.sample_margin) / self.unit
+        cdef double reach = self.sieve.reach(0, query, limit)
         if not reach < self.reaches[slot]:
             return
         self.reaches[slot], self.limits[slot] = reach, limit
         if self.mode == BY_TILES:
-            # Lanes are -|codes of x - codes of y|, and have to exceed the bound.
-            self.bounds[slot] = -reach - 1.0
-        elif self.mode == BY_BOUNDS:
-            bound = self.key_of(query, reach)
-            self.bounds[slot] = bound if bound > -1e38 else -INFINITY
-
-    cdef double reach(self, double limit, double margins) noexcept nogil:
-        """How far bounding rows of neighbors may be apart."""
-        return (limit * self.slack + margins) * self.slack
+            # Lanes are whole numbers, and have to exceed the bound, which is cut to one.
+            self.bounds[slot] = self.key_of(query, reach) - 1.0
 
     cdef double limit(self, Py_ssize_t slot) noexcept nogil:
         return self.unrooted(self.reaches[slot])
@@ -210,31 +245,14 @@ cdef class NearestBeyondBounds(ListOfNearest):
         cdef Py_ssize_t first = self.exact_counts[slot], n = self.counts[slot] - first, i
         for i in range(n):
             indices[i] = items[first + i].index
-        if self.finer is not None:
-            n = self.sift(slot, query, indices, n, distances, thread)
-        self.evaluate(query, indices, n, distances, thread)
+        n = self.sieve.sift(query, self.limits[slot], indices, n, distances, thread)
+        self.sieve.evaluate(query, indices, n, distances, thread)
         for i in range(n):
             items[first + i].key, items[first + i].index = -distances[i], indices[i]
         if first + n >= self.k:
             select_first(items, first + n, self.k)
             self.lower(slot, query, -items[self.k - 1].key)
         self.counts[slot] = self.exact_counts[slot] = min(first + n, self.k)
-
-    cdef Py_ssize_t sift(
-        self, Py_ssize_t slot, Py_ssize_t query, int64_t *indices, Py_ssize_t n,
-        double *distances, int thread,
-    ) noexcept nogil:
-        """Keep what finer bounds leave; return how many that are."""
-        cdef Py_ssize_t kept = 0, i
-        cdef double reach = self.reach(
-            self.limits[slot], self.finer_query_margins[query] + self.finer_sample_margin
-        )
-        self.finer.evaluate(query, 0, indices, n, thread, distances)
-        for i in range(n):
-            if sqrt(distances[i]) <= reach:
-                indices[kept] = indices[i]
-                kept += 1
-        return kept
 
     # ---- results --------------------------------------------------------------------------
 
@@ -250,12 +268,70 @@ cdef class NearestBeyondBounds(ListOfNearest):
             n += self.counts[slot]
         select_first(items, n, self.k)
 
-    cdef int64_t n_evaluated(self) noexcept:
-        cdef int64_t total = 0
-        cdef int thread
-        for thread in range(self.n_threads):
-            total += self.evaluated[8 * thread]
-        return total
+
+cdef class WithinBeyondBounds(Within):
+    """All samples within the radius of each query of a slice; what is scanned are the codes."""
+
+    cdef Sieve sieve
+    # How far codes of neighbors are apart at most, by query.
+    cdef double *reaches
+
+    def __init__(self, Sieve sieve, double radius, bint by_distance):
+        Within.__init__(self, radius, by_distance)
+        self.sieve, self.many_hits = sieve, 0
+
+    cdef object begin(self, Py_ssize_t n_splits, const double *terms, const double *query_errors):
+        cdef Py_ssize_t query
+        reaches = np.empty(self.exact.X.n_rows)
+        self.reaches = <double *>cnp.PyArray_DATA(reaches)
+        for query in range(len(reaches)):
+            self.reaches[query] = self.sieve.reach(0, query, self.radius)
+        Within.begin(self, n_splits, terms, query_errors)
+        self.keep_alive = self.keep_alive, reaches
+
+    cdef double bound_of(self, Py_ssize_t query) noexcept nogil:
+        return self.key_of(query, self.reaches[query]) - 1.0
+
+    cdef double limit(self, Py_ssize_t slot) noexcept nogil:
+        return self.unrooted(self.reaches[slot % self.n_queries])
+
+    cdef void take(
+        self, Py_ssize_t slot, Py_ssize_t query, double distance, int64_t index, int thread
+    ) noexcept nogil:
+        self.push(slot, query, 0.0, index, thread)
+
+    cdef Py_ssize_t find_distances(
+        self, Py_ssize_t query, int64_t *indices, Py_ssize_t n, int thread, double *distances
+    ) noexcept nogil:
+        n = self.sieve.sift(query, self.radius, indices, n, distances, thread)
+        self.sieve.evaluate(query, indices, n, distances, thread)
+        return n
+
+
+cdef Sieve sieve_for(
+    Rows queries, Rows samples, str metric, bounds, moved, Py_ssize_t start, Py_ssize_t stop,
+    int n_threads,
+):
+    """Return what pairs of queries start to stop have to pass; `moved` are all queries' codes."""
+    stages = [
+        (codes[start:stop], bounds.codes[i], margins[start:stop], bounds.margins[i],
+         bounds.units[i])
+        for i, (codes, margins) in enumerate(moved)
+    ]
+    return Sieve(queries.part(start, stop), samples, metric, stages, n_threads)
+
+
+cdef Scan scan_of_codes(
+    FlatIndex index, Rows codes, Mode mode, Collector collector, int n_threads
+):
+    """Return a scan in which all queries meet a block before the next.
+
+    So the rows that are asked for meanwhile come from the cache.
+    """
+    cdef Scan scan = new_scan(index, codes, mode, collector, n_threads)
+    if mode != BY_ROWS:  # which has no blocks
+        scan.step_rows = min(scan.step_rows, scan.n_splits * index.block_rows)
+    return scan
 
 
 def find_neighbors_by_bounds(
@@ -268,7 +344,7 @@ def find_neighbors_by_bounds(
     object advance=None,
     bint exclude_self=False,
 ):
-    """Return (distances, indices, how many were evaluated) of the k nearest rows of Y, or None.
+    """Return (distances, indices, how many pairs each stage left) of the k nearest, or None.
 
     Parameters
     ----------
@@ -278,9 +354,7 @@ def find_neighbors_by_bounds(
         1 <= k <= n_samples; with exclude_self k < n_samples.
     metric : {"l1", "l2", "sqeuclidean"}
     bounds : object of `fastnn/_bounds.py`
-        Made for Y: `index` (of the bounding rows) and `margin`, `unit` (what a distance of 1
-        between bounding rows stands for), `finer` ([] or a second stage's rows and margin), and
-        `move`, which returns rows and margins of each stage for queries.
+        Made for Y.
     n_threads : int
     advance : callable or None
         Called with the share of the work done since the last call.
@@ -289,123 +363,94 @@ def find_neighbors_by_bounds(
 
     Returns
     -------
-    (ndarray of float64, ndarray of int64, int), or None
-        The first two of shape (n_queries, k); how many distances were evaluated. None where the
-        bounds cannot serve such queries.
+    (ndarray of float64, ndarray of int64, list of int), or None
+        The first two of shape (n_queries, k). What was left are pairs after the codes of the first
+        stage, and those whose distances were evaluated, seeds with them. None where the bounds
+        cannot serve such queries.
     """
-    cdef Rows queries = rows_of(X), samples = queries if Y is X else rows_of(Y), part, rows
-    cdef Py_ssize_t first = 0, start, size, n_seeds, blocks
+    cdef Rows queries = rows_of(X), samples = queries if Y is X else rows_of(Y), part, codes
+    cdef Py_ssize_t first = 0, start, size, n_seeds, step
     cdef Py_ssize_t n_queries = queries.n_rows, wanted = k + exclude_self
     cdef cnp.npy_intp[2] shape = [n_queries, k]
-    cdef int64_t evaluated = 0
+    cdef int64_t[2] left = [0, 0]
     cdef Threads _gathered = gather(n_threads)
-    cdef FlatIndex index = bounds.index
+    cdef FlatIndex index = bounds.index, seed_index
     cdef NearestBeyondBounds nearest
+    cdef Sieve sieve
     cdef Scan scan
     cdef Mode mode
     cdef cnp.ndarray seeds
     cdef int threads
     distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
     indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
+    n_seeds = wanted + bounds.more_seeds
+    step, seed_index = bounds.seed_step, bounds.seed_index
+    if len(seed_index) < n_seeds:
+        step, seed_index = 1, index
+    n_seeds = min(n_seeds, samples.n_rows)
     while first < n_queries:
         part = queries.part(first, first + MAX_SLICE_ROWS)
         moved = bounds.move(part, n_threads)
         if moved is None:
             return None
-        rows, margins = rows_of(moved[0][0]), moved[0][1]
-        n_seeds = min(wanted + MORE_SEEDS, samples.n_rows)
-        found = find_neighbors(rows, index, n_seeds, index.metric, n_threads)
-        if found is None:
-            return None
-        seeds = found[1]
-        mode = mode_for(index, rows.n_rows, False)
-        threads = threads_for(index, rows.n_rows, n_threads)
-        size = slice_size(index, rows.n_rows, (wanted + MAX_PENDING) * sizeof(Candidate), threads)
-        for start in range(0, rows.n_rows, size):
-            finer = None
-            if bounds.finer:
-                finer = (
-                    rows_of(moved[1][0]).part(start, start + size), rows_of(bounds.finer[0][0]),
-                    moved[1][1][start:start + size], bounds.finer[0][1],
-                )
-            nearest = NearestBeyondBounds(
-                part.part(start, start + size), samples, metric, wanted,
-                margins[start:start + size], bounds.margin, bounds.unit, threads, finer,
+        codes = rows_of(moved[0][0])
+        seeds = find_neighbors(codes, seed_index, n_seeds, index.metric, n_threads)[1]
+        seeds *= step
+        mode = mode_for(index, codes.n_rows, False)
+        threads = threads_for(index, codes.n_rows, n_threads)
+        size = slice_size(index, codes.n_rows, (wanted + MAX_PENDING) * sizeof(Candidate), threads)
+        for start in range(0, codes.n_rows, size):
+            sieve = sieve_for(part, samples, metric, bounds, moved, start, start + size, threads)
+            nearest = NearestBeyondBounds(sieve, wanted)
+            scan = scan_of_codes(
+                index, codes.part(start, start + size), mode, nearest, threads
             )
-            scan = new_scan(index, rows.part(start, start + size), mode, nearest, threads)
-            if mode != BY_ROWS:  # which has no blocks
-                # All queries meet a chunk before the next, so that its rows come from the cache.
-                blocks = max(1, CHUNK_ROW_BYTES // (samples.row_bytes * index.block_rows))
-                scan.step_rows = min(scan.step_rows, blocks * index.block_rows)
             nearest.plant(<const int64_t *>cnp.PyArray_DATA(seeds) + start * n_seeds, n_seeds)
-            if not scan.run(advance, <double>scan.n_queries / n_queries):
-                return None
+            scan.run(advance, <double>scan.n_queries / n_queries)
             nearest.finish(
                 <double *>cnp.PyArray_DATA(distances) + (first + start) * k,
                 <int64_t *>cnp.PyArray_DATA(indices) + (first + start) * k,
                 first + start if exclude_self else -1,
             )
-            evaluated += nearest.n_evaluated()
+            sieve.add_counts(left)
         first += MAX_SLICE_ROWS
-    return distances, indices, evaluated
+    return distances, indices, list(left)
 
 
-# ---- sums of groups of features -----------------------------------------------------------------
-
-
-ctypedef fused value_t:
-    float
-    double
-    uint8_t
-
-
-cdef void add_groups(
-    const value_t *row, const int64_t *groups, Py_ssize_t n_features, double *sums, double *size
-) noexcept nogil:
-    cdef Py_ssize_t j
-    cdef double value, total = 0.0
-    for j in range(n_features):
-        value = row[j]
-        sums[groups[j]] += value
-        total += value if value >= 0 else -value
-    size[0] = total
-
-
-def sum_groups(
-    const value_t[:, ::1] X, const int64_t[::1] groups, const double[::1] centers, double unit,
-    uint8_t[:, ::1] codes, double[::1] sizes, int n_threads,
+def find_within_radius_by_bounds(
+    X, Y, double radius, str metric, bounds, int n_threads, bint by_distance,
+    bint exclude_self=False,
 ):
-    """Write codes for the sums of groups of features, and the rows' L1 norms.
-
-    A code is floor((sum - center) / unit) + 128, cut to 0 to 255.
+    """Return (slices of the rows within the radius, how many pairs each stage left), or None.
 
     Parameters
     ----------
-    X : ndarray of shape (n, d), float32, float64 or uint8
-    groups : ndarray of shape (d,), int64
-        Each feature's group.
-    centers : ndarray of shape (n_groups,), float64
-    unit : float
-    codes : ndarray of shape (n, n_groups), uint8
-    sizes : ndarray of shape (n,), float64
-    n_threads : int
+    X, Y, metric, bounds, n_threads, exclude_self
+        As for `find_neighbors_by_bounds`.
+    radius, by_distance
+        As for `_search.find_within_radius`, whose slices are returned.
     """
-    cdef Py_ssize_t n = X.shape[0], d = X.shape[1], n_groups = centers.shape[0], i, g
-    cdef double[:, ::1] scratch = np.empty((n_threads, n_groups + 8))
-    cdef double *totals
-    if n * d < MIN_PARALLEL_VALUES:
-        n_threads = 1
-    for i in prange(
-        n, nogil=True, num_threads=n_threads, schedule="static", use_threads_if=n_threads > 1
-    ):
-        totals = &scratch[threadid(), 0]
-        memset(totals, 0, n_groups * sizeof(double))
-        add_groups(&X[i, 0], &groups[0], d, totals, &sizes[i])
-        for g in range(n_groups):
-            codes[i, g] = code_of((totals[g] - centers[g]) / unit)
-
-
-cdef uint8_t code_of(double value) noexcept nogil:
-    # What is not finite becomes a code too: the row's norm tells.
-    value = floor(value) + 128.0
-    return <uint8_t>value if 0.0 <= value <= 255.0 else 255 if value > 255.0 else 0
+    cdef Rows queries = rows_of(X), samples = queries if Y is X else rows_of(Y), part, codes
+    cdef Py_ssize_t first = 0, size
+    cdef int64_t[2] left = [0, 0]
+    cdef Threads _gathered = gather(n_threads)
+    cdef FlatIndex index = bounds.index
+    cdef WithinBeyondBounds within
+    cdef Sieve sieve
+    cdef Mode mode = mode_for(index, queries.n_rows, False)
+    n_threads = threads_for(index, queries.n_rows, n_threads)
+    slices = []
+    while first < queries.n_rows:
+        size = slice_size(index, queries.n_rows, SLICE_LIST_BYTES, n_threads)
+        part = queries.part(first, first + size)
+        moved = bounds.move(part, n_threads)
+        if moved is None:
+            return None
+        codes = rows_of(moved[0][0])
+        sieve = sieve_for(part, samples, metric, bounds, moved, 0, part.n_rows, n_threads)
+        within = WithinBeyondBounds(sieve, radius, by_distance)
+        scan_of_codes(index, codes, mode, within, n_threads).run(None, 0.0)
+        slices.append(within.finish(first if exclude_self else -1))
+        sieve.add_counts(left)
+        first += size
+    return slices, list(left)

@@ -102,6 +102,9 @@ cdef class Within(Collector):
 
     cdef double bound_of(self, Py_ssize_t query) noexcept nogil
     cdef bint has_room(self, Hits *hits) noexcept nogil
+    cdef Py_ssize_t find_distances(
+        self, Py_ssize_t query, int64_t *indices, Py_ssize_t n, int thread, double *distances
+    ) noexcept nogil
     cdef void keep(self, Hits *hits, double distance, int64_t index) noexcept nogil
     cdef object finish(self, Py_ssize_t first_self)
     cdef Py_ssize_t count(self, Py_ssize_t query, int64_t itself, int thread) noexcept nogil

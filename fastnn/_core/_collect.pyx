@@ -416,11 +416,21 @@ cdef class Within(Collector):
             m = min(<Py_ssize_t>FIRST_CAPACITY, n - done)
             for i in range(m):
                 indices[i] = hits.items[done + i].index
-            self.exact.evaluate(query, 0, indices, m, thread, distances)
-            for i in range(m):
-                self.keep(hits, self.rooted(distances[i]), indices[i])
             done += m
+            m = self.find_distances(query, indices, m, thread, distances)
+            for i in range(m):
+                self.keep(hits, distances[i], indices[i])
         hits.settled = hits.n
+
+    cdef Py_ssize_t find_distances(
+        self, Py_ssize_t query, int64_t *indices, Py_ssize_t n, int thread, double *distances
+    ) noexcept nogil:
+        """Evaluate distances, as they are returned; move those that matter to the front."""
+        cdef Py_ssize_t i
+        self.exact.evaluate(query, 0, indices, n, thread, distances)
+        for i in range(n):
+            distances[i] = self.rooted(distances[i])
+        return n
 
     cdef void keep(self, Hits *hits, double distance, int64_t index) noexcept nogil:
         if distance <= self.radius:

@@ -44,7 +44,7 @@ cdef class FlatIndex:
     # E = rate * m^2 or rate * m, and the rest.
     cdef double rate, underflow
     # Samples that threads take at a time, and steps of depth; what a packed row takes.
-    cdef Py_ssize_t block_rows, part_depth, packed_row_bytes
+    cdef Py_ssize_t block_rows, most_block_rows, part_depth, packed_row_bytes
     # [n_samples], of BY_BOUNDS: how far a sample's key may be off by its own share.
     cdef float *errors
     # The first samples, if they are packed once for all searches.

@@ -22,5 +22,6 @@ class FlatIndex:
         rows: Rows | NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8],
         metric: str,
         budget: int | None = None,
+        block_rows: int | None = None,
     ) -> None: ...
     def __len__(self) -> int: ...

@@ -104,12 +104,15 @@ cdef class FlatIndex:
     metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
     budget : int, optional
         Bytes that resident panels may take; None: as many as the rows.
+    block_rows : int, optional
+        Samples that are scanned together, at most; None: as suits the caches.
     """
 
-    def __init__(self, rows, str metric, budget=None):
+    def __init__(self, rows, str metric, budget=None, block_rows=None):
         self.rows = rows_of(rows)
         self.metric = metric
         self.budget = self.rows.values.nbytes if budget is None else budget
+        self.most_block_rows = MAX_BLOCK_ROWS if block_rows is None else block_rows
         self.norm = norm_of(metric)
         if self.norm == CHEBYSHEV and self.rows.value_type == UINT8:
             self.rows = self.rows.as_float32()  # there are no kernels for bytes
@@ -155,8 +158,8 @@ cdef class FlatIndex:
                 n_parts = row_bytes // PART_BYTES
             self.part_depth = (row_bytes // self.expansion.tile.word_bytes + n_parts - 1) // n_parts
             part_bytes = self.part_depth * self.expansion.tile.word_bytes
-            self.block_rows = BLOCK_BYTES // part_bytes // cols * cols
-            self.block_rows = max(cols, min(<Py_ssize_t>MAX_BLOCK_ROWS, self.block_rows))
+            self.block_rows = min(self.most_block_rows, BLOCK_BYTES // part_bytes)
+            self.block_rows = max(cols, self.block_rows // cols * cols)
             self.packed_row_bytes = row_bytes
             self.rate = error_rate(self.norm, d) * (2.0 if self.norm == L2 else 1.0)
             self.underflow = (d + 8) * 2.0 ** -110
