@@ -6,6 +6,7 @@ not lose much.
 """
 
 import os
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +17,17 @@ from fastnn.datasets import load_cifar10
 from rows_neighbors import CHECKED_QUERIES, make, oracle
 
 N_TRAIN, N_TEST = 20_000, 2000
+K = 10
+
+
+@dataclass
+class Work:
+    """Queries X, samples Y; each query's K nearest are wanted."""
+
+    name: str
+    Y: np.ndarray
+    X: np.ndarray
+    metric: str = "l2"
 
 
 def images(dtype):
@@ -70,12 +82,56 @@ def faiss_whole(faiss, X, Y, k, metric):
     return search
 
 
-def whole_row(name, target, Y, X, k, metric):
+def image_work(metric, dtype):
+    Y, X, kind = images(dtype)
+    name = f"{metric} {np.dtype(dtype)}, {N_TRAIN:,} x 3,072, {N_TEST:,} queries, {kind}"
+    return Work(name, Y, X, metric)
+
+
+def digits_work():
+    X = make_digits(62_000)[0]
+    name = "l2 uint8, 60,000 x 784, 2,000 queries, shifted digits"
+    return Work(name, X[:60_000], X[60_000:])
+
+
+def normal_work():
+    rng = np.random.default_rng(0)
+    Y, X = make(rng, 100_000, 128, np.float32), make(rng, 2000, 128, np.float32)
+    return Work("l2 float32, 100,000 x 128, 2,000 queries, random normal", Y, X)
+
+
+def embeddings_work(metric):
+    rows = embeddings(np.random.default_rng(0), 64_000)
+    name = f"{metric} float32, 60,000 x 384, 4,000 queries, like embeddings"
+    return Work(name, rows[:60_000], rows[60_000:], metric)
+
+
+def blobs_work():
+    Y, X = blobs(np.random.default_rng(0), 500_000, 5000, 32, 1000)
+    return Work("l2 float32, 500,000 x 32, 5,000 queries, 1,000 blobs", Y, X)
+
+
+WORKS = {
+    "whole-l2-uint8": (lambda: image_work("l2", np.uint8), 6.0),
+    "whole-l2-f32": (lambda: image_work("l2", np.float32), 6.0),
+    "whole-l2-f64": (lambda: image_work("l2", np.float64), 6.0),
+    "whole-l1-uint8": (lambda: image_work("l1", np.uint8), 15.0),
+    "whole-digits": (digits_work, 5.0),
+    "whole-embeddings": (lambda: embeddings_work("l2"), 2.0),
+    "whole-embeddings-cosine": (lambda: embeddings_work("cosine"), 2.0),
+    "whole-normal": (normal_work, 1.0),
+    "whole-blobs": (blobs_work, 5.0),
+}
+
+
+def whole_row(work, target):
+    Y, X, metric = work.Y, work.X, work.metric
+
     def ours(algorithm):
-        return lambda: fastnn.kneighbors(X, Y, k, metric, algorithm=algorithm, n_jobs=N_THREADS)
+        return lambda: fastnn.kneighbors(X, Y, K, metric, algorithm=algorithm, n_jobs=N_THREADS)
 
     def check():
-        expected = oracle(X[:CHECKED_QUERIES], Y, k, metric)
+        expected = oracle(X[:CHECKED_QUERIES], Y, K, metric)
         np.testing.assert_array_equal(ours("auto")()[1][:CHECKED_QUERIES], expected)
 
     contestants = {"fastnn": ours("auto"), "brute": ours("brute")}
@@ -89,49 +145,11 @@ def whole_row(name, target, Y, X, k, metric):
         if peer == "faiss" and (wide or metric == "cosine"):
             continue  # float32 and no cosine
         if imported := import_or_none(module):
-            contestants[peer] = search(imported, *floats, k, metric)
-    return Row(name, target, contestants, ("brute",), check)
-
-
-def image_row(metric, dtype, target):
-    Y, X, kind = images(dtype)
-    name = f"{metric} {np.dtype(dtype)}, {N_TRAIN:,} x 3,072, {N_TEST:,} queries, {kind}, with fit"
-    return whole_row(name, target, Y, X, 10, metric)
-
-
-def digits_row():
-    X = make_digits(62_000)[0]
-    name = "l2 uint8, 60,000 x 784, 2,000 queries, shifted digits, with fit"
-    return whole_row(name, 5.0, X[:60_000], X[60_000:], 10, "l2")
-
-
-def normal_row():
-    rng = np.random.default_rng(0)
-    Y, X = make(rng, 100_000, 128, np.float32), make(rng, 2000, 128, np.float32)
-    name = "l2 float32, 100,000 x 128, 2,000 queries, random normal, with fit"
-    return whole_row(name, 1.0, Y, X, 10, "l2")
-
-
-def embeddings_row(metric):
-    rows = embeddings(np.random.default_rng(0), 64_000)
-    name = f"{metric} float32, 60,000 x 384, 4,000 queries, like embeddings, with fit"
-    return whole_row(name, 2.0, rows[:60_000], rows[60_000:], 10, metric)
-
-
-def blobs_row():
-    Y, X = blobs(np.random.default_rng(0), 500_000, 5000, 32, 1000)
-    name = "l2 float32, 500,000 x 32, 5,000 queries, 1,000 blobs, with fit"
-    return whole_row(name, 5.0, Y, X, 10, "l2")
+            contestants[peer] = search(imported, *floats, K, metric)
+    return Row(f"{work.name}, with fit", target, contestants, ("brute",), check)
 
 
 ROWS = {
-    "whole-l2-uint8": lambda: image_row("l2", np.uint8, 6.0),
-    "whole-l2-f32": lambda: image_row("l2", np.float32, 6.0),
-    "whole-l2-f64": lambda: image_row("l2", np.float64, 6.0),
-    "whole-l1-uint8": lambda: image_row("l1", np.uint8, 15.0),
-    "whole-digits": digits_row,
-    "whole-embeddings": lambda: embeddings_row("l2"),
-    "whole-embeddings-cosine": lambda: embeddings_row("cosine"),
-    "whole-normal": normal_row,
-    "whole-blobs": blobs_row,
+    key: lambda work=work, target=target: whole_row(work(), target)
+    for key, (work, target) in WORKS.items()
 }

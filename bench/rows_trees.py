@@ -3,8 +3,51 @@
 import numpy as np
 
 import fastnn
+import fastnn.accel
 from contest import N_THREADS, Row, import_or_none
 from rows_neighbors import CHECKED_QUERIES, oracle
+
+# ---- data ----------------------------------------------------------------------------------------
+
+
+def uniform(rng, n, d):
+    return rng.random((n, d))
+
+
+def clustered(rng, n, d, n_clusters=200):
+    """Gaussian clusters of different sizes and widths."""
+    centers, widths = rng.random((n_clusters, d)), 10.0 ** rng.uniform(-3, -1, n_clusters)
+    shares = rng.dirichlet(np.ones(n_clusters))
+    cluster = rng.choice(n_clusters, n, p=shares)
+    return centers[cluster] + widths[cluster, None] * rng.standard_normal((n, d))
+
+
+def lidar(rng, n, d=3):
+    """Points on surfaces, as a scanner sees them: ground, walls, spheres; denser where near."""
+    part = rng.choice(3, n, p=[0.5, 0.35, 0.15])
+    angle, height = rng.uniform(0, 2 * np.pi, n), rng.random(n)
+    # The ground in rings of scan lines, ever wider apart.
+    ring = 2.0 * 1.08 ** rng.integers(0, 64, n)
+    points = np.column_stack([ring * np.cos(angle), ring * np.sin(angle), np.zeros(n)])
+    wall = rng.integers(0, 40, n)
+    direction, distance = 2 * np.pi * wall / 40, 10.0 + 3.0 * (wall % 7)
+    along = rng.uniform(-8, 8, n)
+    walls = np.column_stack(
+        [
+            distance * np.cos(direction) - along * np.sin(direction),
+            distance * np.sin(direction) + along * np.cos(direction),
+            6.0 * np.round(64 * height) / 64,
+        ]
+    )
+    normal = rng.standard_normal((n, 3))
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    centers = rng.uniform(-30, 30, (60, 3)) * [1.0, 1.0, 0.05]
+    balls = centers[rng.integers(0, 60, n)] + normal
+    points = np.choose(part[:, None], [points, walls, balls])
+    return points + 0.01 * rng.standard_normal((n, 3))
+
+
+# ---- contestants ---------------------------------------------------------------------------------
 
 
 def sklearn_tree(module, X, Y, k):
@@ -23,11 +66,19 @@ def scipy_search(module, X, Y, k):
     return lambda: module.cKDTree(Y).query(X, k, workers=N_THREADS)
 
 
-def tree_row(name, n, d, n_queries, k, dtype=np.float64):
+PEERS = [
+    ("pykdtree", "pykdtree.kdtree", pykdtree_search),
+    ("sklearnex", "sklearnex.neighbors", sklearn_tree),
+    ("scikit-learn", "sklearn.neighbors", sklearn_tree),
+    ("scipy", "scipy.spatial", scipy_search),
+]
+
+
+def tree_row(make, n, d, n_queries, k, dtype=np.float32, target=1.5):
     """Without `n_queries` all samples are queries, as in many a graph."""
     rng = np.random.default_rng(0)
-    Y = rng.random((n, d)).astype(dtype)
-    X = Y if n_queries is None else rng.random((n_queries, d)).astype(dtype)
+    both = make(rng, n + (n_queries or 0), d).astype(dtype)
+    Y, X = both[:n], both[n:] if n_queries else both
 
     def search(algorithm):
         return lambda: fastnn.kneighbors(X, Y, k, algorithm=algorithm, n_jobs=N_THREADS)
@@ -37,21 +88,105 @@ def tree_row(name, n, d, n_queries, k, dtype=np.float64):
         np.testing.assert_array_equal(search("auto")()[1][:CHECKED_QUERIES], expected)
 
     contestants = {"fastnn": search("auto")}
-    for peer, module, peer_search in [
-        ("pykdtree", "pykdtree.kdtree", pykdtree_search),
-        ("sklearnex", "sklearnex.neighbors", sklearn_tree),
-        ("scikit-learn", "sklearn.neighbors", sklearn_tree),
-        ("scipy", "scipy.spatial", scipy_search),
-    ]:
+    for peer, module, peer_search in PEERS:
         if imported := import_or_none(module):
             contestants[peer] = peer_search(imported, X, Y, k)
-    return Row(f"{name}, with fit", 1.5, contestants, (), check)
+    queried = f"{n_queries:,} queries" if n_queries else "all queried"
+    name = f"{make.__name__} {np.dtype(dtype)}, {n:,} x {d}, {queried}, k={k}, with fit"
+    return Row(name, target, contestants, (), check)
 
 
+def radius_row(n=200_000, d=3, radius=0.033):
+    """A graph of all neighbors within a radius, about 30 each."""
+    Y = uniform(np.random.default_rng(0), n, d).astype(np.float32)
+
+    def ours():
+        return fastnn.neighbors.radius_neighbors_graph(Y, radius, mode="distance", n_jobs=N_THREADS)
+
+    def theirs(module):
+        def search():
+            model = module.NearestNeighbors(algorithm="kd_tree", n_jobs=N_THREADS).fit(Y)
+            return model.radius_neighbors_graph(radius=radius, mode="distance")
+
+        return search
+
+    def check():
+        graph = ours()
+        distances = np.sqrt(((Y[:5].astype(float)[:, None] - Y.astype(float)) ** 2).sum(axis=2))
+        np.testing.assert_array_equal(
+            np.diff(graph.indptr)[:5], (distances <= radius).sum(axis=1) - 1
+        )
+
+    contestants = {"fastnn": ours}
+    for peer, module in (
+        ("sklearnex", "sklearnex.neighbors"),
+        ("scikit-learn", "sklearn.neighbors"),
+    ):
+        if imported := import_or_none(module):
+            contestants[peer] = theirs(imported)
+    if spatial := import_or_none("scipy.spatial"):
+        contestants["scipy"] = lambda: spatial.cKDTree(Y).sparse_distance_matrix(
+            spatial.cKDTree(Y), radius, output_type="coo_matrix"
+        )
+    name = f"radius graph, uniform float32, {n:,} x {d}, about 30 neighbors, with fit"
+    return Row(name, 2.0, contestants, (), check)
+
+
+def accel_row(make_estimator, name):
+    """A clustering of scikit-learn's, as it is and under accel."""
+    X = clustered(np.random.default_rng(0), 200_000, 2)
+
+    def accelerated():
+        fastnn.accel.install()
+        try:
+            return make_estimator().fit_predict(X)
+        finally:
+            fastnn.accel.uninstall()
+
+    def plain():
+        return make_estimator().fit_predict(X)
+
+    def check():
+        np.testing.assert_array_equal(accelerated(), plain())
+
+    contestants = {"fastnn": accelerated, "scikit-learn": plain}
+    return Row(f"{name}, clustered 200,000 x 2, under accel", 2.0, contestants, (), check)
+
+
+def dbscan_row():
+    import sklearn.cluster
+
+    return accel_row(
+        lambda: sklearn.cluster.DBSCAN(eps=0.003, min_samples=10, n_jobs=N_THREADS), "DBSCAN"
+    )
+
+
+def lof_row():
+    import sklearn.neighbors
+
+    return accel_row(
+        lambda: sklearn.neighbors.LocalOutlierFactor(n_jobs=N_THREADS), "LocalOutlierFactor"
+    )
+
+
+F64 = np.float64
 ROWS = {
-    "tree-3": lambda: tree_row(
-        "uniform 1,000,000 x 3, 1,000,000 queries, k=8", 1_000_000, 3, 1_000_000, 8
-    ),
-    "tree-2": lambda: tree_row("uniform 200,000 x 2, all queried, k=5", 200_000, 2, None, 5),
-    "tree-8": lambda: tree_row("uniform 200,000 x 8, 20,000 queries, k=10", 200_000, 8, 20_000, 10),
+    "tree-3": lambda: tree_row(uniform, 1_000_000, 3, 1_000_000, 8),
+    "tree-2": lambda: tree_row(uniform, 200_000, 2, None, 5),
+    "tree-5": lambda: tree_row(uniform, 300_000, 5, 50_000, 12),
+    "tree-8": lambda: tree_row(uniform, 200_000, 8, 20_000, 10),
+    "tree-1": lambda: tree_row(uniform, 20_000, 1, 5000, 5),
+    "tree-lidar": lambda: tree_row(lidar, 1_000_000, 3, None, 16),
+    "tree-f64-3": lambda: tree_row(uniform, 1_000_000, 3, 1_000_000, 8, F64, 1.3),
+    "tree-f64-2": lambda: tree_row(uniform, 200_000, 2, None, 5, F64, 1.3),
+    "tree-f64-5": lambda: tree_row(uniform, 300_000, 5, 50_000, 12, F64, 1.3),
+    "tree-f64-8": lambda: tree_row(uniform, 200_000, 8, 20_000, 10, F64, 1.3),
+    "tree-f64-lidar": lambda: tree_row(lidar, 1_000_000, 3, None, 16, F64, 1.3),
+    "tree-clustered-3": lambda: tree_row(clustered, 1_000_000, 3, 1_000_000, 8, np.float32, 1.3),
+    "tree-clustered-2": lambda: tree_row(clustered, 200_000, 2, None, 5, np.float32, 1.3),
+    "tree-clustered-5": lambda: tree_row(clustered, 300_000, 5, 50_000, 12, np.float32, 1.3),
+    "tree-clustered-8": lambda: tree_row(clustered, 200_000, 8, 20_000, 10, np.float32, 1.3),
+    "tree-radius": radius_row,
+    "tree-dbscan": dbscan_row,
+    "tree-lof": lof_row,
 }

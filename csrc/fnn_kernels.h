@@ -158,12 +158,11 @@ typedef struct {
     double beta;
     double again; /* distances up to again * (both sizes) are spoiled; negative: none is */
     double smallest, largest; /* so are those of sizes outside this range */
-    double unscale;
     int root;
 } fnn_expansion;
 
-/* distances[i] = (root of) term + terms[i] - beta * sums[i], times unscale; returns whether any is
- * spoiled by cancellation or range. */
+/* distances[i] = (root of) term + terms[i] - beta * sums[i]; returns whether any is spoiled by
+ * cancellation or range. */
 typedef int (*fnn_expand)(const fnn_expansion *expansion, const double *sums, const double *terms,
                           const double *sizes, ptrdiff_t n, double *distances);
 

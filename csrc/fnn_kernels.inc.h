@@ -860,7 +860,7 @@ FNN_DEFINE_BLOCK(block_largest_f64, double, f64_gap, magnitude, larger, 1)
 static int expand(const fnn_expansion *e, const double *sums, const double *terms,
                   const double *sizes, ptrdiff_t n, double *distances) {
     const double term = e->term, beta = e->beta, size = e->size, again = e->again;
-    const double smallest = e->smallest, largest = e->largest, unscale = e->unscale;
+    const double smallest = e->smallest, largest = e->largest;
     int64_t spoiled = 0;
     for (ptrdiff_t i = 0; i < n; ++i) distances[i] = term + terms[i] - beta * sums[i];
     if (again >= 0.0)
@@ -869,9 +869,7 @@ static int expand(const fnn_expansion *e, const double *sums, const double *term
             spoiled |= !(distances[i] > both * again) | !(smallest < both) | !(both < largest);
         }
     if (e->root)
-        for (ptrdiff_t i = 0; i < n; ++i) distances[i] = sqrt(distances[i]) * unscale;
-    else
-        for (ptrdiff_t i = 0; i < n; ++i) distances[i] *= unscale;
+        for (ptrdiff_t i = 0; i < n; ++i) distances[i] = sqrt(distances[i]);
     return spoiled != 0;
 }
 

@@ -348,7 +348,7 @@ def limits_of(distances, share, n_own):
 def distances_between(X, Y, metric, n_threads):
     """Return L1 or L2 distances between rows of float32."""
     distances = np.empty((len(X), len(Y)), np.float32)
-    fill_distances(X, Y, metric, distances, False, n_threads, np.zeros(X.shape[1]), 1.0, False)
+    fill_distances(X, Y, metric, distances, False, n_threads)
     return distances
 
 

@@ -11,9 +11,9 @@ from sklearn.metrics import pairwise as _theirs
 from sklearn.utils import gen_batches
 
 from . import _validation
-from ._core._pairwise import fill_distances, float32_tiles_serve
+from ._core._pairwise import fill_distances
+from ._core._rows import Rows
 from ._core._threads import effective_n_threads
-from ._core._tiles import packing_frame
 from ._indexes import Index
 from ._metric_space import check_pair, space_of
 from ._observation import observe
@@ -28,9 +28,6 @@ __all__ = [
     "pairwise_distances_argmin_min",
     "pairwise_distances_chunked",
 ]
-
-# Below this many multiply-adds float64 tiles cost no noticeable time.
-MIN_FLOAT32_WORK = 1 << 22
 
 
 def pairwise_distances(
@@ -64,9 +61,8 @@ def pairwise_distances(
     Returns
     -------
     ndarray of shape (n_x, n_y)
-        float32 if both inputs are (or are narrower than) float32, else float64. Entries
-        are within a relative 1e-6 (float32) or 1e-13 (float64) of the exact distance; those of
-        uint8 input are exact but for roots and norms. Bit-identical rows are at distance 0.
+        float32 if both inputs are float32 or float16, else float64 (for bytes, too). An entry is a
+        function of its two rows alone, bit for bit; see Notes for its error.
 
     Raises
     ------
@@ -74,6 +70,17 @@ def pairwise_distances(
         For dtypes that hold no real numbers, and arguments of the wrong type.
     ValueError
         For NaN or infinity, empty input, shapes that do not fit, an unknown metric, n_jobs=0.
+
+    Notes
+    -----
+    With D the exact distance of the rows as given, a float64 entry is within 1e-12 D, and under
+    ``"cosine"``, where norms are rounded, within 1e-12 D + 1e-14 sqrt(D). A float32 entry has 1e-9
+    in place of 1e-12, and is rounded to float32. Those of bytes are exact but for roots and norms.
+    Bit-identical rows are at distance 0. Between instruction sets entries differ within these
+    errors.
+
+    Squares of differences, in float64, have to have room: from differences of 1e154 on ``"l2"`` and
+    ``"sqeuclidean"`` are infinite, and those below 1e-162 count as none.
 
     Examples
     --------
@@ -136,20 +143,9 @@ def _dtype_of_distances(X):
 
 def _fill(X, Y, kernel, out, symmetric, n_threads):
     """Fill `out` with the kernel's distances between Rows."""
-    dtype = None if X.moved else X.values.dtype
-    if kernel == "chebyshev" and dtype == np.uint8:
-        X, Y, dtype = X.values.astype(np.float32), Y.values.astype(np.float32), np.float32
-    frame = (None, 1.0) if dtype == np.uint8 else packing_frame(Y)
-    if frame is None:  # no tile holds such values: every entry in difference form
-        center, scale, float32_tiles, again = np.zeros(Y.n_features), 1.0, False, np.inf
-    else:
-        (center, scale), again = frame, None
-        float32_tiles = kernel == "chebyshev" or (
-            dtype == np.float32
-            and X.values.size * len(Y) >= MIN_FLOAT32_WORK
-            and float32_tiles_serve(X.values, Y.values, kernel, center, scale)
-        )
-    fill_distances(X, Y, kernel, out, symmetric, n_threads, center, scale, float32_tiles, again)
+    if kernel == "chebyshev" and X.values.dtype == np.uint8 and not X.moved:
+        X, Y = Rows(X.values.astype(np.float32)), Rows(Y.values.astype(np.float32))
+    fill_distances(X, Y, kernel, out, symmetric, n_threads)
 
 
 def euclidean_distances(

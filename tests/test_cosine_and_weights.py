@@ -162,6 +162,30 @@ def test_samples_are_not_copied(rng, metric, dtype):
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("d", [2, 50, 3000])
+def test_pairwise_cosine_of_nearly_parallel_rows(rng, isa, d):
+    """Norms are rounded, which moves rows by some 1e-15 of themselves: no relative error holds."""
+    X = rng.standard_normal((60, d))
+    Y = 3.0 * X + 10.0 ** -rng.integers(1, 12, (60, 1)) * rng.standard_normal((60, d))
+    units = [
+        Z / np.sqrt(np.square(Z).sum(axis=1, keepdims=True)) for Z in map(np.longdouble, (X, Y))
+    ]
+    exact = 0.5 * oracles.distances(*units, "sqeuclidean", np.longdouble)
+    assert exact.min() < 1e-18
+    error = np.abs(fastnn.pairwise_distances(X, Y, "cosine") - exact)
+    assert (error <= 1e-12 * exact + 1e-14 * np.sqrt(exact) + 1e-29).all()
+
+
+def test_differences_whose_squares_have_no_room():
+    X = np.array([[0.0], [1e-170], [1e-150], [1e150], [1e200]])
+    with np.errstate(over="ignore"):
+        found = fastnn.pairwise_distances(X, metric="l2")[0]
+    np.testing.assert_allclose(found[[0, 2, 3]], [0.0, 1e-150, 1e150], rtol=1e-12)
+    assert found[1] == 0.0
+    assert found[4] == np.inf
+    np.testing.assert_array_equal(fastnn.pairwise_distances(X, metric="l1")[0], X[:, 0])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_pairwise_distances_have_the_dtype_of_their_rows(rng, dtype):
     X, Y = rng.random((30, 9)).astype(dtype), rng.random((40, 9)).astype(dtype)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn._indexes import Index
 
 
 def run(code, **environment):
@@ -70,6 +71,21 @@ def test_all_isas_find_the_same(rng, metric):
     for distances, indices in results[1:]:
         np.testing.assert_array_equal(indices, results[0][1])
         np.testing.assert_array_equal(distances, results[0][0])
+
+
+@pytest.mark.parametrize("kind", ["brute", "bounded", "kd_tree"])
+def test_an_index_outlives_a_change(rng, kind):
+    """What it has packed has the shapes of one instruction set."""
+    X, Y = (rng.standard_normal((n, 5)) @ rng.standard_normal((5, 70)) for n in (200, 900))
+    index, before = Index(Y, "l2", kind), fastnn.get_isa()
+    expected = Index(Y, "l2", "brute").kneighbors(X, 9, 2)
+    try:
+        for isa in (*fastnn.available_isas(), *fastnn.available_isas()[::-1]):
+            fastnn.set_isa(isa)
+            for found, wanted in zip(index.kneighbors(X, 9, 2), expected, strict=True):
+                np.testing.assert_array_equal(found, wanted)
+    finally:
+        fastnn.set_isa(before)
 
 
 def test_import_is_cheap_and_lazy():

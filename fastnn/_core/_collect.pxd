@@ -26,7 +26,7 @@ cdef class Collector:
     cdef const double *terms
     cdef const double *query_errors
     # For MemoryError, as soon as the threads are back.
-    cdef bint out_of_memory
+    cdef int64_t out_of_memory
     cdef object keep_alive
 
     cdef object attach(self, FlatIndex index, ExactDistances exact, Mode mode, int n_threads)

@@ -24,6 +24,7 @@ cimport numpy as cnp
 
 from ._index cimport BY_BOUNDS, BY_ROWS, BY_TILES
 from ._rows cimport L2
+from ._team cimport fnn_load, fnn_store
 from ._selection cimport (
     leave_out,
     precedes,
@@ -397,12 +398,12 @@ cdef class Within(Collector):
         cdef Candidate *grown
         if 2 * hits.n < hits.capacity:
             return True
-        if not self.out_of_memory:
+        if not fnn_load(&self.out_of_memory):
             grown = <Candidate *>realloc(hits.items, capacity * sizeof(Candidate))
             if grown != NULL:
                 hits.items, hits.capacity = grown, capacity
                 return True
-        self.out_of_memory = True
+        fnn_store(&self.out_of_memory, True)
         return hits.n < hits.capacity
 
     cdef void settle(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil:

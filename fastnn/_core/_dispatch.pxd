@@ -112,7 +112,6 @@ cdef extern from "fnn_kernels.h" nogil:
         double again
         double smallest
         double largest
-        double unscale
         int root
 
     ctypedef int (*fnn_expand)(
@@ -255,5 +254,7 @@ cdef extern from "fnn_kernels.h" nogil:
     void fnn_prefetch_l2(const void *address)
 
 
-# The table in use. Read it once per call: set_isa() may change it at any time.
+# The table in use. set_isa() may change it at any time: kernels whose shapes have to agree come
+# from one table, read once, as those of an index and of what it packs; exact distances, which are
+# the same on all, may come from any.
 cdef const fnn_kernels *active_kernels() noexcept nogil

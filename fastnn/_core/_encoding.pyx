@@ -26,6 +26,7 @@ from ._dispatch cimport (
     FNN_SUM_DEPTH,
     FNN_SUMS_PER_TOTAL,
     active_kernels,
+    fnn_kernels,
 )
 from ._rows cimport FLOAT32, FLOAT64, L1, L2, UINT8, Norm, Rows, rows_of
 from ._threads cimport Threads, gather
@@ -73,6 +74,8 @@ cdef class Encoder:
         A code stands for unit * (code - 128). Numbers beyond what codes hold are cut off.
     """
 
+    # Those that were active when the encoder was made: they belong to the panels' shapes.
+    cdef const fnn_kernels *kernels
     cdef object center
     cdef double scale
     cdef const double[::1] units
@@ -83,6 +86,7 @@ cdef class Encoder:
     cdef object n_codes, types
 
     def __init__(self, center, double scale, units):
+        self.kernels = active_kernels()
         self.center, self.scale, self.units = center, scale, units
         self.n_stages = len(units)
         self.types = [np.uint8] * self.n_stages
@@ -128,12 +132,12 @@ cdef class Encoder:
         cdef Encoding job = Encoding.__new__(Encoding)
         cdef Py_ssize_t n = rows.n_rows, n_panels, panel, first, last, step
         cdef Expansion expansion = choose_expansion(
-            active_kernels(), FLOAT64 if rows.value_type == FLOAT64 else FLOAT32, L2, True
+            self.kernels, FLOAT64 if rows.value_type == FLOAT64 else FLOAT32, L2, True
         )
         if rows.value_type == UINT8:
-            expansion.pack = active_kernels().pack_u8_as_f32
+            expansion.pack = self.kernels.pack_u8_as_f32
         if self.norm == L1:
-            expansion.terms = active_kernels().magnitudes_f32
+            expansion.terms = self.kernels.magnitudes_f32
         n_threads = n_threads if <double>n * self.work_per_row >= MIN_PARALLEL_WORK else 1
         cdef Threads _gathered = gather(n_threads)
         job.rows = rows
@@ -201,7 +205,7 @@ cdef class ProjectionEncoder(Encoder):
         cdef Py_ssize_t m = directions.shape[0], d = directions.shape[1]
         self.norm, self.widths, self.rest_center = L2, widths, rest_center
         self.directions = new_panels(
-            choose_expansion(active_kernels(), FLOAT32, L2, True), True, m, d, np.zeros(d), 1.0
+            choose_expansion(self.kernels, FLOAT32, L2, True), True, m, d, np.zeros(d), 1.0
         )
         self.directions.pack(Rows(directions), 0, m, 1)
         self.n_numbers, self.work_per_row = self.directions.n_panels * self.directions.width, m * d

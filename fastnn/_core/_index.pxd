@@ -1,5 +1,7 @@
 """What tiles need of the samples: see _index.pyx."""
 
+from libc.stdint cimport int64_t
+
 from ._rows cimport Norm, Rows
 from ._tiles cimport Expansion, Panels
 
@@ -49,7 +51,7 @@ cdef class FlatIndex:
     cdef float *errors
     # The first samples, if they are packed once for all searches.
     cdef Chunk resident
-    cdef bint is_not_finite
+    cdef int64_t is_not_finite
     cdef object keep_alive
 
     cdef Rows queries_of(self, Rows X)

@@ -45,6 +45,7 @@ cimport numpy as cnp
 
 from ._dispatch cimport active_kernels
 from ._rows cimport CHEBYSHEV, L1, L2, UINT8, Norm, Rows, norm_of, rows_of
+from ._team cimport fnn_store
 from ._tiles cimport choose_expansion, new_panels
 
 from ._threads import RenewedLock
@@ -267,7 +268,7 @@ cdef class FlatIndex:
                     chunk.samples.clear_row(i)
                     (<float *>chunk.starts)[i] = INFINITY
                     if not self.tile_rows.is_finite_row(sample):
-                        self.is_not_finite = True
+                        fnn_store(&self.is_not_finite, True)
                 else:
                     (<float *>chunk.starts)[i] = <float>(error - terms[i] / self.expansion.beta)
             elif self.norm == L2:

@@ -9,7 +9,8 @@ from typing_extensions import disjoint_base
 class Network:
     dtype: np.dtype[np.floating]
     steps: int
-    has_overflowed: bool
+    @property
+    def has_overflowed(self) -> bool: ...
     def __init__(
         self,
         X: NDArray[np.generic],

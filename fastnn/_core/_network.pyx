@@ -50,7 +50,15 @@ from ._dispatch cimport (
     fnn_step,
     fnn_tile,
 )
-from ._team cimport fnn_join, fnn_member, fnn_next_task, fnn_team, fnn_wait_for_all
+from ._team cimport (
+    fnn_join,
+    fnn_load,
+    fnn_member,
+    fnn_next_task,
+    fnn_store,
+    fnn_team,
+    fnn_wait_for_all,
+)
 from ._rows cimport aligned_bytes
 from ._threads cimport Threads, gather
 
@@ -309,7 +317,7 @@ cdef class Network:
     cdef object X, labels, sample_weights, mean, zeros
     cdef readonly object dtype
     cdef public int64_t steps
-    cdef readonly bint has_overflowed
+    cdef int64_t overflowed
     cdef object keep_alive, scratch, squares
     cdef Layer *layers
     cdef Py_ssize_t n_layers, n_rows, n_features, n_classes, scratch_bytes, itemsize
@@ -375,6 +383,10 @@ cdef class Network:
         for i in range(self.n_layers):
             self.make_layer(i, sizes[i], sizes[i + 1])
         self.lay_out_scratch()
+
+    @property
+    def has_overflowed(self):
+        return bool(fnn_load(&self.overflowed))
 
     cdef choose_kernels(self, activation):
         cdef const fnn_kernels *kernels = active_kernels()
@@ -582,7 +594,7 @@ cdef class Network:
         scores = np.empty((self.n_rows, self.n_classes), self.dtype)
         self.start(&run, FORWARD, self.n_rows, self.n_rows)
         run.scores = <char *>cnp.PyArray_DATA(scores)
-        self.has_overflowed = False
+        fnn_store(&self.overflowed, False)
         self.go_through(&run, 0.0, None)
         return scores
 
@@ -822,7 +834,7 @@ cdef class Network:
         self.first_layer(first, n, scratch)
         for p in range(n):
             if run.scores != NULL and not self.is_finite(p, scratch):
-                self.has_overflowed = True
+                fnn_store(&self.overflowed, True)
             self.finish_layer(0, first + p, p, scratch, run.method >= SGD)
             self.next_layers(first + p, p, scratch, run.method >= SGD)
             if run.scores != NULL:

@@ -14,15 +14,4 @@ def fill_distances(
     out: NDArray[np.float32] | NDArray[np.float64],
     symmetric: bool,
     n_threads: int,
-    center: NDArray[np.float64] | None,
-    scale: float,
-    float32_tiles: bool,
-    again: float | None = None,
 ) -> None: ...
-def float32_tiles_serve(
-    X: NDArray[np.float32],
-    Y: NDArray[np.float32],
-    metric: str,
-    center: NDArray[np.float64],
-    scale: float,
-) -> bool: ...

@@ -1,26 +1,26 @@
 """Pairwise distances: tiles of products turned into distances, entry by entry.
 
-An entry comes from the expansion d = a(x) + a(y) - beta t (see _tiles.pxd) unless cancellation
-could spoil it; then it is evaluated in float64 difference form. Let S = a(x) + a(y) for L2 (the
-squared norms) and the two sums of magnitudes for L1. The expansion's error is at most rate * S, so
-entries with d <= S * rate / tolerance are evaluated again. Rows that are bit-identical are among
-them, so they are at distance exactly 0.
+An entry depends on its two rows alone, bit for bit (and, in its last digits, on whether the
+instruction set has fused multiply-adds): rows are packed as they are, around no center that others
+would have a say in, and precision goes by the dtype.
 
-float64 tiles: a term meets n = 64 + 8 + d / 512 additions on its way through the three levels of
-the sums, so (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1)
-2 |q.s| contributes gamma_n S for L2 and 2 gamma_n S for L1, the terms a gamma_n S, the rounding of
-x - center under 4 u S: rate = 2 or 3 gamma_{n+8}, proven, and tolerance is 1e-13.
+Tiles are float64, or integers. An entry comes from the expansion d = a(x) + a(y) - beta t (see
+_tiles.pxd) unless cancellation could spoil it; then it is evaluated in float64 difference form. Let
+S = a(x) + a(y) for L2 (the squared norms) and the two sums of magnitudes for L1. The expansion's
+error is at most rate * S, so entries with d <= S * rate / tolerance are evaluated again. Rows that
+are bit-identical are among them, so they are at distance exactly 0.
 
-float32 tiles, for float32 values only: the proven bound exceeds the tolerance of 1e-6 for any data,
-since it lets all rounding errors agree in sign. They do nearly so where a row is constant; in other
-data the error is some 3e-8 S. So these tiles are used where they save time, and only if on a sample
-of both sides the error stays under half of FLOAT32_RATE (float32_tiles_serve); otherwise tiles are
-float64.
+A term meets n = 64 + 8 + d / 512 additions on its way through the three levels of the sums, so
+(Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1) 2 |q.s| contributes
+gamma_n S for L2 and 2 gamma_n S for L1, the terms a gamma_n S: rate = 2 or 3 gamma_{n+8}, where the
+8 are for the rounding of weighted rows, too. The tolerance is 1e-12, and for float32 values, whose
+distances are rounded to float32, 1e-9. (Float32 tiles would be twice as fast. Their proven error is
+several times 1e-6 S, and rows of one value, whose rounding errors agree in sign, come near it.)
 """
 
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange, threadid
-from libc.math cimport INFINITY, sqrt
+from libc.math cimport sqrt
 from libc.stdint cimport int64_t
 
 import numpy as np
@@ -51,20 +51,16 @@ cdef enum:
     # A block of panels of Y stays in L2 while the group's panels pass.
     BLOCK_BYTES = 192 << 10
     MIN_PARALLEL_WORK = 1 << 18
-    # Up to so many rows of X, a pass over Y costs less than packing it.
-    MAX_ROW_QUERIES = 4
     ROWS_PER_TASK = 256
     # Differences between two looks at signals, for each thread: see _scan.pyx.
     STEP_WORK = 1 << 28
-    # Rows of each side on which float32 tiles are tried.
-    SAMPLED_ROWS = 32
 
-cdef double FLOAT32_RATE = 2.5e-7
-cdef double FLOAT32_TOLERANCE = 1e-6
-cdef double FLOAT64_TOLERANCE = 1e-13
-# Sums outside this range may have met underflow or overflow in float32 tiles.
-cdef double SMALLEST_SAFE_SIZE = 2.0 ** -60
-cdef double LARGEST_SAFE_SIZE = 2.0 ** 100
+# Relative errors of entries, by the type of what is returned.
+cdef double FLOAT64_TOLERANCE = 1e-12
+cdef double FLOAT32_TOLERANCE = 1e-9
+# Sums outside this range may have met underflow or overflow of products.
+cdef double SMALLEST_SAFE_SIZE = 2.0 ** -900
+cdef double LARGEST_SAFE_SIZE = 2.0 ** 1000
 
 
 cdef struct Target:
@@ -78,18 +74,14 @@ cdef struct Target:
     fnn_expansion expansion
 
 
-cdef double cancellation_limit(Expansion expansion, Rows rows):
+cdef double cancellation_limit(Expansion expansion, Rows rows, double tolerance):
     """rate / tolerance, as in the module's docstring."""
     if expansion.integer:
         return -1.0
-    if expansion.tile.word_bytes == sizeof(float):
-        return FLOAT32_RATE / FLOAT32_TOLERANCE
     cdef double n = FNN_SUM_DEPTH + FNN_SUMS_PER_TOTAL + 8.0
     n += rows.n_features / <double>(FNN_SUM_DEPTH * FNN_SUMS_PER_TOTAL)
-    if rows.weighted:
-        n += 8.0  # (value - center) * factor
     n *= 2.0 ** -53
-    return (2.0 if expansion.squared else 3.0) * n / (1.0 - n) / FLOAT64_TOLERANCE
+    return (2.0 if expansion.squared else 3.0) * n / (1.0 - n) / tolerance
 
 
 cdef void write_tile(
@@ -215,30 +207,27 @@ cdef void fill_group(
     Py_ssize_t last_panel,
     Py_ssize_t start_x,
     Panels samples,
+    Py_ssize_t first_sample,
+    Py_ssize_t last_sample,
     Py_ssize_t start_y,
     const Target *target,
     ExactDistances exact,
     int thread,
 ) noexcept nogil:
-    """One task: a group of panels of X against all panels of the chunk of Y."""
+    """One task: a group of panels of X against a block of panels of Y."""
     cdef double tile[FNN_MAX_TILE_ROWS * FNN_MAX_TILE_COLS]
-    cdef Py_ssize_t per_block = max(1, BLOCK_BYTES // samples.panel_bytes)
-    cdef Py_ssize_t block = 0, x, y, first_x, first_y
-    while block < samples.n_panels:
-        for x in range(first_panel, last_panel):
-            first_x = start_x + x * queries.width
-            for y in range(block, min(block + per_block, samples.n_panels)):
-                first_y = start_y + y * samples.width
-                if target.symmetric and first_y + samples.width <= first_x:
-                    continue  # below the diagonal: its mirror image is written
-                queries.expansion.tile.product(
-                    queries.depth, queries.data + x * queries.panel_bytes,
-                    samples.data + y * samples.panel_bytes, tile,
-                )
-                write_tile(
-                    tile, queries, x, first_x, samples, y, first_y, target, exact, thread
-                )
-        block += per_block
+    cdef Py_ssize_t x, y, first_x, first_y
+    for x in range(first_panel, last_panel):
+        first_x = start_x + x * queries.width
+        for y in range(first_sample, last_sample):
+            first_y = start_y + y * samples.width
+            if target.symmetric and first_y + samples.width <= first_x:
+                continue  # below the diagonal: its mirror image is written
+            queries.expansion.tile.product(
+                queries.depth, queries.data + x * queries.panel_bytes,
+                samples.data + y * samples.panel_bytes, tile,
+            )
+            write_tile(tile, queries, x, first_x, samples, y, first_y, target, exact, thread)
 
 
 cdef void fill_rows(
@@ -249,7 +238,7 @@ cdef void fill_rows(
     ExactDistances exact,
     int n_threads,
 ) noexcept nogil:
-    """For very few rows of X, and for Chebyshev distances: no packing, no tiles."""
+    """For Chebyshev distances: no packing, no tiles."""
     cdef Py_ssize_t n_tasks = (n_y + ROWS_PER_TASK - 1) // ROWS_PER_TASK, task
     for task in prange(
         n_tasks,
@@ -286,10 +275,6 @@ def fill_distances(
     out,
     bint symmetric,
     int n_threads,
-    center,
-    double scale,
-    bint float32_tiles,
-    again=None,
 ):
     """Write the distances between all rows of X and of Y to `out`.
 
@@ -304,22 +289,15 @@ def fill_distances(
     symmetric : bool
         X is Y: half of the work is done, and out is exactly symmetric.
     n_threads : int
-    center : ndarray of shape (d,), float64
-    scale : float, a power of two
-        Values are shifted by center and multiplied by scale on packing.
-    float32_tiles : bool
-        Tiles in float32, for float32 values that float32_tiles_serve.
-    again : float or None
-        Evaluate entries up to S * again in float64; None takes the limit that the error demands.
     """
     cdef const fnn_kernels *kernels = active_kernels()
     cdef Rows x_rows = rows_of(X), y_rows = x_rows if Y is X else rows_of(Y)
     cdef Expansion expansion = choose_expansion(
-        kernels, y_rows.value_type, norm_of(metric), float32_tiles
+        kernels, y_rows.value_type, norm_of(metric), norm_of(metric) == CHEBYSHEV
     )
     cdef Py_ssize_t n_x = x_rows.n_rows, n_y = y_rows.n_rows, d = y_rows.n_features
     cdef Py_ssize_t packed_row = (d + expansion.tile.step) // expansion.tile.step
-    cdef Py_ssize_t held, x, y, task, n_tasks, group, first = 0, step
+    cdef Py_ssize_t held, x, y, task, n_groups, n_blocks, block, first = 0, step
     cdef Panels queries, samples
     cdef Target target
     packed_row *= expansion.tile.word_bytes
@@ -332,15 +310,16 @@ def fill_distances(
     target.symmetric = symmetric
     target.expand = kernels.expand
     target.expansion.root = metric == "l2"
-    target.expansion.again = cancellation_limit(expansion, y_rows) if again is None else again
+    target.expansion.again = cancellation_limit(
+        expansion, y_rows, FLOAT32_TOLERANCE if target.float32_out else FLOAT64_TOLERANCE
+    )
     target.expansion.smallest = SMALLEST_SAFE_SIZE
     target.expansion.largest = LARGEST_SAFE_SIZE
-    target.expansion.unscale = 1.0 / (scale * scale if metric == "sqeuclidean" else scale)
     if <double>n_x * n_y * d < MIN_PARALLEL_WORK:
         n_threads = 1
     cdef Threads _gathered = gather(n_threads)
     cdef ExactDistances exact = new_distances(x_rows, y_rows, expansion.norm, n_threads)
-    if (n_x <= MAX_ROW_QUERIES and again is None) or expansion.norm == CHEBYSHEV:
+    if expansion.norm == CHEBYSHEV:
         step = max(1, n_threads * STEP_WORK // (n_y * d))
         while first < n_x:
             with nogil:
@@ -348,40 +327,28 @@ def fill_distances(
             PyErr_CheckSignals()
             first += step
         return
-    queries = new_panels(expansion, True, min(held, n_x), d, center, scale)
-    samples = new_panels(expansion, False, min(held, n_y), d, center, scale)
+    queries = new_panels(expansion, True, min(held, n_x), d, np.zeros(d), 1.0)
+    samples = new_panels(expansion, False, min(held, n_y), d, np.zeros(d), 1.0)
+    block = max(1, BLOCK_BYTES // samples.panel_bytes)
     for x in range(0, n_x, held):
         with nogil:
             queries.pack(x_rows, x, min(held, n_x - x), n_threads)
         for y in range(x if symmetric else 0, n_y, held):
             with nogil:
                 samples.pack(y_rows, y, min(held, n_y - y), n_threads)
-                group = max(1, min(<Py_ssize_t>GROUP_PANELS, queries.n_panels // (4 * n_threads)))
-                n_tasks = (queries.n_panels + group - 1) // group
+                n_groups = (queries.n_panels + GROUP_PANELS - 1) // GROUP_PANELS
+                n_blocks = (samples.n_panels + block - 1) // block
                 for task in prange(
-                    n_tasks,
-                    num_threads=max(1, min(n_threads, n_tasks)),
+                    n_groups * n_blocks,
+                    num_threads=max(1, min(n_threads, n_groups * n_blocks)),
                     schedule="dynamic",
                     use_threads_if=n_threads > 1,
                 ):
                     fill_group(
-                        queries, task * group, min((task + 1) * group, queries.n_panels), x,
-                        samples, y, &target, exact, threadid(),
+                        queries, task % n_groups * GROUP_PANELS,
+                        min((task % n_groups + 1) * GROUP_PANELS, queries.n_panels), x,
+                        samples, task // n_groups * block,
+                        min((task // n_groups + 1) * block, samples.n_panels), y,
+                        &target, exact, threadid(),
                     )
             PyErr_CheckSignals()
-
-
-def float32_tiles_serve(X, Y, str metric, center, double scale):
-    """Return whether tiles in float32 are accurate enough on a sample of float32 rows."""
-    metric = "l1" if metric == "l1" else "sqeuclidean"
-    X = X[:: max(1, X.shape[0] // SAMPLED_ROWS)][:SAMPLED_ROWS].copy()
-    Y = Y[:: max(1, Y.shape[0] // SAMPLED_ROWS)][:SAMPLED_ROWS].copy()
-    tiles = np.empty((X.shape[0], Y.shape[0]))
-    exact = np.empty_like(tiles)
-    fill_distances(X, Y, metric, tiles, False, 1, center, scale, True, -1.0)
-    fill_distances(X, Y, metric, exact, False, 1, center, scale, True, INFINITY)
-    sizes = [
-        (np.abs(Z - center) if metric == "l1" else (Z - center) ** 2).sum(axis=1) for Z in (X, Y)
-    ]
-    error = np.abs(tiles - exact)
-    return bool((error <= 0.5 * FLOAT32_RATE * (sizes[0][:, None] + sizes[1])).all())

@@ -35,7 +35,7 @@ cdef class Scan:
     # When threads come back for a while, and whether they do, of even and odd steps.
     cdef double deadline
     cdef bint ends[2]
-    cdef bint is_not_finite
+    cdef int64_t is_not_finite
     cdef object keep_alive
 
     cdef object prepare_tiles(self, Rows X)

@@ -44,7 +44,14 @@ from ._dispatch cimport (
 )
 from ._index cimport BY_BOUNDS, BY_ROWS, Block
 from ._rows cimport CHEBYSHEV, L2, UINT8, has_rough_distances, new_distances
-from ._team cimport fnn_join, fnn_next_task, fnn_wait_for_all, omp_get_wtime
+from ._team cimport (
+    fnn_join,
+    fnn_load,
+    fnn_next_task,
+    fnn_store,
+    fnn_wait_for_all,
+    omp_get_wtime,
+)
 from ._tiles cimport new_panels
 
 cnp.import_array()
@@ -211,9 +218,9 @@ cdef class Scan:
                 stop = self.go_on(chunk, False, start, n_packed)
             else:
                 stop = self.go_on(chunk, True, start, self.n_samples)
-            if self.is_not_finite or self.index.is_not_finite:
+            if fnn_load(&self.is_not_finite) or fnn_load(&self.index.is_not_finite):
                 return False
-            if self.collector.out_of_memory:
+            if fnn_load(&self.collector.out_of_memory):
                 raise MemoryError()
             PyErr_CheckSignals()
             if advance is not None:
@@ -265,8 +272,8 @@ cdef class Scan:
 
     cdef bint has_to_end(self) noexcept nogil:
         return (
-            self.is_not_finite or self.index.is_not_finite or self.collector.out_of_memory
-            or omp_get_wtime() > self.deadline
+            fnn_load(&self.is_not_finite) or fnn_load(&self.index.is_not_finite)
+            or fnn_load(&self.collector.out_of_memory) or omp_get_wtime() > self.deadline
         )
 
     # ---- tiles ----------------------------------------------------------------------------
@@ -634,4 +641,4 @@ cdef class Scan:
     cdef void require_finite(self, Py_ssize_t query, Py_ssize_t sample) noexcept nogil:
         """A distance may be infinite because it overflows, or because a value is."""
         if not (self.exact.X.is_finite_row(query) and self.exact.Y.is_finite_row(sample)):
-            self.is_not_finite = True
+            fnn_store(&self.is_not_finite, True)

@@ -13,4 +13,7 @@ cdef extern from "fnn_team.h" nogil:
     fnn_member fnn_join(fnn_team *team)
     Py_ssize_t fnn_next_task(fnn_member *member, Py_ssize_t n_tasks)
     void fnn_wait_for_all(fnn_member *member, Py_ssize_t n_tasks)
+    # Of flags that some thread sets and others look at meanwhile.
+    int64_t fnn_load(int64_t *flag)
+    void fnn_store(int64_t *flag, int64_t value)
     double omp_get_wtime()
