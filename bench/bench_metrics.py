@@ -17,7 +17,7 @@ import oracles
 
 CHECKED_ROWS = 10
 # fastnn's promise; in float64 the oracle's own rounding is what is allowed for.
-FASTNN_RTOL = {"float32": 1e-6, "float64": 1e-12, "uint8": 1e-15}
+FASTNN_RTOL = {"float32": 1e-7, "float64": 1e-12, "uint8": 1e-15}
 # Norm expansion in float32 is off by this share of the largest distance where two rows are close.
 PEER_RTOL = 2e-3
 

@@ -124,10 +124,6 @@ def radius_row(n=200_000, d=3, radius=0.033):
     ):
         if imported := import_or_none(module):
             contestants[peer] = theirs(imported)
-    if spatial := import_or_none("scipy.spatial"):
-        contestants["scipy"] = lambda: spatial.cKDTree(Y).sparse_distance_matrix(
-            spatial.cKDTree(Y), radius, output_type="coo_matrix"
-        )
     name = f"radius graph, uniform float32, {n:,} x {d}, about 30 neighbors, with fit"
     return Row(name, 2.0, contestants, (), check)
 

@@ -4,9 +4,9 @@
 
 For the searches of rows_bounded.py, or those whose keys the regular expression finds: what "auto"
 chooses, codes of a row by stage, the shares of pairs that codes leave and that are evaluated (seeds
-among them), milliseconds of the steps (medians of several calls, which follow each other), and the
-arithmetic of bounds as a share of the exhaustive search's: features of pairs that meet, products
-with directions among them.
+among them), milliseconds of the steps (medians of several calls, which follow each other; the sweep
+is what the whole search takes beside encoding and seeds), and the arithmetic of bounds as a share
+of the exhaustive search's: features of pairs that meet, products with directions among them.
 """
 
 import re

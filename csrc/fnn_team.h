@@ -7,8 +7,9 @@
  *
  * A team is all zeros when a region begins. Each thread has a member of its own, and all call the
  * same functions in the same order. fnn_next_task hands out the numbers below n_tasks, each to one
- * thread, and then -1; fnn_wait_for_all returns when all threads have called it, and what they have
- * written is seen by all.
+ * thread, and then -1, which each of them takes once a round; fnn_wait_for_all returns when all
+ * threads have called it, and what they have written is seen by all. Flags that one raises and
+ * others look at meanwhile are int64_t, too, stored and loaded as the counters are.
  */
 #ifndef FNN_TEAM_H
 #define FNN_TEAM_H

@@ -44,7 +44,8 @@ bounds |b~ - b|. With u = 2^-24, gamma_n = n u / (1 - n u), and but for what the
    group's size.
 
 The margin is the sum of these, with 1 % on top for its own rounding, and FLOOR times the largest
-norm for underflow (of packed values, products and squares).
+norm for underflow (of packed values, products and squares; and of the squares of differences, which
+evaluated distances lose). Rows whose margins are not finite have no bounds.
 
 References
 ----------
@@ -90,7 +91,7 @@ FAR_RANK = 16
 # Of the rows whose codes are scanned together, as those that bounds leave are asked for at once: a
 # part of most last-level caches.
 BLOCK_BYTES = 8 << 20
-# Beside a row, codes take up to this share of its bytes, and no less than a few.
+# Beside a row, codes take up to this share of its bytes.
 MEMORY_SHARE = 0.25
 # How many directions a stage may have. More make tighter bounds and take longer to compare.
 WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192)
@@ -156,7 +157,9 @@ def bounds_for(Y, metric, n_threads, X=None, k=1, radius=None, at_a_glance=False
     # the search needs: OpenBLAS's do for 0.1 s.
     with np.errstate(all="ignore"), limiting, libraries().limit(limits=1, user_api="blas"):
         bounds = kind(Y, at_a_glance)
-        return bounds if bounds.serves and bounds.plan(X, k, radius, n_threads) else None
+        planned = bounds.serves and bounds.plan(X, k, radius, n_threads)
+        bounds.sample = None
+        return bounds if planned else None
 
 
 @functools.cache
@@ -213,6 +216,8 @@ class _Bounds:
         One of the codes of every so many-th sample, from which seeds come.
     """
 
+    more_seeds = MORE_SEEDS
+
     def __init__(self, Y, at_a_glance=False):
         self.Y, self.at_a_glance = Y, at_a_glance
         self.type_ = "u" if Y.values.dtype == np.uint8 and not Y.moved else "f"
@@ -225,6 +230,8 @@ class _Bounds:
         self.sample = self._framed(values)
         spread = float(np.abs(self.sample).max())
         self.serves = math.isfinite(spread) and spread > 0.0
+        # Beyond, distances lose more than rounding takes: see `packing_frame`.
+        self.serves &= not Y.weighted or Y.has_mild_weights()
         if self.serves:
             self.scale = 2.0 ** -math.frexp(spread)[1]
             self.serves = SCALES[0] < self.scale < SCALES[1]
@@ -242,14 +249,16 @@ class _Bounds:
 
     def _tried(self, X, k, radius, n_threads):
         """Return some queries and samples, and the limits that neighbors would set."""
-        samples = self.Y.values_to_compare(self._some(self.Y, TRIED_ROWS, 0.5))
-        queries = X.values_to_compare(self._some(X, TRIED_QUERIES, 0.25))
-        samples, queries = self._framed(samples), self._framed(queries)
+        of_samples = self._some(self.Y, TRIED_ROWS, 0.5)
+        of_queries = self._some(X, TRIED_QUERIES, 0.25)
+        samples = self._framed(self.Y.values_to_compare(of_samples))
+        queries = self._framed(X.values_to_compare(of_queries))
         if radius is not None:
             return queries, samples, radius * self.scale
         exact = distances_between(queries, samples, self.metric, n_threads)
-        own = int(X is self.Y)  # A query may be among the samples.
-        return queries, samples, limits_of(exact, (k - 0.5) / len(self.Y), own)
+        if X is self.Y:
+            exact[of_queries[:, None] == of_samples] = np.inf
+        return queries, samples, limits_of(exact, (k - 0.5) / len(self.Y))
 
     def _left(self, bounds, limits):
         """Return an estimate of the share of pairs that bounds leave."""
@@ -258,7 +267,7 @@ class _Bounds:
         return min(1.0, MORE_LEFT[0] * share + MORE_LEFT[1])
 
     def _choose(self, candidates, X, n_neighbors):
-        """Choose the cheapest stages, one or two, of candidates in ascending order.
+        """Return the cheapest stages, one or two, of candidates in ascending order; or none.
 
         `n_neighbors`: that seeds are for; 0 where there are none.
         """
@@ -272,17 +281,18 @@ class _Bounds:
             if i <= j:  # the same one: a single stage
                 first, second = candidates[i], candidates[j] if i < j else None
                 n_bytes = first.n_codes + (second.finer_bytes if second else 0)
-                if n_bytes > room and j > 0:
-                    continue
                 last = second or first
                 alive = [first.left, second.finer_left] if second else [first.left]
                 decided = alive[-1] * exact_cost
                 if second:
                     decided += alive[0] * (second.finer_cost + PAIR_COST)
                 scan = first.n_codes * TILE_COST[self.metric, "u"]
-                for step in SEED_STEPS if n_neighbors else [0]:
+                for step in SEED_STEPS if n_neighbors else SEED_STEPS[-1:]:
+                    # Codes of some samples are there twice.
+                    if n_bytes + (first.n_codes / step if step > 1 else 0) > room:
+                        continue
                     pair_cost = scan + decided
-                    if step:
+                    if n_neighbors:
                         listed = n_seeds * (1.0 + math.log(max(1.0, n / step / n_seeds)))
                         pair_cost = scan * (1.0 + 1.0 / step) + decided * step**SEED_EXPONENT
                         pair_cost += (SEED_COST * listed + n_seeds * exact_cost) / n
@@ -290,6 +300,8 @@ class _Bounds:
                     if best is None or cost < best[0]:
                         chosen = [i, j] if second else [i]
                         best = cost, chosen, alive, step, pair_cost, last.row_cost
+        if best is None:
+            return []
         _, chosen, self.alive, self.seed_step, self.pair_cost, self.row_cost = best
         return chosen
 
@@ -301,12 +313,12 @@ class _Bounds:
         self.codes = [codes for codes, _ in moved]
         self.margins = [float(margins.max()) for _, margins in moved]
         block_rows = BLOCK_BYTES // (self.Y.n_features * self.Y.values.itemsize)
-        self.index = FlatIndex(self.codes[0], self.metric, block_rows=block_rows)
+        # Without a budget: panels are packed by each search.
+        self.index = FlatIndex(self.codes[0], self.metric, 0, block_rows)
         self.seed_index = self.index
-        self.seed_step, self.more_seeds = self.seed_step or SEED_STEPS[-1], MORE_SEEDS
         if self.seed_step > 1:
-            self.seed_index = FlatIndex(self.codes[0][:: self.seed_step].copy(), self.metric)
-        self.sample = None
+            some = self.codes[0][:: self.seed_step].copy()
+            self.seed_index = FlatIndex(some, self.metric, 0)
         return self
 
     def move(self, X, n_threads):
@@ -326,19 +338,19 @@ class _Bounds:
             # The second term: numbers are divided by units before they are rounded.
             margins = 1.01 * margins + 2.0**-40 * of_stage.shape[1] * self.units[i] * self.scale
             stages.append((of_stage, (margins + FLOOR * largest) / self.scale))
-        return stages
+        return stages if all(np.isfinite(margins).all() for _, margins in stages) else None
 
 
-def limits_of(distances, share, n_own):
+def limits_of(distances, share):
     """Return the distances that about this share of all is within, of shape (n_queries, 1).
 
     Where the share is less than one of those that are given, logarithms of distances are taken to
     lie on a line over the quantiles of a normal distribution, through the first and another one.
     """
     ascending, n = np.sort(distances, axis=1), distances.shape[1]
-    if share >= 0.5 / n or n <= n_own + FAR_RANK:
-        return ascending[:, min(math.ceil(share * n) + n_own, n) - 1, None]
-    nearest, far = ascending[:, n_own, None], ascending[:, n_own + FAR_RANK - 1, None]
+    if share >= 0.5 / n or n <= FAR_RANK:
+        return ascending[:, min(math.ceil(share * n), n) - 1, None]
+    nearest, far = ascending[:, 0, None], ascending[:, FAR_RANK - 1, None]
     growth = float(np.median(far[nearest > 0] / nearest[nearest > 0])) if nearest.any() else 1.0
     quantile = statistics.NormalDist().inv_cdf
     first, second, wanted = quantile(0.5 / n), quantile((FAR_RANK - 0.5) / n), quantile(share)
@@ -387,7 +399,7 @@ class Projections(_Bounds):
         room = int(MEMORY_SHARE * self.Y.n_features * self.Y.values.itemsize)
         d = self.Y.n_features
         most = GLANCE_WIDTH if self.at_a_glance else WIDTHS[-1]
-        most = max(min(most, room, DIRECTION_VALUES // d), WIDTHS[0])
+        most = min(most, max(WIDTHS[0], DIRECTION_VALUES // d), max(WIDTHS[0], room))
         most = min(most, d - 1, len(self.sample))
         directions = leading_directions(self.sample, most)
         if not len(directions):
@@ -425,9 +437,9 @@ class Projections(_Bounds):
                 )
             )
         chosen = self._choose(candidates, X, 0 if radius is not None else k)
-        widths, unit = [widths[i] for i in chosen], units[chosen[0]]
-        if not unit > 0.0:
+        if not chosen or not 0.0 < units[chosen[0]] < np.inf:
             return False
+        widths, unit = [widths[i] for i in chosen], units[chosen[0]]
         self._turn(directions, widths)
         units = np.array([unit, 1.0][: len(widths)])
         rest_center = float(np.sqrt(self._rest(samples, widths[0])).mean())
@@ -484,8 +496,9 @@ class GroupSums(_Bounds):
         bounds, units = [], []
         for of_groups in starts:
             sums = np.ascontiguousarray(np.add.reduceat(both, of_groups[:-1], axis=0).T)
-            units.append(CODED_DEVIATIONS / 127 * float(np.sqrt(np.square(sums).mean())))
-            bounds.append(distances_between(*np.split(sums, [len(queries)]), "l1", n_threads))
+            q, p = np.split(sums, [len(queries)])
+            units.append(CODED_DEVIATIONS / 127 * float(np.sqrt(np.square(p).mean())))
+            bounds.append(distances_between(q, p, "l1", n_threads))
 
         candidates = []
         for of_groups, bound, unit in zip(starts, bounds, units, strict=True):
@@ -497,7 +510,7 @@ class GroupSums(_Bounds):
             candidates.append(Candidate(n_codes, row_cost, left, n_codes, finer_cost, left))
         chosen = self._choose(candidates, X, 0 if radius is not None else k)
         starts, units = [starts[i] for i in chosen], [units[i] for i in chosen]
-        if not min(units) > 0.0:
+        if not chosen or not 0.0 < min(units) <= max(units) < np.inf:
             return False
         self.largest_group = max(int(np.diff(of_groups).max()) for of_groups in starts)
         self.units = [unit / self.scale for unit in units]

@@ -29,6 +29,7 @@ from ._core._bounded import find_neighbors_by_bounds, find_within_radius_by_boun
 from ._core._index import FlatIndex
 from ._core._kd_tree import KDTree
 from ._core._search import find_neighbors, find_within_radius
+from ._core._threads import RenewedLock
 from ._metric_space import MetricSpace
 
 __all__ = ["ALGORITHMS", "Index"]
@@ -54,6 +55,29 @@ GLANCE_COST, GLANCE_OVERHEAD = 0.001, 0.5
 PLAN_COST, PLAN_OVERHEAD = 0.011, 1.0
 
 
+# Held while an index makes what its searches share.
+making = RenewedLock()
+
+
+class Progress:
+    """Tells how much of a search is done, also where it has to start again."""
+
+    def __init__(self, advance):
+        self._advance, self._done = advance, 0.0
+        self.advance = None if advance is None else self._tell
+
+    def _tell(self, share):
+        self._done += share
+        self._advance(share)
+
+    def of_the_rest(self):
+        """Return what another search calls, for what the first one has not told."""
+        if self._advance is None:
+            return None
+        left = 1.0 - self._done
+        return lambda share: self._advance(share * left)
+
+
 class Index:
     """Rows to search in, by any kind of search that serves.
 
@@ -77,6 +101,8 @@ class Index:
         self.space = MetricSpace(space) if isinstance(space, str) else space
         self.metric = self.space.kernel
         self.kind, self.reason = "brute", "nothing has been searched for yet"
+        if algorithm != "auto":
+            self.kind, self.reason = algorithm, f"algorithm={algorithm!r}"
         # For neighbors and for radii: how many distances the choice was made for, and the choice.
         self._choices = {}
         self._structures = {}
@@ -120,39 +146,41 @@ class Index:
         return self._structure("brute", n_threads)
 
     def _nearest(self, X, k, n_threads, advance, exclude_self):
-        self._choose(X, k, None, n_threads)
-        found = None
+        kind = self._choose(X, k, None, n_threads)
+        found, progress = None, Progress(advance)
         queries, flat = self._queries(X, n_threads), self._flat(n_threads)
-        if self.kind == "kd_tree":
+        if kind == "kd_tree":
             tree = self._structure("kd_tree", n_threads)
             found = tree.kneighbors(
                 self._tree_queries(X, tree), k, n_threads, advance, exclude_self
             )
-        elif bounds := self._bounds(X, k, None, n_threads):
+        elif kind == "bounded" and (bounds := self._bounds(X, k, None, n_threads)):
             found = self._logged(
                 X,
                 find_neighbors_by_bounds(
-                    queries, flat.rows, k, self.metric, bounds, n_threads, advance, exclude_self
+                    queries, flat.rows, k, self.metric, bounds, n_threads, progress.advance,
+                    exclude_self,
                 ),
-            )
+            )  # fmt: skip
         if found is None:
             found = find_neighbors(
-                queries, flat, k, self.metric, n_threads, False, advance, exclude_self
-            )
+                queries, flat, k, self.metric, n_threads, False, progress.of_the_rest(),
+                exclude_self,
+            )  # fmt: skip
         if found is None:
             _require_finite(X, self.Y)
         return found
 
     def _within(self, X, radius, n_threads, by_distance, exclude_self):
-        self._choose(X, 1, radius, n_threads)
+        kind = self._choose(X, 1, radius, n_threads)
         found = None
         queries, flat = self._queries(X, n_threads), self._flat(n_threads)
-        if self.kind == "kd_tree":
+        if kind == "kd_tree":
             tree = self._structure("kd_tree", n_threads)
             found = tree.radius_neighbors(
                 self._tree_queries(X, tree), radius, n_threads, by_distance, exclude_self
             )
-        elif bounds := self._bounds(X, 1, radius, n_threads):
+        elif kind == "bounded" and (bounds := self._bounds(X, 1, radius, n_threads)):
             found = self._logged(
                 X,
                 find_within_radius_by_bounds(
@@ -170,9 +198,7 @@ class Index:
         return found
 
     def _bounds(self, X, k, radius, n_threads):
-        """Return bounds for the samples, or None if there are none or none are wanted."""
-        if self.kind != "bounded":
-            return None
+        """Return bounds for the samples, or None if none could serve."""
         if "planned" not in self._structures:
             self._structures["planned"] = self._plan(X, k, radius, n_threads)
         bounds = self._structures["planned"] and self._structure("bounded", n_threads)
@@ -192,9 +218,9 @@ class Index:
     # ---- the choice ------------------------------------------------------------------------------
 
     def _choose(self, X, k, radius, n_threads):
+        """Return the kind that suits such queries."""
         if self.algorithm != "auto":
-            self.kind, self.reason = self.algorithm, f"algorithm={self.algorithm!r}"
-            return
+            return self.algorithm
         n_distances, before = len(X) * len(self.Y), self.kind
         of_radius = radius is not None
         settled, *choice = self._choices.get(of_radius, (0, self.kind, self.reason))
@@ -204,6 +230,7 @@ class Index:
         self.kind, self.reason = choice
         if self.kind != before:
             self._log("algorithm 'auto' chose %r: %s", self.kind, self.reason)
+        return choice[0]
 
     def _is_for_tree(self, n_queries):
         n, d = self.Y.shape
@@ -259,19 +286,23 @@ class Index:
     def _structure(self, kind, n_threads):
         """Return the rows, the tree or the bounds for the kernels, made once."""
         if kind not in self._structures:
-            start = time.perf_counter()
-            if kind == "brute":
-                made = FlatIndex(self.space.rows(self.Y, n_threads), self.metric)
-            elif kind == "kd_tree":
-                # Trees hold floats; these have room for every byte.
-                rows = self._flat(n_threads).rows.values_to_compare()
-                rows = rows.astype(np.float32) if rows.dtype == np.uint8 else rows
-                made = KDTree(rows, self.metric, n_threads, self.space.weights)
-            else:
-                made = self._structures["planned"].make(n_threads)
-            self._structures[kind] = made
-            self._log("%s made in %.3g s", kind, time.perf_counter() - start)
+            rows = None if kind == "brute" else self._flat(n_threads).rows
+            with making:
+                if kind not in self._structures:  # nobody else was quicker
+                    start = time.perf_counter()
+                    self._structures[kind] = self._made(kind, rows, n_threads)
+                    self._log("%s made in %.3g s", kind, time.perf_counter() - start)
         return self._structures[kind]
+
+    def _made(self, kind, rows, n_threads):
+        if kind == "brute":
+            return FlatIndex(self.space.rows(self.Y, n_threads), self.metric)
+        if kind == "bounded":
+            return self._structures["planned"].make(n_threads)
+        # Trees hold floats; these have room for every byte.
+        values = rows.values_to_compare()
+        values = values.astype(np.float32) if values.dtype == np.uint8 else values
+        return KDTree(values, self.metric, n_threads, self.space.weights)
 
     def _tree_queries(self, X, tree):
         if X is self.Y:

@@ -61,8 +61,9 @@ def pairwise_distances(
     Returns
     -------
     ndarray of shape (n_x, n_y)
-        float32 if both inputs are float32 or float16, else float64 (for bytes, too). An entry is a
-        function of its two rows alone, bit for bit; see Notes for its error.
+        float32 if the inputs are both float32, or of narrower types with at least one of floats;
+        else, for bytes too, float64. An entry is a function of its two rows alone, bit for bit; see
+        Notes for its error.
 
     Raises
     ------
@@ -74,13 +75,15 @@ def pairwise_distances(
     Notes
     -----
     With D the exact distance of the rows as given, a float64 entry is within 1e-12 D, and under
-    ``"cosine"``, where norms are rounded, within 1e-12 D + 1e-14 sqrt(D). A float32 entry has 1e-9
-    in place of 1e-12, and is rounded to float32. Those of bytes are exact but for roots and norms.
-    Bit-identical rows are at distance 0. Between instruction sets entries differ within these
-    errors.
+    ``"cosine"``, where norms are rounded, within 1e-12 D + 1e-14 sqrt(D) + 1e-29. A float32 entry
+    has 1e-9 in place of 1e-12, and is rounded to float32. Without weights those of bytes are exact
+    but for roots and norms. Bit-identical rows are at distance 0. Between instruction sets entries
+    differ within these errors. Float64 entries of up to 16 features (15 under ``"cosine"``) without
+    weights are the very distances of `fastnn.kneighbors`.
 
-    Squares of differences, in float64, have to have room: from differences of 1e154 on ``"l2"`` and
-    ``"sqeuclidean"`` are infinite, and those below 1e-162 count as none.
+    Squares of differences and their sums, in float64, have to have room, for all of this and under
+    ``"l2"``, too: where a sum is beyond 1e308 the distance is infinite, and squares below 1e-308
+    lose digits, down to 5e-324, below which they count as none.
 
     Examples
     --------

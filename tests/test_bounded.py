@@ -14,6 +14,7 @@ import fastnn
 import oracles
 from fastnn import _bounds
 from fastnn._indexes import Index
+from fastnn._metric_space import space_of
 
 METRICS = ("l1", "l2", "sqeuclidean")
 metrics = pytest.mark.parametrize("metric", METRICS)
@@ -137,28 +138,42 @@ def test_limits_of_small_shares(rng):
     X, Y = rng.standard_normal((50, 60)), rng.standard_normal((100_000, 60))
     exact = fastnn.kneighbors(X, Y, 10, "l2")[0][:, 9]
     some = fastnn.pairwise_distances(X, Y[:256], "l2")
-    limits = _bounds.limits_of(some, 9.5 / 100_000, 0)
+    limits = _bounds.limits_of(some, 9.5 / 100_000)
     assert limits.shape == (50, 1)
     assert 0.97 < np.median(limits[:, 0] / exact) < 1.03
     ascending = np.sort(some, axis=1)
-    np.testing.assert_array_equal(_bounds.limits_of(some, 9.5 / 256, 1)[:, 0], ascending[:, 10])
-    np.testing.assert_array_equal(_bounds.limits_of(some[:, :5], 1e-4, 0)[:, 0], some[:, :5].min(1))
-    assert (_bounds.limits_of(np.zeros((3, 256)), 1e-4, 0) == 0.0).all()
+    np.testing.assert_array_equal(_bounds.limits_of(some, 9.5 / 256)[:, 0], ascending[:, 9])
+    np.testing.assert_array_equal(_bounds.limits_of(some[:, :5], 1e-4)[:, 0], some[:, :5].min(1))
+    assert (_bounds.limits_of(np.zeros((3, 256)), 1e-4) == 0.0).all()
 
 
-@pytest.mark.parametrize(("dtype", "d"), [(np.uint8, 800), (np.float32, 96), (np.float64, 400)])
+@pytest.mark.parametrize("steps", [(1,), (8,)])
+@pytest.mark.parametrize("d", [24, 35, 36, 64, 96, 800])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 @pytest.mark.parametrize("metric", ["l1", "l2"])
-def test_codes_take_a_quarter_of_the_memory_of_rows(metric, dtype, d, rng):
+def test_codes_take_a_quarter_of_the_memory_of_rows(monkeypatch, metric, dtype, d, steps, rng):
+    """With those that are there twice for seeds, and after several searches."""
+    monkeypatch.setattr(_bounds, "SEED_STEPS", steps)
     Y = data.make(correlated, rng, 2000, d, dtype)
-    bounds = made_bounds(Y, metric)
-    assert sum(codes.nbytes for codes in bounds.codes) <= 0.25 * Y.nbytes
+    index = Index(Y, metric, "bounded")
+    for _ in range(3):
+        index.kneighbors(Y[:200], 3, 2)
+    bounds = index._structures.get("bounded")
+    if bounds is None:
+        assert d < (64 if metric == "l1" else 44)
+        return
+    kept = list(bounds.codes)
+    if bounds.seed_step > 1:
+        kept.append(bounds.seed_index.rows.values)
+    assert sum(codes.nbytes for codes in kept) <= 0.25 * Y.nbytes
+    assert bounds.index.resident_rows == bounds.seed_index.resident_rows == 0
 
 
 def test_a_glance_takes_few_rows(rng):
     """Yet it tells data that bounds are for from others."""
     Y = correlated(rng, 3000, 2000)
     few = _bounds.bounds_for(Y, "l2", 2, k=5, at_a_glance=True)
-    assert len(few.sample) == 256
+    assert len(few.directions) <= 32
     assert few.alive[-1] < 0.02
     none = _bounds.bounds_for(rng.standard_normal(Y.shape), "l2", 2, k=5, at_a_glance=True)
     assert none.alive[-1] > 0.2
@@ -269,6 +284,63 @@ def test_rows_within_a_radius_of_each_other(stages, metric, rng):
     )
     assert sum(len(part[1]) for part in expected) > 100
     assert_same_slices(found, expected)
+
+
+@metrics
+@pytest.mark.parametrize("factor", [1e5, 1e15, 1e22])
+def test_odd_queries_do_not_spoil_bounds_for_others(metric, factor, rng):
+    """What the first queries set stays."""
+    both = correlated(rng, 540, 128)
+    Y, X = both[:500], both[500:]
+    index, brute = Index(Y, metric, "bounded"), Index(Y, metric, "brute")
+    assert_same(index.kneighbors(X * factor, 5, 1), brute.kneighbors(X * factor, 5, 1))
+    radius = float(np.median(brute.kneighbors(X, 20, 1)[0]))
+    for n_queries in (1, 40):
+        some = X[:n_queries]
+        assert_same(index.kneighbors(some, 5, 2), brute.kneighbors(some, 5, 2))
+        assert_same_slices(
+            index.radius_neighbors(some, radius, 2, True),
+            brute.radius_neighbors(some, radius, 2, True),
+        )
+    assert index._structures["bounded"] is not None
+
+
+@pytest.mark.parametrize("exponent", [-590, -560, 0, 400])
+def test_extreme_weights(exponent, rng):
+    """Squares that are lost before they are weighted."""
+    both = correlated(rng, 520, 64) * 2.0**exponent
+    space = space_of("minkowski", p=2, w=np.full(64, 2.0**1000))
+    found, expected = (
+        Index(both[:500], space, kind).kneighbors(both[500:], 5, 2) for kind in ("bounded", "brute")
+    )
+    assert_same(found, expected)
+
+
+def test_progress_is_told_once(rng):
+    """Also where the bounds serve some slices of the queries and not the last one."""
+    Y = correlated(rng, 500, 100)
+    X = np.concatenate([correlated(rng, 4096, 100), 1e30 * correlated(rng, 10, 100)])
+    told = []
+    found = Index(Y, "l2", "bounded").kneighbors(X, 3, 2, told.append)
+    assert sum(told) == pytest.approx(1.0)
+    assert_same(found, fastnn.kneighbors(X, Y, 3, "l2", algorithm="brute"))
+
+
+def test_threads_wait_for_bounds_that_are_being_made(monkeypatch, rng):
+    Y, X = correlated(rng, 3000, 300), correlated(rng, 40, 300)
+    make, made = _bounds._Bounds.make, []
+
+    def counted_make(self, n_threads):
+        made.append(make(self, n_threads))
+        return made[-1]
+
+    monkeypatch.setattr(_bounds._Bounds, "make", counted_make)
+    index = Index(Y, "l2", "bounded")
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: index.kneighbors(X, 7, 1), range(8)))
+    assert len(made) == 1
+    for found in results:
+        assert_same(found, fastnn.kneighbors(X, Y, 7, "l2", algorithm="brute"))
 
 
 @pytest.mark.parametrize("k", [3, 40, 390])

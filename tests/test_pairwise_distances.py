@@ -158,6 +158,26 @@ def test_any_values(X, Y, metric):
     assert (np.abs(found - expected) <= 1e-12 * expected + np.sqrt(smallest)).all()
 
 
+@pytest.mark.parametrize("metric", [*METRICS, "chebyshev", "cosine"])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_short_rows_have_the_distances_of_neighbors(isa, rng, dtype, metric):
+    for d in (1, 2, 5, 15, 16):
+        both = data.make(data.near_ties, rng, 200, d, dtype)
+        X, Y = both[:60], both[40:]
+        found = fastnn.pairwise_distances(X, Y, metric)
+        distances, indices = fastnn.kneighbors(X, Y, len(Y), metric)
+        expected = distances.astype(found.dtype)
+        np.testing.assert_array_equal(np.take_along_axis(found, indices, axis=1), expected)
+        of_itself = fastnn.pairwise_distances(both, metric=metric)
+        np.testing.assert_array_equal(of_itself[:60, 40:], found)
+        np.testing.assert_array_equal(of_itself, of_itself.T)
+
+
+def test_short_rows_over_several_chunks(rng):
+    X, Y = rng.standard_normal((3, 16)), rng.standard_normal((100_000, 16))
+    assert_close(fastnn.pairwise_distances(X, Y, "l1"), X, Y, "l1")
+
+
 def test_out(rng):
     X, Y = rng.standard_normal((4, 3)), rng.standard_normal((6, 3))
     out = np.empty((4, 6))

@@ -16,8 +16,9 @@ What is skipped is proven to be too far, so the result is the very same as that 
     if its evaluated distance is, and that differs from D by a factor of at most
     1 + (d + 8) 2^-53 [see _index.pyx], so that
         |c(x) - c(y)| <= (t (1 + (d + 8) 2^-52) + margin(x) + margin(y)) / unit.
-    With the largest margin of all samples this is the reach of a query. Distances of codes are
-    whole numbers (L2: roots of such), and exact.
+    With the largest margin of all samples, and once more than twice that factor for the rounding of
+    the right side and of its square, this is the reach of a query. Distances of codes are whole
+    numbers (L2: roots of such), and exact.
 """
 
 from cython.parallel cimport prange, threadid

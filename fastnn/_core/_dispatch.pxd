@@ -28,6 +28,7 @@ cdef extern from "fnn_kernels.h" nogil:
         FNN_RELU
         FNN_N_GATES
         FNN_BLOCK_BOXES
+        FNN_MAX_BLOCK_POINTS
 
     ctypedef union fnn_tile_lanes:
         float f32[1]

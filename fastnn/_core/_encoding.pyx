@@ -71,7 +71,8 @@ cdef class Encoder:
     scale : float, a power of two
         Of rows; p stands for one as it is packed, (x - center) * scale rounded to float32.
     units : ndarray of shape (n_stages,), float64
-        A code stands for unit * (code - 128). Numbers beyond what codes hold are cut off.
+        A code stands for unit * (code - 128), but for what a kind says. Numbers beyond what codes
+        hold are cut off.
     """
 
     # Those that were active when the encoder was made: they belong to the panels' shapes.

@@ -4,6 +4,9 @@ An entry depends on its two rows alone, bit for bit (and, in its last digits, on
 instruction set has fused multiply-adds): rows are packed as they are, around no center that others
 would have a say in, and precision goes by the dtype.
 
+Rows of up to BLOCK_FEATURES floats meet blocks of rows, feature by feature: exact distances, in
+difference form, the very numbers that a search for neighbors gives. All else meets in tiles.
+
 Tiles are float64, or integers. An entry comes from the expansion d = a(x) + a(y) - beta t (see
 _tiles.pxd) unless cancellation could spoil it; then it is evaluated in float64 difference form. Let
 S = a(x) + a(y) for L2 (the squared norms) and the two sums of magnitudes for L1. The expansion's
@@ -20,24 +23,38 @@ several times 1e-6 S, and rows of one value, whose rounding errors agree in sign
 
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange, threadid
-from libc.math cimport sqrt
+from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int64_t
+from libc.string cimport memset
 
 import numpy as np
 
 cimport numpy as cnp
 
 from ._dispatch cimport (
+    FNN_MAX_BLOCK_POINTS,
     FNN_MAX_TILE_COLS,
     FNN_MAX_TILE_ROWS,
     FNN_SUM_DEPTH,
     FNN_SUMS_PER_TOTAL,
     active_kernels,
+    fnn_block_points,
     fnn_expand,
     fnn_expansion,
     fnn_kernels,
 )
-from ._rows cimport CHEBYSHEV, ExactDistances, Rows, new_distances, norm_of, rows_of
+from ._rows cimport (
+    CHEBYSHEV,
+    L1,
+    L2,
+    ExactDistances,
+    Norm,
+    Rows,
+    aligned_bytes,
+    new_distances,
+    norm_of,
+    rows_of,
+)
 from ._threads cimport Threads, gather
 from ._tiles cimport Expansion, Panels, choose_expansion, new_panels
 
@@ -51,6 +68,9 @@ cdef enum:
     # A block of panels of Y stays in L2 while the group's panels pass.
     BLOCK_BYTES = 192 << 10
     MIN_PARALLEL_WORK = 1 << 18
+    # Up to here blocks are about as quick as tiles.
+    BLOCK_FEATURES = 16
+    BLOCK_POINTS = FNN_MAX_BLOCK_POINTS
     ROWS_PER_TASK = 256
     # Differences between two looks at signals, for each thread: see _scan.pyx.
     STEP_WORK = 1 << 28
@@ -58,9 +78,10 @@ cdef enum:
 # Relative errors of entries, by the type of what is returned.
 cdef double FLOAT64_TOLERANCE = 1e-12
 cdef double FLOAT32_TOLERANCE = 1e-9
-# Sums outside this range may have met underflow or overflow of products.
-cdef double SMALLEST_SAFE_SIZE = 2.0 ** -900
-cdef double LARGEST_SAFE_SIZE = 2.0 ** 1000
+# Sums outside this range may have met underflow or overflow of products, or of squares of
+# differences before they are weighted, by up to 2^100.
+cdef double SMALLEST_SAFE_SIZE = 2.0 ** -700
+cdef double LARGEST_SAFE_SIZE = 2.0 ** 800
 
 
 cdef struct Target:
@@ -230,6 +251,89 @@ cdef void fill_group(
             write_tile(tile, queries, x, first_x, samples, y, first_y, target, exact, thread)
 
 
+# ---- blocks --------------------------------------------------------------------------------------
+
+
+cdef fnn_block_points block_kernel(Norm norm) noexcept:
+    cdef const fnn_kernels *kernels = active_kernels()
+    if norm == L2:
+        return kernels.block_squares.f64.points
+    return (kernels.block_absolutes if norm == L1 else kernels.block_largest).f64.points
+
+
+cdef void fill_block(Rows rows, Py_ssize_t first, double *points) noexcept nogil:
+    """Write up to BLOCK_POINTS rows, from `first` on, side by side: points[feature][row]."""
+    cdef double row[BLOCK_FEATURES]
+    cdef Py_ssize_t d = rows.n_features, i, k
+    cdef Py_ssize_t n = min(<Py_ssize_t>BLOCK_POINTS, rows.n_rows - first)
+    memset(points, 0, d * BLOCK_POINTS * sizeof(double))
+    for i in range(n):
+        rows.fetch(first + i, 0, d, row)
+        for k in range(d):
+            points[k * BLOCK_POINTS + i] = row[k]
+
+
+cdef void compare_with_blocks(
+    Rows X,
+    Py_ssize_t first_x,
+    Py_ssize_t last_x,
+    const double *points,
+    Py_ssize_t first_y,
+    Py_ssize_t last_y,
+    fnn_block_points kernel,
+    const Target *target,
+) noexcept nogil:
+    """One task: some rows of X against the blocks that hold rows first_y to last_y of Y."""
+    cdef double query[BLOCK_FEATURES]
+    cdef double distances[BLOCK_POINTS]
+    cdef Py_ssize_t d = X.n_features, x, y
+    for x in range(first_x, last_x):
+        X.fetch(x, 0, d, query)
+        y = first_y
+        while y < last_y:
+            # Below the diagonal the mirror image is written.
+            if not (target.symmetric and y + BLOCK_POINTS <= x):
+                kernel(
+                    query, NULL, points + (y - first_y) * d, BLOCK_POINTS, d, INFINITY,
+                    target.expansion.root, distances,
+                )
+                write_row(
+                    distances, x, y, min(<Py_ssize_t>BLOCK_POINTS, last_y - y), target
+                )
+            y += BLOCK_POINTS
+
+
+cdef object fill_by_blocks(Rows X, Rows Y, Norm norm, const Target *target, int n_threads):
+    cdef Py_ssize_t d = Y.n_features, n_y = Y.n_rows, first = 0, last, i, n_blocks, group = 64
+    cdef Py_ssize_t held = max(1, CHUNK_BYTES // (8 * d * BLOCK_POINTS)) * BLOCK_POINTS
+    cdef Py_ssize_t n_groups = (X.n_rows + group - 1) // group
+    cdef fnn_block_points kernel = block_kernel(norm)
+    cdef cnp.ndarray memory = aligned_bytes(8 * d * (min(held, n_y) + BLOCK_POINTS))
+    cdef double *points = <double *>cnp.PyArray_DATA(memory)
+    while first < n_y:
+        last = min(first + held, n_y)
+        n_blocks = (last - first + BLOCK_POINTS - 1) // BLOCK_POINTS
+        with nogil:
+            for i in prange(
+                n_blocks, num_threads=max(1, min(n_threads, n_blocks)), schedule="static",
+                use_threads_if=n_threads > 1,
+            ):
+                fill_block(Y, first + i * BLOCK_POINTS, points + i * BLOCK_POINTS * d)
+            for i in prange(
+                n_groups, num_threads=max(1, min(n_threads, n_groups)), schedule="dynamic",
+                use_threads_if=n_threads > 1,
+            ):
+                compare_with_blocks(
+                    X, i * group, min((i + 1) * group, X.n_rows), points, first, last, kernel,
+                    target,
+                )
+        PyErr_CheckSignals()
+        first = last
+
+
+# ---- rows ----------------------------------------------------------------------------------------
+
+
 cdef void fill_rows(
     Py_ssize_t first_x,
     Py_ssize_t last_x,
@@ -238,7 +342,7 @@ cdef void fill_rows(
     ExactDistances exact,
     int n_threads,
 ) noexcept nogil:
-    """For Chebyshev distances: no packing, no tiles."""
+    """For Chebyshev distances, and weights that tiles do not suit: no packing."""
     cdef Py_ssize_t n_tasks = (n_y + ROWS_PER_TASK - 1) // ROWS_PER_TASK, task
     for task in prange(
         n_tasks,
@@ -297,13 +401,14 @@ def fill_distances(
     )
     cdef Py_ssize_t n_x = x_rows.n_rows, n_y = y_rows.n_rows, d = y_rows.n_features
     cdef Py_ssize_t packed_row = (d + expansion.tile.step) // expansion.tile.step
-    cdef Py_ssize_t held, x, y, task, n_groups, n_blocks, block, first = 0, step
+    cdef Py_ssize_t held, held_x, held_y, x, y, task, n_groups, n_blocks, block, first = 0, step
     cdef Panels queries, samples
     cdef Target target
     packed_row *= expansion.tile.word_bytes
-    held = max(CHUNK_BYTES // packed_row, FNN_MAX_TILE_COLS)
-    held -= held % (expansion.tile.cols * expansion.tile.rows)
-    held = max(held, expansion.tile.cols * expansion.tile.rows)
+    # Whole panels.
+    held = CHUNK_BYTES // packed_row
+    held_x = max(expansion.tile.rows, held // expansion.tile.rows * expansion.tile.rows)
+    held_y = max(expansion.tile.cols, held // expansion.tile.cols * expansion.tile.cols)
     target.out = <char *>cnp.PyArray_DATA(out)
     target.float32_out = out.dtype == np.float32
     target.n_columns = n_y
@@ -318,8 +423,11 @@ def fill_distances(
     if <double>n_x * n_y * d < MIN_PARALLEL_WORK:
         n_threads = 1
     cdef Threads _gathered = gather(n_threads)
+    if d <= BLOCK_FEATURES and not expansion.integer and not y_rows.weighted:
+        fill_by_blocks(x_rows, y_rows, expansion.norm, &target, n_threads)
+        return
     cdef ExactDistances exact = new_distances(x_rows, y_rows, expansion.norm, n_threads)
-    if expansion.norm == CHEBYSHEV:
+    if expansion.norm == CHEBYSHEV or (y_rows.weighted and not y_rows.has_mild_weights()):
         step = max(1, n_threads * STEP_WORK // (n_y * d))
         while first < n_x:
             with nogil:
@@ -327,15 +435,15 @@ def fill_distances(
             PyErr_CheckSignals()
             first += step
         return
-    queries = new_panels(expansion, True, min(held, n_x), d, np.zeros(d), 1.0)
-    samples = new_panels(expansion, False, min(held, n_y), d, np.zeros(d), 1.0)
+    queries = new_panels(expansion, True, min(held_x, n_x), d, np.zeros(d), 1.0)
+    samples = new_panels(expansion, False, min(held_y, n_y), d, np.zeros(d), 1.0)
     block = max(1, BLOCK_BYTES // samples.panel_bytes)
-    for x in range(0, n_x, held):
+    for x in range(0, n_x, held_x):
         with nogil:
-            queries.pack(x_rows, x, min(held, n_x - x), n_threads)
-        for y in range(x if symmetric else 0, n_y, held):
+            queries.pack(x_rows, x, min(held_x, n_x - x), n_threads)
+        for y in range(x if symmetric else 0, n_y, held_y):
             with nogil:
-                samples.pack(y_rows, y, min(held, n_y - y), n_threads)
+                samples.pack(y_rows, y, min(held_y, n_y - y), n_threads)
                 n_groups = (queries.n_panels + GROUP_PANELS - 1) // GROUP_PANELS
                 n_blocks = (samples.n_panels + block - 1) // block
                 for task in prange(

@@ -523,7 +523,7 @@ cdef class Scan:
             low, high = INT32_MIN, INT32_MAX
         else:
             low, high = INT64_LOW, -INT64_LOW
-        return low if bound <= low else high if bound >= high else <lane_t>bound
+        return low if not bound > low else high if bound >= high else <lane_t>bound
 
     # ---- rows -----------------------------------------------------------------------------
 
