@@ -15,7 +15,12 @@ import numbers
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
+from sklearn.neighbors import (
+    BallTree,
+    KDTree,
+    KNeighborsClassifier,
+    RadiusNeighborsClassifier,
+)
 from sklearn.utils.validation import check_is_fitted
 
 from ._core._threads import effective_n_threads
@@ -56,8 +61,10 @@ def asks_for(estimator, name):
 
 # Sums of votes held at a time, so that many classes and many queries need no large array.
 VOTES_PER_SLICE = 1 << 20
-# scikit-learn's own estimators are searched on behalf of for these; ours know more.
+# scikit-learn's own estimators are fitted for these without a tree; ours know more.
 THEIR_ALGORITHMS = ("auto", "brute")
+# What scikit-learn lets a k-d tree have, and the kernels serve.
+TREE_METRICS = ("euclidean", "l2", "minkowski", "manhattan", "cityblock", "l1", "chebyshev")
 
 
 # ---- methods -------------------------------------------------------------------------------------
@@ -67,6 +74,7 @@ THEIR_ALGORITHMS = ("auto", "brute")
 def fit_neighbors(self, X, y=None):
     theirs = ORIGINALS[NeighborsBase, "_fit"]
     forget(self)
+    vars(self).pop("_has_lazy_tree", None)
     algorithm = self.algorithm
     native = algorithm in getattr(self, "_native_algorithms", THEIR_ALGORITHMS)
     if not native or algorithm == "brute":
@@ -76,12 +84,19 @@ def fit_neighbors(self, X, y=None):
         return theirs(self, X, y)
     if algorithm == "auto" and _misfits(space, X):
         return theirs(self, X, y)  # raises
+    if algorithm == "kd_tree" and not (self.metric in TREE_METRICS and space.is_plain):
+        return theirs(self, X, y)  # most raise
+    if algorithm == "kd_tree" and isinstance(X, (NeighborsBase, KDTree, BallTree)):
+        return theirs(self, X, y)  # takes over how that was fitted, with its metric
     # scikit-learn would build a tree that nothing looks at, or does not know the name.
     self.algorithm = "brute"
     try:
-        return theirs(self, X, y)
+        theirs(self, X, y)
     finally:
         self.algorithm = algorithm
+    if algorithm == "kd_tree":
+        self._fit_method, self._has_lazy_tree = algorithm, True
+    return self
 
 
 def _misfits(space, X):

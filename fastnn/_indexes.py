@@ -106,6 +106,8 @@ class Index:
         # For neighbors and for radii: how many distances the choice was made for, and the choice.
         self._choices = {}
         self._structures = {}
+        # Of the same rows in wider types, for queries that need these.
+        self._wider = {}
 
     # ---- searches --------------------------------------------------------------------------------
 
@@ -135,8 +137,16 @@ class Index:
         """Return an index and queries of one dtype; unit rows are float64 anyway."""
         if X.dtype == self.Y.dtype or self.space.unit:
             return self, X
-        X, rows = _validation.to_common_dtype(_as_narrow_as(X, self.Y.dtype), self.Y)
-        return (self if rows is self.Y else Index(rows, self.space, self.algorithm)), X
+        X = _as_narrow_as(X, self.Y.dtype)
+        dtype = np.result_type(X, self.Y)
+        if dtype == self.Y.dtype:
+            return self, X.astype(dtype, copy=False)
+        wider = self._wider.get(dtype)
+        if wider is None:
+            wider = Index(self.Y.astype(dtype), self.space, self.algorithm)
+            if self.algorithm != "brute":  # which has nothing to make but the rows
+                self._wider[dtype] = wider
+        return wider, X.astype(dtype, copy=False)
 
     def _queries(self, X, n_threads):
         """Return queries as the kernels take them."""

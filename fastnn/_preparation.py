@@ -44,9 +44,13 @@ def prepare(estimator):
     space = space_of(estimator.effective_metric_, **estimator.effective_metric_params_)
     if isinstance(space, str):
         return space
-    if estimator._fit_method != "brute":
+    # A tree by name is ours in our own estimators, which make scikit-learn's when it is asked for.
+    has_tree = vars(estimator).get("_has_lazy_tree", False)
+    if estimator._fit_method != "brute" and not has_tree:
         return f"algorithm {estimator._fit_method!r}"
     algorithm = estimator.algorithm if estimator.algorithm in ALGORITHMS else "brute"
+    if has_tree or algorithm == "kd_tree":
+        algorithm = estimator._fit_method  # parameters may have changed since
     key = id(estimator)
     reference, kept = _prepared.get(key, (None, None))
     if (

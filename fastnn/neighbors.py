@@ -117,12 +117,27 @@ def _search(index, X, k, n_threads, verbose, exclude_self=False):
 class _Neighbors:
     """Puts the kernels in the place of scikit-learn's searches.
 
-    `algorithm` may be "bounded" too. Trees by name are scikit-learn's, with its rules on sparse
-    queries and radii; "auto" has one of its own.
+    `algorithm` may be "bounded" too. The ball tree is scikit-learn's.
     """
 
     _fit = _drop_in.fit_neighbors
-    _native_algorithms = ("auto", "brute", "bounded")
+    _native_algorithms = ("auto", "brute", "bounded", "kd_tree")
+
+    @property
+    def _tree(self):
+        """scikit-learn's tree, for what the kernels do not serve: radii that differ, say."""
+        if vars(self).get("_tree") is None and "_has_lazy_tree" in vars(self):
+            vars(self)["_tree"] = sklearn.neighbors.KDTree(
+                self._fit_X,
+                self.leaf_size,
+                metric=self.effective_metric_,
+                **self.effective_metric_params_,
+            )
+        return vars(self).get("_tree")
+
+    @_tree.setter
+    def _tree(self, tree):
+        vars(self)["_tree"] = tree
 
     def __init_subclass__(cls, **arguments):
         super().__init_subclass__(**arguments)

@@ -305,7 +305,6 @@ FALLBACKS = [
     ({"metric": "hamming"}, "metric 'hamming'"),
     ({"metric": "minkowski", "p": 3}, "metric 'minkowski' with p=3"),
     ({"metric": lambda x, y: abs(x - y).sum()}, "is not a name"),
-    ({"algorithm": "kd_tree"}, "algorithm 'kd_tree'"),
     ({"algorithm": "ball_tree"}, "algorithm 'ball_tree'"),
     ({"metric": "haversine", "algorithm": "ball_tree"}, "metric 'haversine'"),
     (
@@ -377,6 +376,67 @@ def test_large_sets_of_few_features_use_the_tree(rng, fallbacks):
         assert model.effective_algorithm_ == "kd_tree"
         assert model.algorithm == "auto"
     assert fallbacks() == []
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "minkowski"])
+@pytest.mark.parametrize("d", [1, 3, 20])
+def test_the_tree_by_name(rng, fallbacks, metric, d):
+    X, queries = rng.random((400, d)), rng.random((30, d))
+    ours, theirs = (
+        module.NearestNeighbors(n_neighbors=6, radius=0.2, algorithm="kd_tree", metric=metric)
+        for module in (fastnn.neighbors, sklearn.neighbors)
+    )
+    ours.fit(X), theirs.fit(X)
+    for Q in (None, queries):
+        for mine, other in zip(ours.kneighbors(Q), theirs.kneighbors(Q), strict=True):
+            np.testing.assert_allclose(mine, other)
+        for mine, other in zip(
+            ours.radius_neighbors(Q, return_distance=False),
+            theirs.radius_neighbors(Q, return_distance=False),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(np.sort(mine), np.sort(other))
+    assert (ours.algorithm, ours.effective_algorithm_) == ("kd_tree", "kd_tree")
+    assert fallbacks() == []
+
+
+def test_trees_by_name_that_scikit_learn_keeps(rng, fallbacks):
+    """What no k-d tree may have is refused, and sparse rows have none."""
+    X = rng.random((50, 3))
+    for parameters in ({"metric": "cosine"}, {"metric": "sqeuclidean"}):
+        with pytest.raises(ValueError, match="not valid"):
+            fastnn.neighbors.NearestNeighbors(algorithm="kd_tree", **parameters).fit(X)
+    sparse = scipy.sparse.csr_array(X)
+    with pytest.warns(UserWarning, match="cannot use tree with sparse input"):
+        model = fastnn.neighbors.NearestNeighbors(algorithm="kd_tree").fit(sparse)
+    np.testing.assert_array_equal(model.kneighbors(sparse)[1], oracles.kneighbors(X, X, 5, "l2")[1])
+    model = fastnn.neighbors.NearestNeighbors(algorithm="kd_tree").fit(X)
+    with pytest.raises(ValueError, match="does not work with sparse matrices"):
+        model.kneighbors(sparse)
+    radii = np.linspace(0.1, 0.5, 50)
+    own = model.radius_neighbors(X, radii, return_distance=False)
+    for i, found in enumerate(own):
+        expected = model.radius_neighbors(X[i : i + 1], radii[i], return_distance=False)[0]
+        np.testing.assert_array_equal(np.sort(found), np.sort(expected))
+    # Parameters that change after fit, copies, and estimators that take another's fit.
+    model.set_params(algorithm="auto")
+    own = model.radius_neighbors(X, radii, return_distance=False)
+    assert len(own) == 50
+    fitted = fastnn.neighbors.NearestNeighbors(algorithm="kd_tree").fit(X)
+    again = pickle.loads(pickle.dumps(fitted))
+    assert again.explain_algorithm() == "kd_tree: algorithm='kd_tree'"
+    np.testing.assert_array_equal(again.kneighbors(X)[1], oracles.kneighbors(X, X, 5, "l2")[1])
+    given = fastnn.neighbors.NearestNeighbors(algorithm="kd_tree", metric="manhattan").fit(X)
+    taken = fastnn.neighbors.NearestNeighbors(algorithm="kd_tree").fit(given)
+    np.testing.assert_array_equal(taken.kneighbors(X)[1], given.kneighbors(X)[1])
+    brute = fastnn.neighbors.NearestNeighbors(algorithm="brute", metric="hamming").fit(X)
+    brute.set_params(algorithm="kd_tree").kneighbors(X)
+    fitted.set_params(algorithm="brute").fit(X)
+    assert fitted.effective_algorithm_ == "brute"
+    assert fitted._tree is None
+    model = fastnn.neighbors.NearestNeighbors(algorithm="kd_tree", p=3).fit(X)
+    assert model.effective_algorithm_ == "kd_tree"
+    assert "p=3" in model.explain_algorithm()
 
 
 def test_fitted_with_a_tree_or_an_estimator(sets, fallbacks):

@@ -119,7 +119,9 @@ def test_estimators_say_what_they_use(rng, small_pilots):
     model.fit(Y[:10])
     assert model.effective_algorithm_ == "brute"
     named = NearestNeighbors(algorithm="kd_tree").fit(Y[:, :3])
-    assert named.explain_algorithm() == "kd_tree: scikit-learn's own, for algorithm 'kd_tree'"
+    assert named.explain_algorithm() == "kd_tree: algorithm='kd_tree'"
+    theirs = NearestNeighbors(algorithm="ball_tree").fit(Y[:, :3])
+    assert theirs.explain_algorithm() == "ball_tree: scikit-learn's own, for algorithm 'ball_tree'"
     bounded = NearestNeighbors(algorithm="bounded").fit(Y)
     bounded.kneighbors(Y[:9])
     assert bounded.explain_algorithm() == "bounded: algorithm='bounded'"
@@ -163,6 +165,18 @@ def test_queries_of_another_dtype(rng):
     np.testing.assert_array_equal(
         model.kneighbors(X, return_distance=False), oracles.kneighbors(X, Y, 4, "l2")[1]
     )
+
+
+def test_rows_of_another_type_are_kept(rng):
+    """And what is made of them: queries that need it come again."""
+    Y = rng.random((5000, 3)).astype(np.float32)
+    index = Index(Y, "l2", "kd_tree")
+    X = rng.random((20, 3))
+    for _ in range(3):
+        indices = index.kneighbors(X, 4, 2)[1]
+        np.testing.assert_array_equal(indices, oracles.kneighbors(X, Y.astype(float), 4, "l2")[1])
+    assert list(index._wider) == [np.float64]
+    assert "kd_tree" not in index._structures
 
 
 def test_classifiers_take_the_name(rng):

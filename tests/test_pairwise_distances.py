@@ -1,5 +1,7 @@
 """fastnn.pairwise_distances against the oracle, entry by entry."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -176,6 +178,19 @@ def test_short_rows_have_the_distances_of_neighbors(isa, rng, dtype, metric):
 def test_short_rows_over_several_chunks(rng):
     X, Y = rng.standard_normal((3, 16)), rng.standard_normal((100_000, 16))
     assert_close(fastnn.pairwise_distances(X, Y, "l1"), X, Y, "l1")
+
+
+@pytest.mark.parametrize("metric", ["l1", "l2", "cosine"])
+def test_long_rows_take_little_memory(rng, metric):
+    X = rng.random((90, 50_000))
+    out = np.empty((50, 40))
+    fastnn.pairwise_distances(X[:1], X[:1], metric)  # what is imported on the way does not count
+    tracemalloc.start()
+    try:
+        fastnn.pairwise_distances(X[:50], X[50:], metric, out=out, n_jobs=1)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_out(rng):
