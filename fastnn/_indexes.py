@@ -312,7 +312,7 @@ class Index:
         # Trees hold floats; these have room for every byte.
         values = rows.values_to_compare()
         values = values.astype(np.float32) if values.dtype == np.uint8 else values
-        return KDTree(values, self.metric, n_threads, self.space.weights)
+        return KDTree(values, self.metric, n_threads, self.space.weights, self.space.most)
 
     def _tree_queries(self, X, tree):
         if X is self.Y:

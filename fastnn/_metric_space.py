@@ -12,6 +12,7 @@ Rows of zeros are at cosine distance 1 from all others, as in scikit-learn, and 
 other.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,11 @@ class MetricSpace:
         """Whether the kernels see the very values."""
         return not self.unit and self.weights is None
 
+    @property
+    def most(self):
+        """Where the kernels' distances end."""
+        return 4.0 if self.unit else math.inf
+
     def fits(self, n_features):
         """Whether there is a weight for each feature, if there are weights."""
         return self.weights is None or self.weights.shape == (n_features,)
@@ -70,7 +76,7 @@ class MetricSpace:
         """Return the metric's distances for the kernels'; may write to `found`."""
         if not self.unit:
             return found
-        # Norms are rounded, so opposite rows may come out a little beyond 2.
+        # Norms are rounded, so that tiles may give a little more than 2 for opposite rows.
         return np.minimum(np.multiply(found, 0.5, out=found), 2.0, out=found)
 
     def radius(self, radius):

@@ -194,6 +194,19 @@ def test_cosine_of_opposite_rows_is_at_most_two():
     assert distances.max() <= 2.0
 
 
+@pytest.mark.parametrize("algorithm", ["brute", "bounded", "kd_tree"])
+@pytest.mark.parametrize("d", [3, 7, 70])
+def test_opposite_rows_are_all_the_same_distance_away(rng, algorithm, d):
+    """Whichever side of 2 rounding has left them on."""
+    X = rng.standard_normal((20, d))
+    for x in X:
+        Y = -x * rng.random((300, 1))
+        queries = np.tile(x, (70, 1))
+        found = fastnn.kneighbors(queries, Y, 40, "cosine", algorithm=algorithm)
+        assert_same(found, oracles.kneighbors(queries, Y, 40, "cosine"))
+    assert oracles.distances(X, -X, "cosine").max() == 2.0
+
+
 def test_permuting_samples_permutes_indices(rng):
     X, Y = rng.standard_normal((20, 6)), rng.standard_normal((200, 6))
     order = rng.permutation(200)

@@ -15,12 +15,14 @@ class KDTree:
     Y: _Rows
     metric: str
     weights: NDArray[np.float64] | None
+    most: float
     def __init__(
         self,
         Y: _Rows,
         metric: str,
         n_threads: int,
         weights: NDArray[np.float64] | None = None,
+        most: float = ...,
     ) -> None: ...
     def kneighbors(
         self,

@@ -122,6 +122,8 @@ cdef struct Search:
     Visit visits[MAX_VISITS]
     # What a pair may have at most, as the kernels give it.
     double limit
+    # Distances end here: see KDTree.
+    double most
     double radius
     Py_ssize_t k
     Candidate *items
@@ -311,6 +313,7 @@ cdef class SearchMemory:
             self.searches[i].kernels = tree.block_kernels()
             self.searches[i].weights = tree.weight_data
             self.searches[i].collect = collect
+            self.searches[i].most = tree.most
             self.searches[i].radius = radius
             self.searches[i].root = tree.root
             self.searches[i].k = k
@@ -324,10 +327,15 @@ cdef class SearchMemory:
         free(self.queries)
 
 
+cdef inline void set_limit(Search *search, double distance) noexcept nogil:
+    """Look no further than a distance, as it is returned."""
+    search.limit = INFINITY if distance >= search.most else limit_of(distance, search.root)
+
+
 cdef void forget(Search *search) noexcept nogil:
     """Start a query."""
     cdef Py_ssize_t i
-    search.limit = limit_of(search.radius, search.root)
+    set_limit(search, search.radius)
     if search.collect == SORTED:
         for i in range(search.k):
             search.items[i].key = -INFINITY
@@ -339,12 +347,12 @@ cdef void forget(Search *search) noexcept nogil:
 cdef inline void take(Search *search, double distance, int64_t index) noexcept nogil:
     """Collect a pair, whose distance is given as it is returned."""
     cdef Candidate item
-    item.key = -distance
+    item.key = -min(distance, search.most)
     item.index = index
     if search.collect == SORTED:
         if precedes(item, search.items[search.k - 1]):
             insert_candidate(search.items, search.k, item)
-            search.limit = limit_of(-search.items[search.k - 1].key, search.root)
+            set_limit(search, -search.items[search.k - 1].key)
         return
     if search.collect == WITHIN:
         if -item.key > search.radius or index == search.itself:
@@ -356,7 +364,7 @@ cdef inline void take(Search *search, double distance, int64_t index) noexcept n
     if search.collect == NEAREST and search.n == search.capacity:
         select_first(search.items, search.n, search.k)
         search.n = search.k
-        search.limit = limit_of(-search.items[search.k - 1].key, search.root)
+        set_limit(search, -search.items[search.k - 1].key)
 
 
 cdef inline uint32_t first_bits(Py_ssize_t n) noexcept nogil:
@@ -387,11 +395,14 @@ cdef class KDTree:
         For the construction.
     weights : ndarray of shape (n_features,), float64, optional
         Of the features, in the sums; finite, at least 0, and not for "chebyshev".
+    most : float, default=inf
+        What is further counts as being so far away.
     """
 
     cdef readonly cnp.ndarray Y
     cdef readonly str metric
     cdef readonly object weights
+    cdef readonly double most
     cdef const double *weight_data
     cdef bint finite, root
     cdef Norm norm
@@ -409,9 +420,12 @@ cdef class KDTree:
     cdef object leaf_order
     cdef object keep_alive
 
-    def __init__(self, cnp.ndarray Y, str metric, int n_threads, weights=None):
+    def __init__(
+        self, cnp.ndarray Y, str metric, int n_threads, weights=None, double most=INFINITY
+    ):
         self.Y = Y
         self.metric = metric
+        self.most = most
         self.weights = weights
         if weights is not None:
             self.weight_data = <const double *>cnp.PyArray_DATA(weights)
@@ -433,7 +447,7 @@ cdef class KDTree:
             self.build(<const double *>cnp.PyArray_DATA(Y), n_threads)
 
     def __reduce__(self):
-        return _rebuild, (self.Y, self.metric, self.weights)
+        return _rebuild, (self.Y, self.metric, self.weights, self.most)
 
     cdef object allocate(self):
         cdef Py_ssize_t level = 0, n_blocks = 0
@@ -1005,5 +1019,5 @@ def _paced(Py_ssize_t n):
         start = stop
 
 
-def _rebuild(Y, metric, weights):
-    return KDTree(Y, metric, effective_n_threads(), weights)
+def _rebuild(Y, metric, weights, most):
+    return KDTree(Y, metric, effective_n_threads(), weights, most)

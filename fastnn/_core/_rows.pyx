@@ -36,6 +36,9 @@ cdef enum:
 cdef double SMALLEST_SQUARES = 2.0 ** -400
 # ldexp's factors, and what they make of the largest value, stay in range.
 cdef int MAX_EXPONENT = 1000
+# Squared distances of unit rows end here, before they are ordered: norms are rounded, so opposite
+# rows may come out a little beyond, and which do is nothing to choose among them by.
+cdef double MOST_OF_UNIT_ROWS = 4.0
 # Up to here squares of differences stay in range until they are weighted: see packing_frame.
 cdef double MAX_WEIGHT = 2.0 ** 100
 
@@ -386,6 +389,8 @@ cdef class ExactDistances:
         self.X.fetch(query, 0, d, x)
         if self.Y.weights == NULL:
             self.kernel(x, y, d, chosen, n, d, distances)
+            for i in range(n):
+                distances[i] = min(distances[i], MOST_OF_UNIT_ROWS)
             return
         for i in range(n):
             row = y + (i if chosen == NULL else chosen[i]) * d
