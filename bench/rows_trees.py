@@ -78,7 +78,8 @@ def tree_row(make, n, d, n_queries, k, dtype=np.float32, target=1.5):
     """Without `n_queries` all samples are queries, as in many a graph."""
     rng = np.random.default_rng(0)
     both = make(rng, n + (n_queries or 0), d).astype(dtype)
-    Y, X = both[:n], both[n:] if n_queries else both
+    Y = both[:n]
+    X = both[n:] if n_queries else Y
 
     def search(algorithm):
         return lambda: fastnn.kneighbors(X, Y, k, algorithm=algorithm, n_jobs=N_THREADS)

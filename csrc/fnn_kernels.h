@@ -149,7 +149,7 @@ typedef struct {
 } fnn_block;
 
 typedef struct {
-    fnn_block f32, f64;
+    fnn_block f32, f64, u8;
 } fnn_block_family;
 
 /* What turns one row of a tile of sums into distances: see fastnn/_core/_pairwise.pyx. */

@@ -744,6 +744,7 @@ FNN_INLINE f64v larger(f64v sum, f64v term) { return f64_max(term, sum); }
     }
 FNN_DEFINE_GAP(f32, float, widen_f32)
 FNN_DEFINE_GAP(f64, double, widen_f64)
+FNN_DEFINE_GAP(u8, uint8_t, f64_from_u8)
 
 /* A term times the weight of its feature, where there are weights. */
 FNN_INLINE f64v weigh(f64v term, const double *weights, ptrdiff_t k) {
@@ -850,10 +851,13 @@ FNN_INLINE f64v weigh(f64v term, const double *weights, ptrdiff_t k) {
 #define FNN_FEW_FEATURES (n_features < FNN_PARTIAL_SUMS)
 FNN_DEFINE_BLOCK(block_squares_f32, float, f32_gap, square, add, FNN_FEW_FEATURES)
 FNN_DEFINE_BLOCK(block_squares_f64, double, f64_gap, square, add, FNN_FEW_FEATURES)
+FNN_DEFINE_BLOCK(block_squares_u8, uint8_t, u8_gap, square, add, FNN_FEW_FEATURES)
 FNN_DEFINE_BLOCK(block_absolutes_f32, float, f32_gap, magnitude, add, FNN_FEW_FEATURES)
 FNN_DEFINE_BLOCK(block_absolutes_f64, double, f64_gap, magnitude, add, FNN_FEW_FEATURES)
+FNN_DEFINE_BLOCK(block_absolutes_u8, uint8_t, u8_gap, magnitude, add, FNN_FEW_FEATURES)
 FNN_DEFINE_BLOCK(block_largest_f32, float, f32_gap, magnitude, larger, 1)
 FNN_DEFINE_BLOCK(block_largest_f64, double, f64_gap, magnitude, larger, 1)
+FNN_DEFINE_BLOCK(block_largest_u8, uint8_t, u8_gap, magnitude, larger, 1)
 
 /* ---- distances from sums ----------------------------------------------------------------- */
 
@@ -1427,11 +1431,14 @@ const fnn_kernels FNN_TABLE = {
                              absolute_differences_u8},
     .largest_difference = {largest_difference_f32, largest_difference_f64, NULL},
     .block_squares = {{block_squares_f32_points, block_squares_f32_boxes},
-                      {block_squares_f64_points, block_squares_f64_boxes}},
+                      {block_squares_f64_points, block_squares_f64_boxes},
+                      {block_squares_u8_points, block_squares_u8_boxes}},
     .block_absolutes = {{block_absolutes_f32_points, block_absolutes_f32_boxes},
-                        {block_absolutes_f64_points, block_absolutes_f64_boxes}},
+                        {block_absolutes_f64_points, block_absolutes_f64_boxes},
+                        {block_absolutes_u8_points, block_absolutes_u8_boxes}},
     .block_largest = {{block_largest_f32_points, block_largest_f32_boxes},
-                      {block_largest_f64_points, block_largest_f64_boxes}},
+                      {block_largest_f64_points, block_largest_f64_boxes},
+                      {block_largest_u8_points, block_largest_u8_boxes}},
     .expand = expand,
     .linear_f32 = {dot_rows_f32, add_outer_f32, svm_losses_f32, softmax_losses_f32, add_f32,
                    descend_f32, adapt_f32},

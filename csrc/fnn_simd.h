@@ -131,6 +131,21 @@ FNN_INLINE f32v f32_from_u8(const uint8_t *source) {
 #endif
 }
 
+/* As many bytes as f64v has doubles, widened. */
+FNN_INLINE f64v f64_from_u8(const uint8_t *source) {
+#if defined(FNN_ISA_AVX512)
+    return _mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)source)));
+#elif defined(FNN_ISA_AVX2)
+    int32_t four;
+    memcpy(&four, source, sizeof four);
+    return _mm256_cvtepi32_pd(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(four)));
+#else
+    double values[FNN_LANES(f64v, double)];
+    for (ptrdiff_t i = 0; i < FNN_LANES(f64v, double); ++i) values[i] = source[i];
+    return f64_load(values);
+#endif
+}
+
 /* Of half as many bytes as a vector has: squares of differences, added up in pairs. */
 #define FNN_HALF_BYTES ((ptrdiff_t)sizeof(i32v) / 2)
 FNN_INLINE i32v i32_byte_squares(const uint8_t *x, const uint8_t *y) {

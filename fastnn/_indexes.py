@@ -43,6 +43,8 @@ ALGORITHMS = ("auto", "brute", "bounded", "kd_tree")
 TREE_FEATURES = 6
 TREE_SAMPLES = 1000
 TREE_QUERIES = 100
+# How many times as long as building takes for a sample a search takes for a query, about.
+TREE_QUERY_COST = 8.0
 TREE_METRICS = ("l1", "l2", "sqeuclidean", "chebyshev")
 # Bounds are planned if that takes at most this share of an exhaustive search; or if a glance, which
 # may take that share, says that they are promising;
@@ -70,9 +72,15 @@ class Progress:
         self._done += share
         self._advance(share)
 
+    def of_a_part(self, part):
+        """Return what a step calls that takes this share of the time, once."""
+        if self.advance is None:
+            return None
+        return lambda share: self._tell(share * part)
+
     def of_the_rest(self):
         """Return what another search calls, for what the first one has not told."""
-        if self._advance is None:
+        if self.advance is None:
             return None
         left = 1.0 - self._done
         return lambda share: self._advance(share * left)
@@ -160,10 +168,15 @@ class Index:
         found, progress = None, Progress(advance)
         queries, flat = self._queries(X, n_threads), self._flat(n_threads)
         if kind == "kd_tree":
-            tree = self._structure("kd_tree", n_threads)
+            part = progress.of_a_part(len(self.Y) / (len(self.Y) + TREE_QUERY_COST * len(X)))
+            tree = self._structure("kd_tree", n_threads, part)
             found = tree.kneighbors(
-                self._tree_queries(X, tree), k, n_threads, advance, exclude_self
+                self._tree_queries(X, tree), k, n_threads, progress.of_the_rest(), exclude_self
             )
+            if found is not None:
+                share = found[2] / (len(X) * len(self.Y))
+                self._log("of the pairs, the tree looked at %.3g %%", 100 * share)
+                found = found[:2]
         elif kind == "bounded" and (bounds := self._bounds(X, k, None, n_threads)):
             found = self._logged(
                 X,
@@ -293,26 +306,24 @@ class Index:
             radius, at_a_glance,
         )  # fmt: skip
 
-    def _structure(self, kind, n_threads):
+    def _structure(self, kind, n_threads, advance=None):
         """Return the rows, the tree or the bounds for the kernels, made once."""
         if kind not in self._structures:
             rows = None if kind == "brute" else self._flat(n_threads).rows
             with making:
                 if kind not in self._structures:  # nobody else was quicker
                     start = time.perf_counter()
-                    self._structures[kind] = self._made(kind, rows, n_threads)
+                    self._structures[kind] = self._made(kind, rows, n_threads, advance)
                     self._log("%s made in %.3g s", kind, time.perf_counter() - start)
         return self._structures[kind]
 
-    def _made(self, kind, rows, n_threads):
+    def _made(self, kind, rows, n_threads, advance):
         if kind == "brute":
             return FlatIndex(self.space.rows(self.Y, n_threads), self.metric)
         if kind == "bounded":
             return self._structures["planned"].make(n_threads)
-        # Trees hold floats; these have room for every byte.
         values = rows.values_to_compare()
-        values = values.astype(np.float32) if values.dtype == np.uint8 else values
-        return KDTree(values, self.metric, n_threads, self.space.weights, self.space.most)
+        return KDTree(values, self.metric, n_threads, self.space.weights, self.space.most, advance)
 
     def _tree_queries(self, X, tree):
         if X is self.Y:

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -16,9 +17,8 @@ from fastnn._indexes import Index
 
 METRICS = ("l1", "l2", "sqeuclidean", "chebyshev")
 metrics = pytest.mark.parametrize("metric", METRICS)
-dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-CASES = [(dtype, generator) for dtype, generator in data.CASES if dtype != np.uint8]
-CASE_NAMES = [f"{dtype.__name__}-{generator.__name__}" for dtype, generator in CASES]
+dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+CASE_NAMES = [f"{dtype.__name__}-{generator.__name__}" for dtype, generator in data.CASES]
 
 
 def assert_same(found, expected):
@@ -26,10 +26,16 @@ def assert_same(found, expected):
     np.testing.assert_array_equal(found[0], expected[0])
 
 
+def random_rows(rng, n, d, dtype):
+    if dtype == np.uint8:
+        return rng.integers(0, 256, (n, d), dtype=np.uint8)
+    return rng.standard_normal((n, d)).astype(dtype)
+
+
 # ---- the nearest ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("dtype", "generator"), CASES, ids=CASE_NAMES)
+@pytest.mark.parametrize(("dtype", "generator"), data.CASES, ids=CASE_NAMES)
 @metrics
 def test_hard_data(isa, metric, dtype, generator, rng):
     for n, d in ((700, 2), (300, 5), (90, 17)):
@@ -44,7 +50,7 @@ def test_hard_data(isa, metric, dtype, generator, rng):
 @dtypes
 def test_any_number_of_features(isa, d, metric, dtype, rng):
     """Sums of up to 8 terms, of up to 128 and of more come in different orders."""
-    X, Y = (rng.standard_normal((n, d)).astype(dtype) for n in (15, 400))
+    X, Y = (random_rows(rng, n, d, dtype) for n in (15, 400))
     found = KDTree(Y, metric, 2).kneighbors(X, 5, 2)
     assert_same(found, oracles.kneighbors(X, Y, 5, metric))
 
@@ -64,13 +70,14 @@ def test_any_number_of_samples(n, rng):
     n=st.integers(1, 300),
     d=st.integers(1, 9),
     levels=st.integers(1, 6),
-    dtype=st.sampled_from([np.float32, np.float64]),
+    dtype=st.sampled_from([np.float32, np.float64, np.uint8]),
     metric=st.sampled_from(METRICS),
     exponent=st.integers(-30, 30),
 )
 def test_lattices(seed, n, d, levels, dtype, metric, exponent):
     """Ties and duplicates everywhere, at any scale."""
     rng = np.random.default_rng(seed)
+    exponent *= dtype != np.uint8
     both = (rng.integers(0, levels, (n + 7, d)) * 10.0**exponent).astype(dtype)
     X, Y = both[:7], both[7:]
     k = int(rng.integers(1, n + 1))
@@ -94,13 +101,13 @@ def test_a_constant_feature(metric, rng):
 @metrics
 @dtypes
 def test_threads_and_batches_change_nothing(metric, dtype, rng):
-    Y = rng.random((6000, 3)).astype(dtype)
-    X = rng.random((3000, 3)).astype(dtype)
+    Y = random_rows(rng, 6000, 3, dtype)
+    X = random_rows(rng, 3000, 3, dtype)
     expected = KDTree(Y, metric, 1).kneighbors(X, 8, 1)
     for n_threads in (2, 3, 7):
         assert_same(KDTree(Y, metric, n_threads).kneighbors(X, 8, n_threads), expected)
     tree = KDTree(Y, metric, 2)
-    parts = [tree.kneighbors(X[i : i + 700], 8, 2) for i in range(0, 3000, 700)]
+    parts = [tree.kneighbors(X[i : i + 700], 8, 2)[:2] for i in range(0, 3000, 700)]
     assert_same([np.concatenate(p) for p in zip(*parts, strict=True)], expected)
 
 
@@ -115,9 +122,17 @@ def test_samples_among_themselves(metric, k, rng):
 
 
 def test_progress(rng):
+    for n in (1, 20, 3000, 300_000):
+        shares, Y = [], rng.random((n, 3))
+        tree = KDTree(Y, "l2", 2, advance=shares.append)
+        assert sum(shares) == pytest.approx(1.0)
+        tree.kneighbors(rng.random((5000, 3)), 1, 2, shares.append)
+        assert sum(shares) == pytest.approx(2.0)
+    assert len(shares) > 6
     shares = []
-    KDTree(rng.random((3000, 3)), "l2", 2).kneighbors(rng.random((5000, 3)), 3, 2, shares.append)
+    Index(Y, "l2", "kd_tree").kneighbors(Y[:9], 3, 2, shares.append)
     assert sum(shares) == pytest.approx(1.0)
+    assert len(shares) > 6
 
 
 # ---- within a radius -----------------------------------------------------------------------------
@@ -146,11 +161,24 @@ def test_radius(metric, dtype, by_distance, exclude_self, rng):
             np.testing.assert_array_equal(distances[start:stop], row_distances[order])
 
 
+@pytest.mark.parametrize("exclude_self", [False, True])
+def test_radius_among_many_samples(exclude_self, rng):
+    """Slices grow: they hold as many neighbors as there is room for."""
+    X = np.concatenate([rng.random((30_000, 2)), np.full((500, 2), 0.25)])
+    for radius in (0.0, 0.01):
+        slices = KDTree(X, "l2", 2).radius_neighbors(X, radius, 2, False, exclude_self)
+        expected = Index(X, "l2", "brute").radius_neighbors(X, radius, 2, False, exclude_self)
+        assert 1 < len(slices) < 8
+        for i in range(3):  # counts, distances, indices
+            found, other = (np.concatenate([part[i] for part in s]) for s in (slices, expected))
+            np.testing.assert_array_equal(found, other)
+
+
 # ---- company -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@dtypes
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_what_is_not_finite_gives_none(bad, dtype, rng):
     X, Y = rng.random((2, 500, 3)).astype(dtype)
     spoiled = Y.copy()
@@ -160,6 +188,22 @@ def test_what_is_not_finite_gives_none(bad, dtype, rng):
         assert KDTree(rows, "l2", 2).radius_neighbors(queries, 1.0, 2) is None
     with pytest.raises(ValueError, match=r"Y must hold finite numbers, got .* at row 321"):
         fastnn.kneighbors(X, spoiled, 3, algorithm="kd_tree")
+
+
+@pytest.mark.parametrize(
+    ("d", "dtype", "share"),
+    [(1, np.float32, 2.2), (2, np.float32, 2), (3, np.float64, 2), (8, np.float32, 2)],
+)
+def test_takes_no_more_memory_than_twice_the_samples(rng, d, dtype, share):
+    Y = rng.random((200_000, d)).astype(dtype)
+    tracemalloc.start()
+    try:
+        tree = KDTree(Y, "l2", 2)
+        assert tracemalloc.get_traced_memory()[1] < share * Y.nbytes + (64 << 10)
+        tree.kneighbors(Y, 1, 2)
+        assert tracemalloc.get_traced_memory()[1] < share * Y.nbytes + 17 * len(Y)
+    finally:
+        tracemalloc.stop()
 
 
 def test_pickles_and_copies(rng):

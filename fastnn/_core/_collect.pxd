@@ -69,7 +69,6 @@ cdef class Nearest(ListOfNearest):
     # [n_splits][n_queries][k]: the largest lower bounds so far, descending; NULL: not kept.
     cdef double *lows
     # [n_threads][n_splits * capacity] each
-    cdef Candidate *room
     cdef int64_t *scratch_indices
     cdef double *scratch_distances
 

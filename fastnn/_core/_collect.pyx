@@ -165,7 +165,7 @@ cdef class Nearest(ListOfNearest):
         if self.k <= MAX_SORTED and self.mode != BY_ROWS:
             n_lows = slots * self.k
         self.memory = malloc(
-            (slots * self.capacity + 2 * per_thread) * sizeof(Candidate)
+            (slots * self.capacity + per_thread) * sizeof(Candidate)
             + n_lows * sizeof(double)
             + 2 * slots * sizeof(Py_ssize_t)
             + per_thread * (sizeof(int64_t) + sizeof(double))
@@ -174,8 +174,7 @@ cdef class Nearest(ListOfNearest):
             raise MemoryError()
         self.candidates = <Candidate *>self.memory
         self.scratch = self.candidates + slots * self.capacity
-        self.room = self.scratch + per_thread
-        self.counts = <Py_ssize_t *>(self.room + per_thread)
+        self.counts = <Py_ssize_t *>(self.scratch + per_thread)
         self.settled = self.counts + slots
         self.scratch_indices = <int64_t *>(self.settled + slots)
         self.scratch_distances = <double *>(self.scratch_indices + per_thread)
@@ -213,9 +212,7 @@ cdef class Nearest(ListOfNearest):
 
     cdef void select(self, Candidate *items, Py_ssize_t n, int thread) noexcept nogil:
         """Move the k first to the front, the k-th itself to items[k - 1]."""
-        select_first_of_many(
-            items, n, self.k, self.room + thread * self.n_splits * self.capacity
-        )
+        select_first_of_many(items, n, self.k)
 
     cdef void compact(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil:
         """Raise the bound to the k-th key and drop what can no longer be among the k nearest."""

@@ -105,6 +105,7 @@ cdef extern from "fnn_kernels.h" nogil:
     ctypedef struct fnn_block_family:
         fnn_block f32
         fnn_block f64
+        fnn_block u8
 
     ctypedef struct fnn_expansion:
         double term

@@ -4,7 +4,7 @@ from typing import TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-_Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+_Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
 _Slice: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
 
 @final
@@ -23,6 +23,7 @@ class KDTree:
         n_threads: int,
         weights: NDArray[np.float64] | None = None,
         most: float = ...,
+        advance: Callable[[float], object] | None = None,
     ) -> None: ...
     def kneighbors(
         self,
@@ -31,7 +32,7 @@ class KDTree:
         n_threads: int,
         advance: Callable[[float], object] | None = None,
         exclude_self: bool = False,
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None: ...
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], int] | None: ...
     def radius_neighbors(
         self,
         X: _Rows,

@@ -34,10 +34,11 @@ the largest root, enlarged so that it is no less than any number with that root 
 """
 
 from cpython.exc cimport PyErr_CheckSignals
-from cython cimport final, floating
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cython cimport final
 from cython.parallel cimport prange, threadid
-from libc.math cimport INFINITY
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+from libc.math cimport INFINITY, ceil, log2
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 
 import time
@@ -71,6 +72,12 @@ from ._threads cimport Threads, gather
 
 cnp.import_array()
 
+ctypedef fused Value:
+    float
+    double
+    uint8_t
+
+
 cdef enum:
     # A multiple of 8 up to FNN_MAX_BLOCK_POINTS. Times are flat from 16 to 32.
     LEAF_POINTS = 24
@@ -87,6 +94,8 @@ cdef enum:
     # Queries that are sorted together, and those that one thread takes at a time.
     SLICE_QUERIES = 1 << 16
     RADIUS_SLICE_QUERIES = 1 << 12
+    # Neighbors within a radius that are held before they are copied to where they belong.
+    SLICE_PAIRS = 1 << 20
     TASK_QUERIES = 32
     # Queries ahead whose row, and room for results, are asked for: they are anywhere.
     PREFETCH_AHEAD = 4
@@ -98,6 +107,9 @@ cdef enum:
     # Values and queries below which starting threads costs more than it gains.
     MIN_PARALLEL_VALUES = 1 << 12
     MIN_PARALLEL_QUERIES = 64
+
+# What fits into half an item of the construction.
+cdef double MAX_HALF = 0xFFFFFFFF
 
 
 cdef enum Collect:
@@ -129,7 +141,11 @@ cdef struct Search:
     Candidate *items
     Py_ssize_t n, capacity
     int64_t itself
+    # Leaves that were looked at, by all queries.
+    int64_t n_leaves
     bint root, out_of_memory
+    # No two threads write to one cache line, or the next, which is fetched with it.
+    char apart[128]
 
 
 # Samples start to stop of a node whose children have `unit` samples each.
@@ -139,9 +155,8 @@ cdef struct Range:
 
 # What the construction takes beside the rows, and gives back.
 cdef struct Sorting:
-    # Each sample, in the order of the leaves in the end, and room for as many.
-    Candidate *items
-    Candidate *room
+    # Each sample, in the order of the leaves in the end, below what it is ordered by.
+    uint64_t *items
     # [n_threads][box_size]
     double *boxes
     Py_ssize_t box_size, n_features
@@ -167,13 +182,17 @@ cdef inline double limit_of(double distance, bint root) noexcept nogil:
     return distance * distance * (1.0 + 2.0 ** -50) if root else distance
 
 
-cdef inline void load_row(const floating *row, Py_ssize_t n_features, double *query) noexcept nogil:
+cdef inline void load_row(const Value *row, Py_ssize_t n_features, double *query) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(n_features):
         query[j] = row[j]
 
 
-cdef bint any_not_finite(const floating *values, Py_ssize_t n) noexcept nogil:
+cdef inline Py_ssize_t sample_of(uint64_t item) noexcept nogil:
+    return <uint32_t>item
+
+
+cdef bint any_not_finite(const Value *values, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     cdef int found = 0
     for i in range(n):
@@ -182,19 +201,19 @@ cdef bint any_not_finite(const floating *values, Py_ssize_t n) noexcept nogil:
 
 
 cdef void bound_rows(
-    const floating *rows, const Sorting *sorting, Range samples, double *box
+    const Value *rows, const Sorting *sorting, Range samples, double *box
 ) noexcept nogil:
     """Set box to the least and then the largest values of the samples."""
     cdef Py_ssize_t d = sorting.n_features, i, j
     cdef double *low = box
     cdef double *high = box + d
-    cdef const floating *row
+    cdef const Value *row
     cdef double value
     for j in range(d):
         low[j] = INFINITY
         high[j] = -INFINITY
     for i in range(samples.start, samples.stop):
-        row = rows + sorting.items[i].index * d
+        row = rows + sample_of(sorting.items[i]) * d
         for j in range(d):
             value = row[j]
             low[j] = value if value < low[j] else low[j]
@@ -214,21 +233,47 @@ cdef Py_ssize_t widest(const double *box, const Sorting *sorting) noexcept nogil
     return best
 
 
+cdef void order_by(
+    const Value *rows, Sorting *sorting, const double *box, Range samples, Py_ssize_t feature
+) noexcept nogil:
+    """Put above each sample how far its value is through the box, in steps of 2^-32.
+
+    What ties by that goes by its number. A power of two keeps the widest and the narrowest boxes
+    in range.
+    """
+    cdef double low = box[feature], high = box[sorting.n_features + feature]
+    cdef double scale = 1.0, step = 0.0, place
+    cdef Py_ssize_t d = sorting.n_features, i
+    cdef uint64_t *items = sorting.items
+    if low < high:
+        if high - low > 2.0 ** 1000:
+            scale = 2.0 ** -1000
+        elif high - low < 2.0 ** -1000:
+            scale = 2.0 ** 1000
+        low = low * scale
+        step = MAX_HALF / (high * scale - low)
+    else:
+        low = 0.0
+    rows += feature
+    for i in range(samples.start, samples.stop):
+        place = (rows[sample_of(items[i]) * d] * scale - low) * step
+        place = max(0.0, min(place, MAX_HALF))
+        items[i] = <uint64_t><int64_t>place << 32 | <uint32_t>items[i]
+
+
 cdef Py_ssize_t split(
-    const floating *rows, Sorting *sorting, const double *box, Range samples, double *cut
+    const Value *rows, Sorting *sorting, const double *box, Range samples, double *cut
 ) noexcept nogil:
     """Put the larger values of the widest feature first; return where the smaller ones start.
 
     The place is that of the middle child. The cut is the least of the larger values.
     """
-    cdef Candidate *items = sorting.items + samples.start
-    cdef Py_ssize_t n = samples.stop - samples.start, d = sorting.n_features, i
+    cdef uint64_t *items = sorting.items + samples.start
+    cdef Py_ssize_t n = samples.stop - samples.start, feature = widest(box, sorting)
     cdef Py_ssize_t half = (n + samples.unit - 1) // samples.unit // 2 * samples.unit
-    rows += widest(box, sorting)
-    for i in range(n):
-        items[i].key = rows[items[i].index * d]
-    select_first_of_many(items, n, half, sorting.room + samples.start)
-    cut[0] = items[half - 1].key
+    order_by(rows, sorting, box, samples, feature)
+    select_first_of_many(items, n, half)
+    cut[0] = rows[sample_of(items[half - 1]) * sorting.n_features + feature]
     return samples.start + half
 
 
@@ -239,7 +284,7 @@ cdef void smaller_unit(Range *samples) noexcept nogil:
 
 
 cdef void halve(
-    const floating *rows, Sorting *sorting, int thread, Range *halves
+    const Value *rows, Sorting *sorting, int thread, Range *halves
 ) noexcept nogil:
     """Split halves[0] into itself and halves[1], which is empty if there is but one leaf."""
     cdef double *box = sorting.boxes + thread * sorting.box_size
@@ -254,7 +299,7 @@ cdef void halve(
 
 
 cdef void split_all(
-    const floating *rows, Sorting *sorting, Range samples, double *box
+    const Value *rows, Sorting *sorting, Range samples, double *box
 ) noexcept nogil:
     """Split the samples until each leaf has its own.
 
@@ -317,6 +362,13 @@ cdef class SearchMemory:
             self.searches[i].radius = radius
             self.searches[i].root = tree.root
             self.searches[i].k = k
+
+    cdef int64_t n_leaves(self) noexcept:
+        cdef int64_t n = 0
+        cdef int i
+        for i in range(self.n_threads):
+            n += self.searches[i].n_leaves
+        return n
 
     def __dealloc__(self):
         cdef int i
@@ -389,7 +441,7 @@ cdef class KDTree:
     Parameters
     ----------
     Y : ndarray of shape (n_samples, n_features)
-        C-contiguous, float32 or float64. It is kept, for pickles; searches read a copy.
+        C-contiguous, float32, float64 or uint8. It is kept, for pickles; searches read a copy.
     metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
     n_threads : int
         For the construction.
@@ -397,6 +449,8 @@ cdef class KDTree:
         Of the features, in the sums; finite, at least 0, and not for "chebyshev".
     most : float, default=inf
         What is further counts as being so far away.
+    advance : callable, optional
+        Called with the share of the construction done since the last call.
     """
 
     cdef readonly cnp.ndarray Y
@@ -404,24 +458,29 @@ cdef class KDTree:
     cdef readonly object weights
     cdef readonly double most
     cdef const double *weight_data
-    cdef bint finite, root
+    # Whether searches are possible at all.
+    cdef bint usable, root
     cdef Norm norm
     cdef Py_ssize_t value_bytes, n_samples, n_features, height
     # [n_leaves][n_features][LEAF_POINTS] values, and the row of Y that each point is.
     cdef char *points
-    cdef int64_t *indices
+    cdef uint32_t *indices
     # [nodes of all levels][low, high][n_features][FAN_OUT] values, level 1 first.
     cdef char *boxes
     cdef Py_ssize_t point_bytes, box_bytes
     # How many nodes a level has (level 0: leaves), and the place of its first among the boxes.
     cdef Py_ssize_t n_nodes[MAX_LEVELS]
     cdef Py_ssize_t first_node[MAX_LEVELS]
-    # The samples' rows, leaf after leaf.
-    cdef object leaf_order
     cdef object keep_alive
 
     def __init__(
-        self, cnp.ndarray Y, str metric, int n_threads, weights=None, double most=INFINITY
+        self,
+        cnp.ndarray Y,
+        str metric,
+        int n_threads,
+        weights=None,
+        double most=INFINITY,
+        advance=None,
     ):
         self.Y = Y
         self.metric = metric
@@ -437,37 +496,44 @@ cdef class KDTree:
         if Y.shape[0] * Y.shape[1] < MIN_PARALLEL_VALUES:
             n_threads = 1
         cdef Threads _gathered = gather(n_threads)
-        self.finite = all_finite(Y, n_threads)
-        if not self.finite:
+        self.usable = self.n_samples < MAX_HALF and all_finite(Y, n_threads)
+        if not self.usable:
             return
-        self.allocate()
+        self.plan_levels()
         if self.value_bytes == sizeof(float):
-            self.build(<const float *>cnp.PyArray_DATA(Y), n_threads)
+            self.build(<const float *>cnp.PyArray_DATA(Y), n_threads, advance)
+        elif self.value_bytes == sizeof(double):
+            self.build(<const double *>cnp.PyArray_DATA(Y), n_threads, advance)
         else:
-            self.build(<const double *>cnp.PyArray_DATA(Y), n_threads)
+            self.build(<const uint8_t *>cnp.PyArray_DATA(Y), n_threads, advance)
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.indices)
 
     def __reduce__(self):
         return _rebuild, (self.Y, self.metric, self.weights, self.most)
 
-    cdef object allocate(self):
-        cdef Py_ssize_t level = 0, n_blocks = 0
+    cdef object plan_levels(self):
+        cdef Py_ssize_t level = 0, n_nodes = 0
         self.n_nodes[0] = (self.n_samples + LEAF_POINTS - 1) // LEAF_POINTS
         while self.n_nodes[level] > 1:
             level += 1
             self.n_nodes[level] = (self.n_nodes[level - 1] + FAN_OUT - 1) // FAN_OUT
-            self.first_node[level] = n_blocks
-            n_blocks += self.n_nodes[level]
+            self.first_node[level] = n_nodes
+            n_nodes += self.n_nodes[level]
         self.height = level
         self.point_bytes = LEAF_POINTS * self.n_features * self.value_bytes
         self.box_bytes = FAN_OUT * self.n_features * self.value_bytes
+
+    cdef object allocate(self):
+        cdef Py_ssize_t n_nodes = 1
+        if self.height > 0:
+            n_nodes = self.first_node[self.height] + 1
         points = aligned_bytes(self.n_nodes[0] * self.point_bytes)
-        boxes = aligned_bytes(max(1, 2 * n_blocks * self.box_bytes))
-        indices = np.empty(self.n_nodes[0] * LEAF_POINTS, dtype=np.int64)
+        boxes = aligned_bytes(2 * n_nodes * self.box_bytes)
         self.points = <char *>cnp.PyArray_DATA(points)
         self.boxes = <char *>cnp.PyArray_DATA(boxes)
-        self.indices = <int64_t *>cnp.PyArray_DATA(indices)
-        self.leaf_order = indices[:self.n_samples]
-        self.keep_alive = (points, boxes, indices)
+        self.keep_alive = (points, boxes)
 
     cdef fnn_block block_kernels(self) noexcept:
         cdef const fnn_kernels *kernels = active_kernels()
@@ -476,12 +542,15 @@ cdef class KDTree:
             family = kernels.block_absolutes
         elif self.norm == CHEBYSHEV:
             family = kernels.block_largest
+        if self.value_bytes == sizeof(uint8_t):
+            return family.u8
         return family.f32 if self.value_bytes == sizeof(float) else family.f64
 
     # ---- construction ---------------------------------------------------------------------
 
-    cdef int build(self, const floating *rows, int n_threads) except -1:
+    cdef int build(self, const Value *rows, int n_threads, advance) except -1:
         cdef Sorting sorting
+        cdef size_t padded = self.n_nodes[0] * LEAF_POINTS, room = self.n_samples * sizeof(uint64_t)
         factors = self.weights
         if factors is not None and self.norm != L1:
             factors = np.sqrt(factors)
@@ -489,27 +558,42 @@ cdef class KDTree:
         sorting.n_features = self.n_features
         # A box for each level and one above them, and a cache line between threads.
         sorting.box_size = 2 * self.n_features * (self.height + 2) + 8
-        sorting.items = <Candidate *>malloc(2 * self.n_samples * sizeof(Candidate))
-        sorting.room = sorting.items + self.n_samples
+        sorting.items = <uint64_t *>PyMem_RawMalloc(max(room, padded * sizeof(uint32_t)))
+        # What is left of the items in the end.
+        self.indices = <uint32_t *>sorting.items
         sorting.boxes = <double *>malloc(n_threads * sorting.box_size * sizeof(double))
         try:
             if sorting.items == NULL or sorting.boxes == NULL:
                 raise MemoryError()
-            self.sort_into_leaves(rows, &sorting, n_threads)
-            self.pack(rows, sorting.items, n_threads)
+            self.sort_into_leaves(rows, &sorting, n_threads, advance)
         finally:
-            free(sorting.items)
             free(sorting.boxes)
+        self.keep_samples(sorting.items)
+        self.allocate()
+        self.pack(rows, n_threads)
         return 0
 
+    cdef void keep_samples(self, const uint64_t *items) noexcept nogil:
+        """Drop what items were ordered by, where they are, and the room that this leaves."""
+        cdef Py_ssize_t padded = self.n_nodes[0] * LEAF_POINTS, i
+        cdef uint32_t *smaller
+        for i in range(self.n_samples):
+            self.indices[i] = sample_of(items[i])
+        for i in range(self.n_samples, padded):
+            self.indices[i] = 0
+        smaller = <uint32_t *>PyMem_RawRealloc(self.indices, padded * sizeof(uint32_t))
+        self.indices = self.indices if smaller == NULL else smaller
+
     cdef int sort_into_leaves(
-        self, const floating *rows, Sorting *sorting, int n_threads
+        self, const Value *rows, Sorting *sorting, int n_threads, advance
     ) except -1:
         """Order the items; between steps Ctrl-C takes effect."""
         cdef Range ranges[MAX_RANGES]
         cdef Py_ssize_t n_ranges = 1, n = self.n_samples, first, last, i
+        # All steps that halve ranges take about the same time.
+        cdef double share = 1.0 / max(1.0, ceil(log2(<double>self.n_nodes[0]))), left = 1.0
         for i in range(n):
-            sorting.items[i].index = i
+            sorting.items[i] = i
         ranges[0].start = 0
         ranges[0].stop = n
         ranges[0].unit = LEAF_POINTS
@@ -526,6 +610,9 @@ cdef class KDTree:
                     halve(rows, sorting, threadid(), &ranges[2 * i])
             n_ranges *= 2
             PyErr_CheckSignals()
+            left -= share
+            if advance is not None:
+                advance(share)
         for first in range(0, n_ranges, BATCH_RANGES):
             last = min(first + BATCH_RANGES, n_ranges)
             with nogil:
@@ -535,25 +622,25 @@ cdef class KDTree:
                 ):
                     self.finish_range(rows, sorting, threadid(), ranges[i])
             PyErr_CheckSignals()
+            if advance is not None:
+                advance(left * (last - first) / n_ranges)
         return 0
 
     cdef void finish_range(
-        self, const floating *rows, Sorting *sorting, int thread, Range samples
+        self, const Value *rows, Sorting *sorting, int thread, Range samples
     ) noexcept nogil:
         cdef double *box = sorting.boxes + thread * sorting.box_size
         bound_rows(rows, sorting, samples, box)
         split_all(rows, sorting, samples, box)
 
-    cdef void pack(
-        self, const floating *rows, const Candidate *items, int n_threads
-    ) noexcept nogil:
+    cdef void pack(self, const Value *rows, int n_threads) noexcept nogil:
         """Fill the leaves, and the boxes from the lowest level up."""
         cdef Py_ssize_t level, i
         for i in prange(
             self.n_nodes[0], num_threads=n_threads, schedule="static",
             use_threads_if=n_threads > 1,
         ):
-            self.pack_leaf(rows, items + i * LEAF_POINTS, i)
+            self.pack_leaf(rows, i)
         for level in range(1, self.height):
             for i in range(self.n_nodes[level]):
                 self.bound_node(rows, level, i)
@@ -569,21 +656,18 @@ cdef class KDTree:
         """Whether it has a weight; else it is taken as 0: squares of differences may overflow."""
         return self.weight_data == NULL or self.weight_data[feature] != 0.0
 
-    cdef void pack_leaf(
-        self, const floating *rows, const Candidate *items, Py_ssize_t leaf
-    ) noexcept nogil:
+    cdef void pack_leaf(self, const Value *rows, Py_ssize_t leaf) noexcept nogil:
         cdef Py_ssize_t n = min(<Py_ssize_t>LEAF_POINTS, self.n_samples - leaf * LEAF_POINTS), i, j
-        cdef floating *points = <floating *>(self.points + leaf * self.point_bytes)
-        cdef floating *box = NULL
-        cdef floating value, low, high
+        cdef const uint32_t *samples = self.indices + leaf * LEAF_POINTS
+        cdef Value *points = <Value *>(self.points + leaf * self.point_bytes)
+        cdef Value *box = NULL
+        cdef Value value, low, high
         if self.height > 0:
-            box = <floating *>self.boxes_of(1, leaf // FAN_OUT) + leaf % FAN_OUT
-        for i in range(LEAF_POINTS):
-            self.indices[leaf * LEAF_POINTS + i] = items[i].index if i < n else -1
+            box = <Value *>self.boxes_of(1, leaf // FAN_OUT) + leaf % FAN_OUT
         for j in range(self.n_features):
-            low = high = rows[items[0].index * self.n_features + j] if self.counts(j) else 0.0
+            low = high = self.value_of(rows, samples[0], j)
             for i in range(n):
-                value = rows[items[i].index * self.n_features + j] if self.counts(j) else 0.0
+                value = self.value_of(rows, samples[i], j)
                 points[j * LEAF_POINTS + i] = value
                 low = value if value < low else low
                 high = value if value > high else high
@@ -593,15 +677,20 @@ cdef class KDTree:
                 box[j * FAN_OUT] = low
                 box[(self.n_features + j) * FAN_OUT] = high
 
+    cdef inline Value value_of(
+        self, const Value *rows, Py_ssize_t sample, Py_ssize_t feature
+    ) noexcept nogil:
+        return rows[sample * self.n_features + feature] if self.counts(feature) else <Value>0
+
     cdef void bound_node(
-        self, const floating *rows, Py_ssize_t level, Py_ssize_t node
+        self, const Value *rows, Py_ssize_t level, Py_ssize_t node
     ) noexcept nogil:
         """Write the box of a node among those of its parent; `rows` give the type."""
-        cdef const floating *children = <const floating *>self.boxes_of(level, node)
-        cdef floating *box = (
-            <floating *>self.boxes_of(level + 1, node // FAN_OUT) + node % FAN_OUT
+        cdef const Value *children = <const Value *>self.boxes_of(level, node)
+        cdef Value *box = (
+            <Value *>self.boxes_of(level + 1, node // FAN_OUT) + node % FAN_OUT
         )
-        cdef floating low, high
+        cdef Value low, high
         cdef Py_ssize_t n = self.n_children(level, node), upper = self.n_features * FAN_OUT, i, j
         for j in range(self.n_features):
             low = children[j * FAN_OUT]
@@ -647,20 +736,23 @@ cdef class KDTree:
         cdef Py_ssize_t j
         if self.value_bytes == sizeof(float):
             load_row(<const float *>row, self.n_features, search.query)
-        else:
+        elif self.value_bytes == sizeof(double):
             load_row(<const double *>row, self.n_features, search.query)
+        else:
+            load_row(<const uint8_t *>row, self.n_features, search.query)
         if self.weight_data != NULL:
             for j in range(self.n_features):
                 if not self.counts(j):
                     search.query[j] = 0.0
 
     cdef inline void scan_leaf(self, Search *search, Py_ssize_t leaf) noexcept nogil:
-        cdef const int64_t *indices = self.indices + leaf * LEAF_POINTS
+        cdef const uint32_t *indices = self.indices + leaf * LEAF_POINTS
         cdef uint32_t bits = search.kernels.points(
             search.query, search.weights, self.points + leaf * self.point_bytes, LEAF_POINTS,
             self.n_features, search.limit, search.root, search.distances,
         )
         cdef int i
+        search.n_leaves += 1
         if leaf == self.n_nodes[0] - 1:
             bits &= first_bits(self.n_samples - leaf * LEAF_POINTS)
         while bits:
@@ -721,8 +813,8 @@ cdef class KDTree:
         cdef const char *rows = <const char *>cnp.PyArray_DATA(X)
         cdef int n_threads = memory.n_threads
         cdef Py_ssize_t i
-        homes = np.empty(n, dtype=np.int64)
-        cdef int64_t[::1] home = homes
+        homes = np.empty(n, dtype=np.uint32)
+        cdef uint32_t[::1] home = homes
         with nogil:
             for i in prange(
                 n, num_threads=n_threads, schedule="static", use_threads_if=n_threads > 1
@@ -730,8 +822,8 @@ cdef class KDTree:
                 home[i] = self.nearest_leaf(&memory.searches[threadid()], rows, first + i)
         return homes
 
-    cdef object order_of(self, const int64_t[::1] homes, Py_ssize_t first):
-        """Return the rows from `first` on in the order of their leaves, as far as it matters.
+    cdef object order_of(self, const uint32_t[::1] homes):
+        """Return the numbers of rows in the order of their leaves, as far as it matters.
 
         Neighbors in space then come one after the other, and find in the caches what those before
         them have read. Leaves are counted in groups, so that there are not more of these than rows.
@@ -741,9 +833,9 @@ cdef class KDTree:
         while self.n_nodes[0] >> shift > n:
             shift += 1
         starts = np.zeros((self.n_nodes[0] >> shift) + 2, dtype=np.int64)
-        order = np.empty(n, dtype=np.int64)
+        order = np.empty(n, dtype=np.uint32)
         cdef int64_t[::1] start = starts
-        cdef int64_t[::1] row = order
+        cdef uint32_t[::1] row = order
         with nogil:
             for i in range(n):
                 start[(homes[i] >> shift) + 1] += 1
@@ -751,7 +843,7 @@ cdef class KDTree:
                 start[group] += start[group - 1]
             for i in range(n):
                 group = homes[i] >> shift
-                row[start[group]] = first + i
+                row[start[group]] = i
                 start[group] += 1
         return order
 
@@ -763,7 +855,7 @@ cdef class KDTree:
         object advance=None,
         bint exclude_self=False,
     ):
-        """Return (distances, indices) of the k nearest samples to each row of X, or None.
+        """Return the k nearest samples to each row of X, and how many were looked at; or None.
 
         Parameters
         ----------
@@ -779,8 +871,12 @@ cdef class KDTree:
 
         Returns
         -------
-        (ndarray of float64, ndarray of int64), each of shape (n_queries, k), or None
-            None when a value of X or Y is not finite.
+        distances : ndarray of shape (n_queries, k), float64
+        indices : ndarray of shape (n_queries, k), int64
+        n_pairs : int
+            How many distances between a query and a sample were evaluated.
+
+        None when a value of X or Y is not finite.
         """
         cdef cnp.npy_intp[2] shape = [X.shape[0], k]
         cdef Py_ssize_t n_queries = X.shape[0], wanted = k + exclude_self, capacity = wanted
@@ -788,7 +884,7 @@ cdef class KDTree:
         if n_queries < MIN_PARALLEL_QUERIES:
             n_threads = 1
         cdef Threads _gathered = gather(n_threads)
-        if not self.finite or (X is not self.Y and not all_finite(X, n_threads)):
+        if not self.usable or (X is not self.Y and not all_finite(X, n_threads)):
             return None
         if wanted > MAX_SORTED:
             capacity = min(2 * wanted + 48, self.n_samples + 1)
@@ -798,32 +894,35 @@ cdef class KDTree:
         indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
         for first in range(0, n_queries, n_queries if X is self.Y else SLICE_QUERIES):
             n = min(SLICE_QUERIES, n_queries - first)
-            order, homes = self.leaf_order, None
-            if X is not self.Y:
+            n = n_queries if X is self.Y else n
+            homes = None
+            if X is self.Y:
+                order = <uint32_t[:n_queries]>self.indices
+            else:
                 homes = self.homes_of(X, first, n, memory)
-                order = self.order_of(homes, first)
-            for start, stop in _paced(order.shape[0]):
+                order = self.order_of(homes)
+            for start, stop in _paced(n):
                 self.find_nearest(
                     X, order, start, stop, homes, first, memory, distances, indices, exclude_self
                 )
                 if advance is not None:
                     advance((stop - start) / n_queries)
-        return distances, indices
+        return distances, indices, memory.n_leaves() * LEAF_POINTS
 
     cdef int find_nearest(
         self,
         cnp.ndarray X,
-        const int64_t[::1] order,
+        const uint32_t[::1] order,
         Py_ssize_t start,
         Py_ssize_t stop,
-        const int64_t[::1] homes,
+        const uint32_t[::1] homes,
         Py_ssize_t first,
         SearchMemory memory,
         cnp.ndarray distances,
         cnp.ndarray indices,
         bint exclude_self,
     ) except -1:
-        """Write the neighbors of the rows order[start:stop] of X.
+        """Write the neighbors of the rows first + order[start:stop] of X.
 
         homes[0] is the leaf next to row `first`; without homes X are the samples, leaf after leaf.
         """
@@ -831,7 +930,7 @@ cdef class KDTree:
         cdef double *first_distance = <double *>cnp.PyArray_DATA(distances)
         cdef int64_t *first_index = <int64_t *>cnp.PyArray_DATA(indices)
         cdef Py_ssize_t k = distances.shape[1], row_bytes = self.n_features * self.value_bytes
-        cdef Py_ssize_t i, ahead
+        cdef Py_ssize_t i, ahead, row
         cdef int n_threads = memory.n_threads
         cdef bint all_samples = homes is None
         with nogil:
@@ -839,17 +938,18 @@ cdef class KDTree:
                 start, stop, num_threads=n_threads, schedule="dynamic", chunksize=TASK_QUERIES,
                 use_threads_if=n_threads > 1 and stop - start > TASK_QUERIES,
             ):
-                ahead = order[min(i + PREFETCH_AHEAD, stop - 1)]
+                ahead = first + order[min(i + PREFETCH_AHEAD, stop - 1)]
                 fnn_prefetch(rows + ahead * row_bytes)
                 fnn_prefetch(first_distance + ahead * k)
                 fnn_prefetch(first_index + ahead * k)
+                row = first + order[i]
                 self.find(
-                    &memory.searches[threadid()], rows, order[i],
-                    i // LEAF_POINTS if all_samples else homes[order[i] - first],
+                    &memory.searches[threadid()], rows, row,
+                    i // LEAF_POINTS if all_samples else homes[order[i]],
                 )
                 write_nearest(
-                    &memory.searches[threadid()], first_distance + order[i] * k,
-                    first_index + order[i] * k, order[i] if exclude_self else -1,
+                    &memory.searches[threadid()], first_distance + row * k,
+                    first_index + row * k, row if exclude_self else -1,
                 )
         return 0
 
@@ -882,35 +982,55 @@ cdef class KDTree:
             (float64) and indices (int64), query after query. None when a value of X or Y is not
             finite.
         """
-        cdef Py_ssize_t n_queries = X.shape[0]
+        cdef Py_ssize_t n_queries = X.shape[0], first = 0, size = RADIUS_SLICE_QUERIES, n
         cdef SearchMemory memory
         if n_queries < MIN_PARALLEL_QUERIES:
             n_threads = 1
         cdef Threads _gathered = gather(n_threads)
-        if not self.finite or (X is not self.Y and not all_finite(X, n_threads)):
+        if not self.usable or (X is not self.Y and not all_finite(X, n_threads)):
             return None
         memory = SearchMemory(n_threads, self.n_features, FIRST_CAPACITY)
         memory.start(self, WITHIN, radius, 0)
-        return [
-            self.find_within(X, first, memory, sort_results, exclude_self)
-            for first in range(0, n_queries, RADIUS_SLICE_QUERIES)
-        ]
+        own_leaves = self.leaves_of_samples() if X is self.Y else None
+        slices = []
+        while first < n_queries:
+            n = min(size, n_queries - first)
+            if X is self.Y:
+                homes = own_leaves[first:first + n]
+            else:
+                homes = self.homes_of(X, first, n, memory)
+            found = self.find_within(X, first, homes, memory, sort_results, exclude_self)
+            slices.append(found)
+            first += n
+            # Many queries at a time have more of their neighbors in common.
+            size = SLICE_PAIRS * n // max(1, len(found[1]))
+            size = max(<Py_ssize_t>RADIUS_SLICE_QUERIES, min(size, <Py_ssize_t>SLICE_QUERIES))
+        return slices
+
+    cdef object leaves_of_samples(self):
+        cdef Py_ssize_t i
+        leaves = np.empty(self.n_samples, dtype=np.uint32)
+        cdef uint32_t[::1] leaf = leaves
+        with nogil:
+            for i in range(self.n_samples):
+                leaf[self.indices[i]] = i // LEAF_POINTS
+        return leaves
 
     cdef object find_within(
-        self, cnp.ndarray X, Py_ssize_t first, SearchMemory memory, bint by_distance,
-        bint exclude_self,
+        self, cnp.ndarray X, Py_ssize_t first, const uint32_t[::1] homes, SearchMemory memory,
+        bint by_distance, bint exclude_self,
     ):
-        """Return (counts, distances, indices) of one slice of the queries."""
-        cdef Py_ssize_t n = min(<Py_ssize_t>RADIUS_SLICE_QUERIES, X.shape[0] - first), i
+        """Return (counts, distances, indices) of the rows of X from `first` on."""
+        cdef Py_ssize_t n = homes.shape[0], i
         cdef const char *rows = <const char *>cnp.PyArray_DATA(X)
         cdef int n_threads = memory.n_threads, thread
-        cdef int64_t[::1] order = self.order_of(self.homes_of(X, first, n, memory), first)
+        cdef const uint32_t[::1] order = self.order_of(homes)
         # Of each query: the thread that collected its neighbors, and where they start there.
         cdef int64_t[::1] finder = np.empty(n, dtype=np.int64)
         cdef int64_t[::1] place = np.empty(n, dtype=np.int64)
         counts = np.empty(n, dtype=np.int64)
         cdef int64_t[::1] count = counts
-        cdef const int64_t[::1] part
+        cdef const uint32_t[::1] part
         for thread in range(n_threads):
             memory.searches[thread].n = 0
         for start, stop in _paced(n):
@@ -921,10 +1041,11 @@ cdef class KDTree:
                     chunksize=TASK_QUERIES,
                     use_threads_if=n_threads > 1 and part.shape[0] > TASK_QUERIES,
                 ):
-                    finder[part[i] - first] = threadid()
-                    place[part[i] - first] = memory.searches[threadid()].n
-                    count[part[i] - first] = self.collect_within(
-                        &memory.searches[threadid()], rows, part[i], by_distance, exclude_self
+                    finder[part[i]] = threadid()
+                    place[part[i]] = memory.searches[threadid()].n
+                    count[part[i]] = self.collect_within(
+                        &memory.searches[threadid()], rows, first + part[i], by_distance,
+                        exclude_self,
                     )
         for thread in range(n_threads):
             if memory.searches[thread].out_of_memory:
@@ -988,6 +1109,8 @@ cdef bint all_finite(cnp.ndarray X, int n_threads):
     cdef const double *doubles = <const double *>cnp.PyArray_DATA(X)
     cdef bint single = cnp.PyArray_ITEMSIZE(X) == sizeof(float)
     cdef int found = 0
+    if cnp.PyArray_ITEMSIZE(X) == sizeof(uint8_t):
+        return True
     with nogil:
         for i in prange(
             n_parts, num_threads=n_threads, schedule="static",

@@ -5,17 +5,18 @@ when the array is full are the k first found, in linear time. With room for at l
 is a constant number of moves a candidate whatever k is.
 
 Candidates ascend by (-key, index): larger keys are nearer, ties go to the smaller index. Indices
-differ, so the order is total and what is selected does not depend on the order of arrival.
+differ, so the order is total and what is selected does not depend on the order of arrival. Whole
+numbers, which must differ, too, descend.
 """
 
 from libc.math cimport exp, log, sqrt
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 
 cdef enum:
-    # Up to here quickselect in place is as fast as one with room,
-    MAX_IN_PLACE = 48
+    # Up to here quickselect with branches is as fast as one without,
+    MAX_WITH_BRANCHES = 48
     # and from here on a pivot is worth a sample.
     MIN_SAMPLED = 600
 
@@ -25,17 +26,25 @@ cdef struct Candidate:
     int64_t index
 
 
-cdef inline bint precedes(Candidate a, Candidate b) noexcept nogil:
-    return a.key > b.key or (a.key == b.key and a.index < b.index)
+ctypedef fused Ordered:
+    Candidate
+    uint64_t
 
 
-cdef inline void swap(Candidate *a, Candidate *b) noexcept nogil:
-    cdef Candidate kept = a[0]
+cdef inline bint precedes(Ordered a, Ordered b) noexcept nogil:
+    if Ordered is Candidate:
+        return (a.key > b.key) | ((a.key == b.key) & (a.index < b.index))
+    else:
+        return a > b
+
+
+cdef inline void swap(Ordered *a, Ordered *b) noexcept nogil:
+    cdef Ordered kept = a[0]
     a[0] = b[0]
     b[0] = kept
 
 
-cdef inline void sift_down(Candidate *items, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
+cdef inline void sift_down(Ordered *items, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t parent = start, child
     while 2 * parent + 1 < n:
         child = 2 * parent + 1
@@ -47,10 +56,10 @@ cdef inline void sift_down(Candidate *items, Py_ssize_t start, Py_ssize_t n) noe
         parent = child
 
 
-cdef inline void sort_candidates(Candidate *items, Py_ssize_t n) noexcept nogil:
+cdef inline void sort_candidates(Ordered *items, Py_ssize_t n) noexcept nogil:
     """Sort by (-key, index): insertion sort where it is short, else heapsort."""
     cdef Py_ssize_t i, j
-    cdef Candidate item
+    cdef Ordered item
     if n <= 24:
         for i in range(1, n):
             item = items[i]
@@ -67,14 +76,14 @@ cdef inline void sort_candidates(Candidate *items, Py_ssize_t n) noexcept nogil:
         sift_down(items, 0, i)
 
 
-cdef inline void select_first(Candidate *items, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
+cdef inline void select_first(Ordered *items, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
     """Move the k first of n candidates to the front, the k-th itself to items[k - 1].
 
     Hoare's quickselect with the median of three; an input that defeats it is sorted instead, so
     the worst case is n log n.
     """
     cdef Py_ssize_t low = 0, high = n - 1, target = k - 1, i, j, middle, rounds = 0
-    cdef Candidate pivot
+    cdef Ordered pivot
     while low < high:
         rounds += 1
         if rounds > 64:
@@ -108,32 +117,30 @@ cdef inline void select_first(Candidate *items, Py_ssize_t n, Py_ssize_t k) noex
 
 
 cdef inline Py_ssize_t partition(
-    Candidate *items, Py_ssize_t n, Py_ssize_t pivot_place, Candidate *room
+    Ordered *items, Py_ssize_t n, Py_ssize_t pivot_place
 ) noexcept nogil:
     """Put what precedes the pivot before it and the rest behind; return its new place.
 
-    No branch depends on a comparison, of which the processor would guess half wrong: each item is
-    written to both sides, and stays on one.
+    No branch depends on a comparison, of which the processor would guess half wrong: each item
+    takes the place after those that precede, and what was there its own; it stays if it precedes.
     """
-    cdef Candidate pivot = items[pivot_place], item
-    cdef Py_ssize_t place = 0, n_rest = 0, first, i
+    cdef Ordered pivot = items[pivot_place], item
+    cdef Py_ssize_t place = 0, i
     items[pivot_place] = items[n - 1]
     for i in range(n - 1):
         item = items[i]
+        items[i] = items[place]
         items[place] = item
-        room[n_rest] = item
-        first = (item.key > pivot.key) | ((item.key == pivot.key) & (item.index < pivot.index))
-        place += first
-        n_rest += 1 - first
+        place += precedes(item, pivot)
+    items[n - 1] = items[place]
     items[place] = pivot
-    memcpy(items + place + 1, room, n_rest * sizeof(Candidate))
     return place
 
 
 cdef inline void select_first_of_many(
-    Candidate *items, Py_ssize_t n, Py_ssize_t k, Candidate *room
+    Ordered *items, Py_ssize_t n, Py_ssize_t k
 ) noexcept nogil:
-    """What select_first does, several times as fast for large n; `room` is for n candidates.
+    """What select_first does, several times as fast for large n.
 
     The pivot is the k-th's counterpart in a part of the items, selected in the same way, and moved
     a little to where most items are: it cuts these off, and little more than one pass over all of
@@ -141,7 +148,7 @@ cdef inline void select_first_of_many(
     """
     cdef Py_ssize_t rounds = 0, place, start, size
     cdef double log_n, wanted, aside
-    while n > MAX_IN_PLACE and rounds < 32:
+    while n > MAX_WITH_BRANCHES and rounds < 32:
         rounds += 1
         place = n // 2
         if n > MIN_SAMPLED:
@@ -153,8 +160,8 @@ cdef inline void select_first_of_many(
             start = place - <Py_ssize_t>(wanted * k / n + (-aside if 2 * k > n else aside))
             start = max(0, min(start, place))
             size = max(place - start + 1, min(size, n - start))
-            select_first_of_many(items + start, size, place - start + 1, room)
-        place = partition(items, n, place, room)
+            select_first_of_many(items + start, size, place - start + 1)
+        place = partition(items, n, place)
         if place >= k:
             n = place
         elif place == k - 1:
