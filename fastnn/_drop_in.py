@@ -156,7 +156,7 @@ def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_resul
         queries = index.Y if X is None else queries
         try:
             slices = index.radius_neighbors(
-                queries, float(r), n_threads, sort_results, exclude_self=X is None
+                queries, float(r), n_threads, sort_results, X is None, return_distance
             )
         except ValueError:
             refuse_non_finite(self, queries)

@@ -134,11 +134,15 @@ class Index:
         distances, indices = index._nearest(X, k, n_threads, advance, exclude_self)
         return self.space.distances(distances), indices
 
-    def radius_neighbors(self, X, radius, n_threads, by_distance, exclude_self=False):
+    def radius_neighbors(
+        self, X, radius, n_threads, by_distance, exclude_self=False, with_distances=True
+    ):
         """Return slices of neighbors within a radius: see `_core._search.find_within_radius`."""
         index, X = self._agreeing(X)
         radius = self.space.radius(radius)
-        slices = index._within(X, radius, n_threads, by_distance, exclude_self)
+        slices = index._within(X, radius, n_threads, by_distance, exclude_self, with_distances)
+        if not with_distances:
+            return [(counts, None, indices) for counts, _, indices in slices]
         return [(counts, self.space.distances(found), i) for counts, found, i in slices]
 
     def _agreeing(self, X):
@@ -194,15 +198,16 @@ class Index:
             _require_finite(X, self.Y)
         return found
 
-    def _within(self, X, radius, n_threads, by_distance, exclude_self):
+    def _within(self, X, radius, n_threads, by_distance, exclude_self, with_distances):
         kind = self._choose(X, 1, radius, n_threads)
         found = None
         queries, flat = self._queries(X, n_threads), self._flat(n_threads)
         if kind == "kd_tree":
             tree = self._structure("kd_tree", n_threads)
             found = tree.radius_neighbors(
-                self._tree_queries(X, tree), radius, n_threads, by_distance, exclude_self
-            )
+                self._tree_queries(X, tree), radius, n_threads, by_distance, exclude_self,
+                with_distances,
+            )  # fmt: skip
         elif kind == "bounded" and (bounds := self._bounds(X, 1, radius, n_threads)):
             found = self._logged(
                 X,

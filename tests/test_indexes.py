@@ -179,6 +179,21 @@ def test_rows_of_another_type_are_kept(rng):
     assert "kd_tree" not in index._structures
 
 
+@pytest.mark.parametrize("exclude_self", [False, True])
+@pytest.mark.parametrize("kind", ["brute", "bounded", "kd_tree"])
+def test_radius_without_distances(kind, exclude_self, rng):
+    X = image_like(rng, 1000)
+    index = Index(X, "l2", kind)
+    radius = float(np.median(index.kneighbors(X, 5, 2)[0]))
+    ours = index.radius_neighbors(X, radius, 2, False, exclude_self, with_distances=False)
+    expected = oracles.radius_neighbors(X, X, radius, "l2", exclude_self)
+    assert all(distances is None for _, distances, _ in ours)
+    np.testing.assert_array_equal(
+        np.concatenate([indices for *_, indices in ours]),
+        np.concatenate([np.sort(indices) for _, indices in expected]),
+    )
+
+
 def test_classifiers_take_the_name(rng):
     X, y = rng.standard_normal((300, 70)), rng.integers(0, 3, 300)
     expected = KNeighborsClassifier(algorithm="brute").fit(X, y).predict_proba(X)

@@ -174,6 +174,21 @@ def test_radius_among_many_samples(exclude_self, rng):
             np.testing.assert_array_equal(found, other)
 
 
+@pytest.mark.parametrize("n", [3000, 2**20 + 999])
+def test_neighborhoods_of_all_sizes_ascend_by_index(n, rng):
+    """From those that are sorted by insertion to those of many digits."""
+    Y = rng.permutation(n).astype(np.float64)[:, None]
+    tree, X = KDTree(Y, "l2", 2), Y[:100]
+    for radius in (0.0, 7.0, 15.0, 16.0, 200.0, 2000.0):
+        ((counts, distances, indices),) = tree.radius_neighbors(X, radius, 2)
+        for found, row in zip(np.split(indices, np.cumsum(counts)[:-1]), X, strict=True):
+            np.testing.assert_array_equal(found, np.flatnonzero(np.abs(Y - row) <= radius))
+        ((_, without, same),) = tree.radius_neighbors(X, radius, 2, with_distances=False)
+        assert without is None
+        np.testing.assert_array_equal(same, indices)
+        assert len(distances) == len(indices)
+
+
 # ---- company -------------------------------------------------------------------------------------
 
 

@@ -29,7 +29,6 @@ from ._selection cimport (
     leave_out,
     precedes,
     select_first_of_many,
-    sort_by_index,
     sort_candidates,
 )
 
@@ -495,15 +494,13 @@ cdef class Within(Collector):
         return total
 
     cdef void write(self, Py_ssize_t query, double *distances, int64_t *indices) noexcept nogil:
-        """Write a query's neighbors, split after split; and in order, if that is by distance."""
+        """Write a query's neighbors in order: split after split, each of which ascends by index."""
         cdef Py_ssize_t n = 0, split
         cdef Hits *hits
         for split in range(self.n_splits):
             hits = &self.hits[split * self.n_queries + query]
             if self.by_distance:
                 sort_candidates(hits.items, hits.n)
-            else:
-                sort_by_index(hits.items, hits.n)
             self.merge(hits, distances, indices, n)
             n = n + hits.n
             free(hits.items)

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
-_Slice: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
+_Slice: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64] | None, NDArray[np.int64]]
 
 @final
 class SearchMemory: ...
@@ -40,4 +40,5 @@ class KDTree:
         n_threads: int,
         sort_results: bool = False,
         exclude_self: bool = False,
+        with_distances: bool = True,
     ) -> list[_Slice] | None: ...

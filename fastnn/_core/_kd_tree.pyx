@@ -140,7 +140,6 @@ cdef struct Search:
     Py_ssize_t k
     Candidate *items
     Py_ssize_t n, capacity
-    int64_t itself
     # Leaves that were looked at, by all queries.
     int64_t n_leaves
     bint root, out_of_memory
@@ -406,32 +405,52 @@ cdef inline void take(Search *search, double distance, int64_t index) noexcept n
             insert_candidate(search.items, search.k, item)
             set_limit(search, -search.items[search.k - 1].key)
         return
-    if search.collect == WITHIN:
-        if -item.key > search.radius or index == search.itself:
-            return
-        if search.n == search.capacity and not grow(search):
-            return
     search.items[search.n] = item
     search.n += 1
-    if search.collect == NEAREST and search.n == search.capacity:
+    if search.n == search.capacity:
         select_first(search.items, search.n, search.k)
         search.n = search.k
         set_limit(search, -search.items[search.k - 1].key)
 
 
-cdef inline uint32_t first_bits(Py_ssize_t n) noexcept nogil:
-    return <uint32_t>-1 if n >= 32 else (<uint32_t>1 << n) - 1
-
-
-cdef bint grow(Search *search) noexcept nogil:
-    cdef Py_ssize_t capacity = 2 * search.capacity
-    cdef Candidate *items = <Candidate *>realloc(search.items, capacity * sizeof(Candidate))
+cdef bint make_room(Search *search, Py_ssize_t n_more) noexcept nogil:
+    """Have room behind the items for so many."""
+    cdef Py_ssize_t capacity = search.capacity
+    cdef Candidate *items
+    if search.n + n_more <= capacity:
+        return True
+    capacity = max(2 * capacity, search.n + n_more)
+    items = <Candidate *>realloc(search.items, capacity * sizeof(Candidate))
     if items == NULL:
         search.out_of_memory = True
         return False
     search.items = items
     search.capacity = capacity
     return True
+
+
+cdef inline void take_within(
+    Search *search, uint32_t bits, const uint32_t *indices
+) noexcept nogil:
+    """Append those of a leaf's points with these bits that are within the radius."""
+    cdef Candidate *item
+    cdef double distance
+    cdef int i
+    if not make_room(search, LEAF_POINTS):
+        return
+    item = search.items + search.n
+    while bits:
+        i = fnn_lowest_bit(bits)
+        bits &= bits - 1
+        distance = min(search.distances[i], search.most)
+        item.key = -distance
+        item.index = indices[i]
+        item += distance <= search.radius
+    search.n = item - search.items
+
+
+cdef inline uint32_t first_bits(Py_ssize_t n) noexcept nogil:
+    return <uint32_t>-1 if n >= 32 else (<uint32_t>1 << n) - 1
 
 
 @final
@@ -755,6 +774,9 @@ cdef class KDTree:
         search.n_leaves += 1
         if leaf == self.n_nodes[0] - 1:
             bits &= first_bits(self.n_samples - leaf * LEAF_POINTS)
+        if search.collect == WITHIN:
+            take_within(search, bits, indices)
+            return
         while bits:
             i = fnn_lowest_bit(bits)
             bits &= bits - 1
@@ -960,6 +982,7 @@ cdef class KDTree:
         int n_threads,
         bint sort_results=False,
         bint exclude_self=False,
+        bint with_distances=True,
     ):
         """Return the samples within the radius of each row of X, or None.
 
@@ -974,13 +997,14 @@ cdef class KDTree:
             Neighbors ascend by (distance, index), or by index alone.
         exclude_self : bool
             X is Y, and no row is its own neighbor.
+        with_distances : bool
 
         Returns
         -------
         list of (counts, distances, indices), or None
             A slice of the queries each: how many neighbors each query has (int64), their distances
-            (float64) and indices (int64), query after query. None when a value of X or Y is not
-            finite.
+            (float64; None without) and indices (int64), query after query. None when a value of X
+            or Y is not finite.
         """
         cdef Py_ssize_t n_queries = X.shape[0], first = 0, size = RADIUS_SLICE_QUERIES, n
         cdef SearchMemory memory
@@ -999,11 +1023,13 @@ cdef class KDTree:
                 homes = own_leaves[first:first + n]
             else:
                 homes = self.homes_of(X, first, n, memory)
-            found = self.find_within(X, first, homes, memory, sort_results, exclude_self)
+            found = self.find_within(
+                X, first, homes, memory, sort_results, exclude_self, with_distances
+            )
             slices.append(found)
             first += n
             # Many queries at a time have more of their neighbors in common.
-            size = SLICE_PAIRS * n // max(1, len(found[1]))
+            size = SLICE_PAIRS * n // max(1, len(found[2]))
             size = max(<Py_ssize_t>RADIUS_SLICE_QUERIES, min(size, <Py_ssize_t>SLICE_QUERIES))
         return slices
 
@@ -1018,7 +1044,7 @@ cdef class KDTree:
 
     cdef object find_within(
         self, cnp.ndarray X, Py_ssize_t first, const uint32_t[::1] homes, SearchMemory memory,
-        bint by_distance, bint exclude_self,
+        bint by_distance, bint exclude_self, bint with_distances,
     ):
         """Return (counts, distances, indices) of the rows of X from `first` on."""
         cdef Py_ssize_t n = homes.shape[0], i
@@ -1051,10 +1077,12 @@ cdef class KDTree:
             if memory.searches[thread].out_of_memory:
                 raise MemoryError()
         ends = np.cumsum(counts)
-        distances = np.empty(ends[n - 1])
+        distances = np.empty(ends[n - 1]) if with_distances else None
         indices = np.empty(ends[n - 1], dtype=np.int64)
         cdef const int64_t[::1] end = ends
-        cdef double *first_distance = <double *>cnp.PyArray_DATA(distances)
+        cdef double *first_distance = NULL
+        if with_distances:
+            first_distance = <double *>cnp.PyArray_DATA(distances)
         cdef int64_t *first_index = <int64_t *>cnp.PyArray_DATA(indices)
         with nogil:
             for i in prange(
@@ -1063,7 +1091,8 @@ cdef class KDTree:
             ):
                 write_pairs(
                     memory.searches[finder[i]].items + place[i], count[i],
-                    first_distance + end[i] - count[i], first_index + end[i] - count[i],
+                    first_distance + (end[i] - count[i]) if with_distances else NULL,
+                    first_index + end[i] - count[i],
                 )
         return counts, distances, indices
 
@@ -1072,12 +1101,13 @@ cdef class KDTree:
     ) noexcept nogil:
         """Append a query's neighbors to those of others, in order; return how many there are."""
         cdef Py_ssize_t before = search.n
-        search.itself = query if exclude_self else -1
         self.find(search, X, query, -1)
+        if exclude_self and search.n > before:
+            search.n = before + leave_out(search.items + before, search.n - before, query)
         if by_distance:
             sort_candidates(search.items + before, search.n - before)
-        else:
-            sort_by_index(search.items + before, search.n - before)
+        elif make_room(search, search.n - before):
+            sort_by_index(search.items + before, search.n - before, search.items + search.n)
         return search.n - before
 
 
@@ -1096,10 +1126,13 @@ cdef void write_nearest(
 cdef void write_pairs(
     const Candidate *items, Py_ssize_t n, double *distances, int64_t *indices
 ) noexcept nogil:
+    """`distances` may be NULL."""
     cdef Py_ssize_t i
     for i in range(n):
-        distances[i] = -items[i].key
         indices[i] = items[i].index
+    if distances != NULL:
+        for i in range(n):
+            distances[i] = -items[i].key
 
 
 cdef bint all_finite(cnp.ndarray X, int n_threads):

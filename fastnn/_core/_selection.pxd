@@ -11,10 +11,15 @@ numbers, which must differ, too, descend.
 
 from libc.math cimport exp, log, sqrt
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memset
 
 
 cdef enum:
+    # Items that are sorted by insertion.
+    MAX_INSERTED = 16
+    # The same for those that are sorted by index, and at most so many bits at a time else.
+    MAX_INSERTED_INDICES = 32
+    MAX_DIGIT_BITS = 10
     # Up to here quickselect with branches is as fast as one without,
     MAX_WITH_BRANCHES = 48
     # and from here on a pivot is worth a sample.
@@ -56,24 +61,70 @@ cdef inline void sift_down(Ordered *items, Py_ssize_t start, Py_ssize_t n) noexc
         parent = child
 
 
-cdef inline void sort_candidates(Ordered *items, Py_ssize_t n) noexcept nogil:
-    """Sort by (-key, index): insertion sort where it is short, else heapsort."""
-    cdef Py_ssize_t i, j
-    cdef Ordered item
-    if n <= 24:
-        for i in range(1, n):
-            item = items[i]
-            j = i
-            while j > 0 and precedes(item, items[j - 1]):
-                items[j] = items[j - 1]
-                j -= 1
-            items[j] = item
-        return
+cdef inline void sort_heap(Ordered *items, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
     for i in range(n // 2 - 1, -1, -1):
         sift_down(items, i, n)
     for i in range(n - 1, 0, -1):
         swap(&items[0], &items[i])
         sift_down(items, 0, i)
+
+
+cdef inline Py_ssize_t partition(
+    Ordered *items, Py_ssize_t n, Py_ssize_t pivot_place
+) noexcept nogil:
+    """Put what precedes the pivot before it and the rest behind; return its new place.
+
+    No branch depends on a comparison, of which the processor would guess half wrong: each item
+    takes the place after those that precede, and what was there its own; it stays if it precedes.
+    """
+    cdef Ordered pivot = items[pivot_place], item
+    cdef Py_ssize_t place = 0, i
+    items[pivot_place] = items[n - 1]
+    for i in range(n - 1):
+        item = items[i]
+        items[i] = items[place]
+        items[place] = item
+        place += precedes(item, pivot)
+    items[n - 1] = items[place]
+    items[place] = pivot
+    return place
+
+
+cdef inline Py_ssize_t middle_of_three(const Ordered *items, Py_ssize_t n) noexcept nogil:
+    """Return the place of the median of the first, the middle and the last item."""
+    cdef Py_ssize_t first = 0, middle = n // 2, last = n - 1
+    if precedes(items[middle], items[first]):
+        first, middle = middle, first
+    if precedes(items[last], items[middle]):
+        return first if precedes(items[last], items[first]) else last
+    return middle
+
+
+cdef inline void sort_candidates(Ordered *items, Py_ssize_t n) noexcept nogil:
+    """Sort: in parts that are short by insertion, by heapsort where pivots are bad."""
+    cdef Py_ssize_t i, j, place, rounds = 0
+    cdef Ordered item
+    while n > MAX_INSERTED:
+        rounds += 1
+        if rounds > 64:
+            sort_heap(items, n)
+            return
+        place = partition(items, n, middle_of_three(items, n))
+        if place < n // 2:
+            sort_candidates(items, place)
+            items += place + 1
+            n -= place + 1
+        else:
+            sort_candidates(items + place + 1, n - place - 1)
+            n = place
+    for i in range(1, n):
+        item = items[i]
+        j = i
+        while j > 0 and precedes(item, items[j - 1]):
+            items[j] = items[j - 1]
+            j -= 1
+        items[j] = item
 
 
 cdef inline void select_first(Ordered *items, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
@@ -114,27 +165,6 @@ cdef inline void select_first(Ordered *items, Py_ssize_t n, Py_ssize_t k) noexce
             low = i
         else:
             return
-
-
-cdef inline Py_ssize_t partition(
-    Ordered *items, Py_ssize_t n, Py_ssize_t pivot_place
-) noexcept nogil:
-    """Put what precedes the pivot before it and the rest behind; return its new place.
-
-    No branch depends on a comparison, of which the processor would guess half wrong: each item
-    takes the place after those that precede, and what was there its own; it stays if it precedes.
-    """
-    cdef Ordered pivot = items[pivot_place], item
-    cdef Py_ssize_t place = 0, i
-    items[pivot_place] = items[n - 1]
-    for i in range(n - 1):
-        item = items[i]
-        items[i] = items[place]
-        items[place] = item
-        place += precedes(item, pivot)
-    items[n - 1] = items[place]
-    items[place] = pivot
-    return place
 
 
 cdef inline void select_first_of_many(
@@ -205,16 +235,46 @@ cdef inline Py_ssize_t leave_out(Candidate *items, Py_ssize_t n, int64_t itself)
     return n - 1
 
 
-cdef inline void sort_by_index(Candidate *items, Py_ssize_t n) noexcept nogil:
-    """Sort by index alone: as keys, while the keys' bits are kept as indices."""
-    cdef Py_ssize_t i
-    cdef double key
+cdef inline void sort_by_digit(
+    const Candidate *items, Py_ssize_t n, int shift, int digit_bits, Candidate *sorted
+) noexcept nogil:
+    """Write the items in the order of a digit of their indices; equals stay in theirs."""
+    cdef Py_ssize_t starts[1 << MAX_DIGIT_BITS]
+    cdef Py_ssize_t n_digits = 1 << digit_bits, total = 0, count, digit, i
+    memset(starts, 0, n_digits * sizeof(Py_ssize_t))
     for i in range(n):
-        key = -<double>items[i].index
-        memcpy(&items[i].index, &items[i].key, sizeof(double))
-        items[i].key = key
-    sort_candidates(items, n)
+        starts[items[i].index >> shift & (n_digits - 1)] += 1
+    for digit in range(n_digits):
+        count = starts[digit]
+        starts[digit] = total
+        total += count
     for i in range(n):
-        key = items[i].key
-        memcpy(&items[i].key, &items[i].index, sizeof(double))
-        items[i].index = <int64_t>-key
+        digit = items[i].index >> shift & (n_digits - 1)
+        sorted[starts[digit]] = items[i]
+        starts[digit] += 1
+
+
+cdef inline void sort_by_index(Candidate *items, Py_ssize_t n, Candidate *spare) noexcept nogil:
+    """Sort by index alone: digit by digit, to the spare room for n items and back."""
+    cdef int64_t bits = 0
+    cdef int n_bits = 0, n_digits, digit_bits, digit
+    cdef Py_ssize_t i, j
+    cdef Candidate item
+    if n <= MAX_INSERTED_INDICES:
+        for i in range(1, n):
+            item = items[i]
+            j = i
+            while j > 0 and items[j - 1].index > item.index:
+                items[j] = items[j - 1]
+                j -= 1
+            items[j] = item
+        return
+    for i in range(n):
+        bits |= items[i].index
+    while bits >> n_bits:
+        n_bits += 1
+    n_digits = 2 * ((n_bits + 2 * MAX_DIGIT_BITS - 1) // (2 * MAX_DIGIT_BITS))
+    digit_bits = (n_bits + n_digits - 1) // n_digits
+    for digit in range(0, n_digits, 2):
+        sort_by_digit(items, n, digit * digit_bits, digit_bits, spare)
+        sort_by_digit(spare, n, (digit + 1) * digit_bits, digit_bits, items)
