@@ -129,9 +129,9 @@ def radius_row(n=200_000, d=3, radius=0.033):
     return Row(name, 2.0, contestants, (), check)
 
 
-def accel_row(make_estimator, name):
-    """A clustering of scikit-learn's, as it is and under accel."""
-    X = clustered(np.random.default_rng(0), 200_000, 2)
+def accel_row(make, make_estimator, name, target):
+    """An estimator of scikit-learn's, as it is and under accel."""
+    X = make(np.random.default_rng(0), 200_000, 2)
 
     def accelerated():
         fastnn.accel.install()
@@ -147,23 +147,26 @@ def accel_row(make_estimator, name):
         np.testing.assert_array_equal(accelerated(), plain())
 
     contestants = {"fastnn": accelerated, "scikit-learn": plain}
-    return Row(f"{name}, clustered 200,000 x 2, under accel", 2.0, contestants, (), check)
+    name = f"{name}, {make.__name__} 200,000 x 2, under accel"
+    return Row(name, target, contestants, (), check)
 
 
-def dbscan_row():
+def dbscan_row(make, eps, n_neighbors, target):
     import sklearn.cluster
 
-    return accel_row(
-        lambda: sklearn.cluster.DBSCAN(eps=0.003, min_samples=10, n_jobs=N_THREADS), "DBSCAN"
-    )
+    def estimator():
+        return sklearn.cluster.DBSCAN(eps=eps, min_samples=10, n_jobs=N_THREADS)
+
+    return accel_row(make, estimator, f"DBSCAN, {n_neighbors} neighbors each", target)
 
 
-def lof_row():
+def lof_row(make, target):
     import sklearn.neighbors
 
-    return accel_row(
-        lambda: sklearn.neighbors.LocalOutlierFactor(n_jobs=N_THREADS), "LocalOutlierFactor"
-    )
+    def estimator():
+        return sklearn.neighbors.LocalOutlierFactor(n_jobs=N_THREADS)
+
+    return accel_row(make, estimator, "LocalOutlierFactor", target)
 
 
 F64 = np.float64
@@ -184,6 +187,8 @@ ROWS = {
     "tree-clustered-5": lambda: tree_row(clustered, 300_000, 5, 50_000, 12, np.float32, 1.3),
     "tree-clustered-8": lambda: tree_row(clustered, 200_000, 8, 20_000, 10, np.float32, 1.3),
     "tree-radius": radius_row,
-    "tree-dbscan": dbscan_row,
-    "tree-lof": lof_row,
+    "tree-dbscan": lambda: dbscan_row(uniform, 0.006, 23, 2.0),
+    "tree-dbscan-clustered": lambda: dbscan_row(clustered, 0.003, 359, 1.3),
+    "tree-lof": lambda: lof_row(uniform, 2.0),
+    "tree-lof-clustered": lambda: lof_row(clustered, 1.3),
 }

@@ -8,15 +8,17 @@
 |           |                                                         | few features             |
 
 All return the same neighbors and distances, bit for bit. "auto" is settled by the first search that
-is large enough to make up for an index, and looked at again by larger ones:
+is large enough to make up for an index, and looked at again when all that has been searched for
+is twice as much:
 
-- up to TREE_FEATURES features, and TREE_SAMPLES samples or more: the tree;
+- up to TREE_FEATURES features, the tree or an exhaustive search: see `_tree_choice`;
 - else, where bounds could serve and looking takes a few percent of an exhaustive search at most,
   bounds are planned on a sample of the rows and queries. The share of pairs that they would leave,
   and what the steps cost each, say which kind is quicker. Where planning would take too long, a
   plan with few directions, at a glance, says first whether to go on.
 """
 
+import collections
 import logging
 import math
 import time
@@ -24,13 +26,14 @@ import time
 import numpy as np
 
 from . import _validation
-from ._bounds import TILE_COST, bounds_for
+from ._bounds import TILE_COST, bounds_for, spread_out
 from ._core._bounded import find_neighbors_by_bounds, find_within_radius_by_bounds
 from ._core._index import FlatIndex
 from ._core._kd_tree import KDTree
 from ._core._search import find_neighbors, find_within_radius
 from ._core._threads import RenewedLock
 from ._metric_space import MetricSpace
+from ._tree_choice import TREE_FEATURES, tree_pays
 
 __all__ = ["ALGORITHMS", "Index"]
 
@@ -38,14 +41,8 @@ logger = logging.getLogger("fastnn")
 
 ALGORITHMS = ("auto", "brute", "bounded", "kd_tree")
 
-# Up to so many features a tree looks at so few samples that nothing else keeps up, from so many
-# samples and queries on.
-TREE_FEATURES = 6
-TREE_SAMPLES = 1000
-TREE_QUERIES = 100
 # How many times as long as building takes for a sample a search takes for a query, about.
 TREE_QUERY_COST = 8.0
-TREE_METRICS = ("l1", "l2", "sqeuclidean", "chebyshev")
 # Bounds are planned if that takes at most this share of an exhaustive search; or if a glance, which
 # may take that share, says that they are promising;
 PLAN_SHARE = 0.012
@@ -111,8 +108,10 @@ class Index:
         self.kind, self.reason = "brute", "nothing has been searched for yet"
         if algorithm != "auto":
             self.kind, self.reason = algorithm, f"algorithm={algorithm!r}"
-        # For neighbors and for radii: how many distances the choice was made for, and the choice.
+        # For neighbors and for radii: how many distances the choice was made for, and the choice;
+        # and how many queries there were.
         self._choices = {}
+        self._n_queries = collections.Counter()
         self._structures = {}
         # Of the same rows in wider types, for queries that need these.
         self._wider = {}
@@ -168,14 +167,14 @@ class Index:
         return self._structure("brute", n_threads)
 
     def _nearest(self, X, k, n_threads, advance, exclude_self):
-        kind = self._choose(X, k, None, n_threads)
         found, progress = None, Progress(advance)
+        part = progress.of_a_part(len(self.Y) / (len(self.Y) + TREE_QUERY_COST * len(X)))
+        kind = self._choose(X, k, None, n_threads, part)
         queries, flat = self._queries(X, n_threads), self._flat(n_threads)
         if kind == "kd_tree":
-            part = progress.of_a_part(len(self.Y) / (len(self.Y) + TREE_QUERY_COST * len(X)))
-            tree = self._structure("kd_tree", n_threads, part)
+            tree = self.tree(n_threads, part)
             found = tree.kneighbors(
-                self._tree_queries(X, tree), k, n_threads, progress.of_the_rest(), exclude_self
+                self.tree_queries(X, tree), k, n_threads, progress.of_the_rest(), exclude_self
             )
             if found is not None:
                 share = found[2] / (len(X) * len(self.Y))
@@ -203,9 +202,9 @@ class Index:
         found = None
         queries, flat = self._queries(X, n_threads), self._flat(n_threads)
         if kind == "kd_tree":
-            tree = self._structure("kd_tree", n_threads)
+            tree = self.tree(n_threads)
             found = tree.radius_neighbors(
-                self._tree_queries(X, tree), radius, n_threads, by_distance, exclude_self,
+                self.tree_queries(X, tree), radius, n_threads, by_distance, exclude_self,
                 with_distances,
             )  # fmt: skip
         elif kind == "bounded" and (bounds := self._bounds(X, 1, radius, n_threads)):
@@ -245,34 +244,32 @@ class Index:
 
     # ---- the choice ------------------------------------------------------------------------------
 
-    def _choose(self, X, k, radius, n_threads):
+    def _choose(self, X, k, radius, n_threads, advance=None):
         """Return the kind that suits such queries."""
         if self.algorithm != "auto":
             return self.algorithm
-        n_distances, before = len(X) * len(self.Y), self.kind
-        of_radius = radius is not None
+        of_radius, before = radius is not None, self.kind
+        # As many more may be expected as there were.
+        self._n_queries[of_radius] += len(X)
+        n_distances = self._n_queries[of_radius] * len(self.Y)
         settled, *choice = self._choices.get(of_radius, (0, self.kind, self.reason))
         if n_distances >= 2 * settled:
-            choice = self._best_kind(X, k, radius, n_threads)
+            choice = self._best_kind(X, k, radius, n_threads, advance)
             self._choices[of_radius] = n_distances, *choice
         self.kind, self.reason = choice
         if self.kind != before:
             self._log("algorithm 'auto' chose %r: %s", self.kind, self.reason)
         return choice[0]
 
-    def _is_for_tree(self, n_queries):
+    def _best_kind(self, X, k, radius, n_threads, advance=None):
         n, d = self.Y.shape
-        return (
-            self.algorithm == "auto"
-            and d <= TREE_FEATURES
-            and n >= TREE_SAMPLES
-            and n_queries >= TREE_QUERIES
-        )
-
-    def _best_kind(self, X, k, radius, n_threads):
-        n, d = self.Y.shape
-        if self._is_for_tree(len(X)):
-            return "kd_tree", f"{d} features: a tree looks at few of {n} samples"
+        if d <= TREE_FEATURES:
+            within = radius is not None
+            n_queries = self._n_queries[within]
+            pays, reason = tree_pays(self, X, n_queries, k, radius, n_threads, advance)
+            if not pays and self._choices.get(not within, (0, "brute"))[1] != "kd_tree":
+                self._structures.pop("kd_tree", None)
+            return ("kd_tree" if pays else "brute"), reason
         if (of_mode := self._choices.get(radius is not None)) and of_mode[1] == "bounded":
             return of_mode[1:]
         family = "l2" if self.metric == "sqeuclidean" else self.metric
@@ -327,10 +324,27 @@ class Index:
             return FlatIndex(self.space.rows(self.Y, n_threads), self.metric)
         if kind == "bounded":
             return self._structures["planned"].make(n_threads)
-        values = rows.values_to_compare()
+        return self._tree_of(rows.values_to_compare(), n_threads, advance)
+
+    # ---- trees -----------------------------------------------------------------------------------
+
+    @property
+    def has_tree(self):
+        return "kd_tree" in self._structures
+
+    def tree(self, n_threads, advance=None):
+        return self._structure("kd_tree", n_threads, advance)
+
+    def tree_of_some(self, n, n_threads):
+        """Return a tree of n samples from all over."""
+        some = spread_out(len(self.Y), n, 0.5)
+        return self._tree_of(self._flat(n_threads).rows.values_to_compare(some), n_threads)
+
+    def _tree_of(self, values, n_threads, advance=None):
         return KDTree(values, self.metric, n_threads, self.space.weights, self.space.most, advance)
 
-    def _tree_queries(self, X, tree):
+    def tree_queries(self, X, tree):
+        """Return queries as a tree takes them."""
         if X is self.Y:
             return tree.Y
         return self.space.rows(X).values_to_compare().astype(tree.Y.dtype, copy=False)

@@ -170,7 +170,7 @@ def test_graphs(sets, mode):
 
 
 def test_graph_takes_the_distances_without_a_copy(sets, monkeypatch):
-    model = fastnn.neighbors.NearestNeighbors(n_neighbors=4).fit(sets[0])
+    model = fastnn.neighbors.NearestNeighbors(n_neighbors=4, algorithm="brute").fit(sets[0])
     seen = []
     find = _indexes.find_neighbors
 

@@ -97,7 +97,7 @@ def test_auto_takes_the_tree_for_few_features(rng):
     assert index.kind == "brute"
     index.kneighbors(index.Y[:500], 5, 2)
     assert index.kind == "kd_tree"
-    assert "3 features" in index.reason
+    assert "of 5,000 samples" in index.reason
 
 
 def test_what_a_kind_cannot_serve_is_searched_all_the_same(rng):

@@ -88,7 +88,7 @@ cdef enum:
     # Ranges of samples that are split side by side before each is left to one thread, and what is
     # not worth it.
     MAX_RANGES = 64
-    MIN_RANGE = 1 << 12
+    MIN_RANGE = 1 << 10
     # Between two looks at signals.
     BATCH_RANGES = 32
     # Queries that are sorted together, and those that one thread takes at a time.
