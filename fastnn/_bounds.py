@@ -67,7 +67,7 @@ from ._core._pairwise import fill_distances
 from ._core._rows import Rows
 from ._core._threads import RenewedLock
 
-__all__ = ["TILE_COST", "bounds_for"]
+__all__ = ["TILE_COST", "bounds_for", "spread_out"]
 
 # Held while BLAS is limited, as threads that do so at once would restore each other's limit.
 limiting = RenewedLock()

@@ -8,8 +8,8 @@
 |           |                                                         | few features             |
 
 All return the same neighbors and distances, bit for bit. "auto" is settled by the first search that
-is large enough to make up for an index, and looked at again when all that has been searched for
-is twice as much:
+is large enough to make up for an index, small ones before it included, and looked at again whenever
+all that has been searched for is twice as much:
 
 - up to TREE_FEATURES features, the tree or an exhaustive search: see `_tree_choice`;
 - else, where bounds could serve and looking takes a few percent of an exhaustive search at most,
@@ -31,7 +31,7 @@ from ._core._bounded import find_neighbors_by_bounds, find_within_radius_by_boun
 from ._core._index import FlatIndex
 from ._core._kd_tree import KDTree
 from ._core._search import find_neighbors, find_within_radius
-from ._core._threads import RenewedLock
+from ._core._threads import RenewedLock, ieee_arithmetic
 from ._metric_space import MetricSpace
 from ._tree_choice import TREE_FEATURES, tree_pays
 
@@ -131,6 +131,7 @@ class Index:
         """
         index, X = self._agreeing(X)
         distances, indices = index._nearest(X, k, n_threads, advance, exclude_self)
+        self.kind, self.reason = index.kind, index.reason
         return self.space.distances(distances), indices
 
     def radius_neighbors(
@@ -140,6 +141,7 @@ class Index:
         index, X = self._agreeing(X)
         radius = self.space.radius(radius)
         slices = index._within(X, radius, n_threads, by_distance, exclude_self, with_distances)
+        self.kind, self.reason = index.kind, index.reason
         if not with_distances:
             return [(counts, None, indices) for counts, _, indices in slices]
         return [(counts, self.space.distances(found), i) for counts, found, i in slices]
@@ -148,6 +150,7 @@ class Index:
         """Return an index and queries of one dtype; unit rows are float64 anyway."""
         if X.dtype == self.Y.dtype or self.space.unit:
             return self, X
+        _kept = ieee_arithmetic()
         X = _as_narrow_as(X, self.Y.dtype)
         dtype = np.result_type(X, self.Y)
         if dtype == self.Y.dtype:
@@ -177,9 +180,8 @@ class Index:
                 self.tree_queries(X, tree), k, n_threads, progress.of_the_rest(), exclude_self
             )
             if found is not None:
-                share = found[2] / (len(X) * len(self.Y))
-                self._log("of the pairs, the tree looked at %.3g %%", 100 * share)
-                found = found[:2]
+                *found, n_pairs = found
+                self._log("the tree looked at %d of %d pairs", n_pairs, len(X) * len(self.Y))
         elif kind == "bounded" and (bounds := self._bounds(X, k, None, n_threads)):
             found = self._logged(
                 X,
@@ -252,7 +254,7 @@ class Index:
         # As many more may be expected as there were.
         self._n_queries[of_radius] += len(X)
         n_distances = self._n_queries[of_radius] * len(self.Y)
-        settled, *choice = self._choices.get(of_radius, (0, self.kind, self.reason))
+        settled, *choice = self._choices.get(of_radius, (0,))
         if n_distances >= 2 * settled:
             choice = self._best_kind(X, k, radius, n_threads, advance)
             self._choices[of_radius] = n_distances, *choice
@@ -268,7 +270,8 @@ class Index:
             n_queries = self._n_queries[within]
             pays, reason = tree_pays(self, X, n_queries, k, radius, n_threads, advance)
             if not pays and self._choices.get(not within, (0, "brute"))[1] != "kd_tree":
-                self._structures.pop("kd_tree", None)
+                with making:
+                    self._structures.pop("kd_tree", None)
             return ("kd_tree" if pays else "brute"), reason
         if (of_mode := self._choices.get(radius is not None)) and of_mode[1] == "bounded":
             return of_mode[1:]
@@ -310,21 +313,22 @@ class Index:
 
     def _structure(self, kind, n_threads, advance=None):
         """Return the rows, the tree or the bounds for the kernels, made once."""
-        if kind not in self._structures:
-            rows = None if kind == "brute" else self._flat(n_threads).rows
+        structure = self._structures.get(kind)
+        if structure is None:
             with making:
                 if kind not in self._structures:  # nobody else was quicker
                     start = time.perf_counter()
-                    self._structures[kind] = self._made(kind, rows, n_threads, advance)
+                    self._structures[kind] = self._made(kind, n_threads, advance)
                     self._log("%s made in %.3g s", kind, time.perf_counter() - start)
-        return self._structures[kind]
+                structure = self._structures[kind]
+        return structure
 
-    def _made(self, kind, rows, n_threads, advance):
+    def _made(self, kind, n_threads, advance):
         if kind == "brute":
             return FlatIndex(self.space.rows(self.Y, n_threads), self.metric)
         if kind == "bounded":
             return self._structures["planned"].make(n_threads)
-        return self._tree_of(rows.values_to_compare(), n_threads, advance)
+        return self._tree_of(slice(None), n_threads, advance)
 
     # ---- trees -----------------------------------------------------------------------------------
 
@@ -337,10 +341,11 @@ class Index:
 
     def tree_of_some(self, n, n_threads):
         """Return a tree of n samples from all over."""
-        some = spread_out(len(self.Y), n, 0.5)
-        return self._tree_of(self._flat(n_threads).rows.values_to_compare(some), n_threads)
+        return self._tree_of(spread_out(len(self.Y), n, 0.5), n_threads)
 
-    def _tree_of(self, values, n_threads, advance=None):
+    def _tree_of(self, some, n_threads, advance=None):
+        # Not the exhaustive search's rows: to it bytes may be float32.
+        values = self.space.rows(self.Y, n_threads).values_to_compare(some)
         return KDTree(values, self.metric, n_threads, self.space.weights, self.space.most, advance)
 
     def tree_queries(self, X, tree):

@@ -15,10 +15,15 @@ taken (1 - 1/s)^0.9 times as long, which fits what was counted for 1 to 16 featu
 samples and k up to 24 to a quarter, mostly; of more neighbors it expects up to twice too many.
 
 The tree looks at fewer samples if they lie in clusters, or near a surface, and at more where many
-are equal. Only a tree can tell: some queries are tried in it; or in one of some samples, where the
-time for all could be lost. A tree of m samples that for k m / n neighbors, which are as far away,
-looks at t times as many as the formula says stands for one of n that does so t^(log m / log n)
-times.
+are equal, or as far from a query as its neighbors. Only a tree can tell: some queries are tried in
+it; or in one of some samples, where the time for all could be lost. A tree of m samples that for
+k m / n neighbors, which are as far away, looks at t times as many as the formula says stands for
+one of n that does so t^(log m / log n) times; and for one that looks at n / m times as many samples
+if t is large, since then most are in the way.
+
+**Ties.** The exhaustive search compares bytes without rounding. Of floats it can only say in
+float32 that samples are about as far away as the k-th, and evaluates all of these; so they are
+counted where the tree looks at many.
 
 **Constants** were fitted to an AMD Zen 4, where AVX2 and AVX-512 hardly differ, and without AVX
 all that is compared here takes two to three times as long.
@@ -34,31 +39,29 @@ import math
 import numpy as np
 
 from ._bounds import spread_out
+from ._core._kd_tree import LEAF_SAMPLES, MAX_SORTED_NEIGHBORS
 
 __all__ = ["TREE_FEATURES", "tree_pays"]
 
 # With more features no tree is looked at.
 TREE_FEATURES = 16
-# If by the model a tree takes less than this share of an exhaustive search, it is tried as a whole,
-# since it will be needed; but not for a search that takes no longer than so.
+# By the model, a tree that takes less than this share of an exhaustive search pays clearly. Then it
+# is tried as a whole, since it will be needed, if building it takes no more than the first share of
+# the exhaustive search, and else if it takes no more than the second. If that is too much, one of
+# some samples is tried that takes the third, or up to the fourth if it is as small as makes sense.
+# If this looks at clearly less than a tree of a uniform cloud, there is one more, up to the last.
 CLEAR_SHARE = 0.75
-SHORT_SEARCH = 2e7
-# Else it is tried as a whole if building it takes no more than the first of these shares, or one of
-# some samples that takes the second, or little more than that if it is as small as makes sense. If
-# this looks at clearly less than a tree of a uniform cloud, there is one more, up to the third.
-WHOLE_SHARE, PART_SHARE, SECOND_SHARE = 0.025, 0.01, 0.12
+CLEAR_WHOLE_SHARE, WHOLE_SHARE, PART_SHARE, SMALL_PART_SHARE = 0.25, 0.025, 0.01, 0.03
+SECOND_SHARE = 0.12
 MIN_TRIAL_SAMPLES = 1024
-CLEARLY_LESS = 0.7
-# Queries may take this share.
+CLEARLY_LESS, CLEARLY_MORE = 0.7, 2.0
+# Up to so many samples a tree that pays clearly needs no trial: there is little to lose.
+FEW_SAMPLES = 2048
+# Queries may take this share; but some there are.
 QUERY_SHARE = 0.0075
 MIN_TRIAL_QUERIES, MAX_TRIAL_QUERIES = 4, 256
 # On which neighbors within a radius are counted.
 COUNTED_SAMPLES, COUNTED_QUERIES = 1024, 64
-
-# What a leaf holds, and the most neighbors of which the limit is that of the k-th found so far;
-# with more it is that of some of them.
-LEAF_SAMPLES = 24
-MAX_SORTED = 24
 
 # A pair in tiles: what it takes beside the features, and for each. "u" are bytes.
 PAIR_COST = {
@@ -69,6 +72,8 @@ PAIR_COST = {
     ("chebyshev", "f"): (0.07, 0.072),
     ("chebyshev", "u"): (0.07, 0.072),
 }
+# An evaluated distance.
+TIE_COST = 30.0
 # In one dimension float32 tells few near samples apart: many are evaluated.
 ONE_FEATURE_COST = 0.1
 QUERY_COST = 300.0
@@ -103,15 +108,17 @@ class SearchCosts:
         self.metric = "l2" if metric == "sqeuclidean" else metric
         beside, a_feature = PAIR_COST[self.metric, "u" if bytes_in_tiles else "f"]
         self.pair = beside + a_feature * n_features
+        self.tie = 0.0 if bytes_in_tiles else TIE_COST
         if n_features == 1 and self.metric == "l2" and not bytes_in_tiles:
             self.pair += ONE_FEATURE_COST
         self.row_bytes = value_bytes * n_features
 
-    def exhaustive(self, k):
+    def exhaustive(self, k, ties=0.0):
         """Return what a query for k neighbors takes without a tree."""
-        taken = TAKEN_COST * k * (1 + math.log(self.n / k))
         if self.within:
             taken = TAKEN_WITHIN_COST * k
+        else:
+            taken = TAKEN_COST * k * (1 + math.log(self.n / k)) + self.tie * ties
         return QUERY_COST + self.n * self.pair + taken
 
     def build(self, n):
@@ -130,7 +137,7 @@ class SearchCosts:
 
     def uniform_points(self, n, k, within_radius=False):
         """Return how many of n samples, uniform in a cube, the tree looks at for k neighbors."""
-        if k > MAX_SORTED and not within_radius:
+        if k > MAX_SORTED_NEIGHBORS and not within_radius:
             k = 2 * k + 48  # so many are collected before there is a limit
         side = max(1.0, (n / LEAF_SAMPLES) ** (1 / self.d))
         radius = (k / LEAF_SAMPLES / _unit_ball(self.metric, self.d)) ** (1 / self.d)
@@ -181,27 +188,23 @@ def tree_pays(index, X, n_queries, k, radius, n_threads, advance=None):
     def share():
         return (build + n_queries * costs.search(k, points)) / exhaustive
 
-    if not build or share() < CLEAR_SHARE:
-        sizes = [n] if exhaustive > SHORT_SEARCH else []
-    else:
-        sizes = _sizes_of_trials(costs, exhaustive)
-    times = 1.0
-    for m in sizes:
-        of_these = max(1, round(k * m / n))
-        in_uniform = costs.uniform_points(m, of_these)
-        n_tried = int(QUERY_SHARE * exhaustive / costs.search(of_these, times * in_uniform))
-        if n_tried < MIN_TRIAL_QUERIES:
-            break
+    reason = "by the formula for a uniform cloud "
+    for m in _sizes_of_trials(costs, exhaustive, build, share() < CLEAR_SHARE):
+        of_these, reason = max(1, round(k * m / n)), ""
         if m == n:
             tree, build = index.tree(n_threads, advance), 0.0
         else:
             tree = index.tree_of_some(m, n_threads)
-        tried = X[spread_out(len(X), min(n_tried, MAX_TRIAL_QUERIES), 0.5)]
-        times = _points_looked_at(index, tree, tried, of_these, n_threads) / in_uniform
+        trial = _Trial(index, X, tree, of_these, n_threads)
+        trial.run(QUERY_SHARE * exhaustive, costs)
+        times = trial.points / costs.uniform_points(m, of_these)
         points = uniform * times ** (math.log(m) / math.log(n) if m < n else 1.0)
+        if times > CLEARLY_MORE:
+            points = trial.points * n / m
+            exhaustive = n_queries * costs.exhaustive(k, trial.ties() * n / m)
         if share() < 1.0 or times > CLEARLY_LESS:
             break
-    reason = f"a tree looks at about {min(points, n):,.0f} of {n:,} samples for a query"
+    reason += f"a tree looks at about {min(points, n):,.0f} of {n:,} samples for a query"
     reason += f", and takes about {share():.2g} of the time of an exhaustive search"
     return share() < 1.0, reason
 
@@ -213,24 +216,61 @@ def _costs_of(index, within_radius):
     return SearchCosts(n, d, value_bytes, index.metric, bytes_in_tiles, within_radius)
 
 
-def _sizes_of_trials(costs, exhaustive):
+def _sizes_of_trials(costs, exhaustive, build, is_clear):
     """Return how many samples to try: some, and more of them should these be promising."""
-    shares = {costs.n: costs.build(costs.n) / exhaustive}
+    n = costs.n
+    if is_clear and n <= FEW_SAMPLES:
+        return []
+    if build <= (CLEAR_WHOLE_SHARE if is_clear else WHOLE_SHARE) * exhaustive:
+        return [n]
+    shares = {n: build / exhaustive}
     while min(shares) >= 2 * MIN_TRIAL_SAMPLES:
         m = min(shares) // 2
         shares[m] = costs.build(m) / exhaustive
     first = max((m for m in shares if shares[m] <= PART_SHARE), default=min(shares))
-    if shares[costs.n] <= WHOLE_SHARE:
-        first = costs.n
-    if shares[first] > 3 * PART_SHARE:
+    if shares[first] > SMALL_PART_SHARE:
         return []
     return sorted({first, max(m for m in shares if shares[m] <= SECOND_SHARE)})
 
 
-def _points_looked_at(index, tree, X, k, n_threads):
-    """Return how many samples a tree looks at for a query; infinity if it cannot serve."""
-    found = tree.kneighbors(index.tree_queries(X, tree), k, n_threads)
-    return math.inf if found is None else found[-1] / len(X)
+class _Trial:
+    """Some queries in a tree.
+
+    Attributes
+    ----------
+    points : float
+        How many samples the tree looks at for a query; infinity if it cannot serve.
+    """
+
+    def __init__(self, index, X, tree, k, n_threads):
+        self.index, self.X, self.tree, self.k, self.n_threads = index, X, tree, k, n_threads
+
+    def run(self, affordable, costs):
+        """Try as many queries as take the time that is given; how long one takes, a few tell."""
+        self._try(MIN_TRIAL_QUERIES)
+        n_queries = int(affordable / costs.search(self.k, self.points))
+        if n_queries > MIN_TRIAL_QUERIES:
+            self._try(min(n_queries, MAX_TRIAL_QUERIES))
+
+    def _try(self, n_queries):
+        tried = self.X[spread_out(len(self.X), n_queries, 0.5)]
+        self.queries = self.index.tree_queries(tried, self.tree)
+        found = self.tree.kneighbors(self.queries, self.k, self.n_threads)
+        self.distances = None if found is None else found[0]
+        self.points = math.inf if found is None else found[2] / len(tried)
+
+    def ties(self):
+        """Return how many samples are as near to a query as its neighbors."""
+        if self.distances is None:
+            return 0.0
+        few = range(min(MIN_TRIAL_QUERIES, len(self.queries)))
+        within = [
+            self.tree.radius_neighbors(
+                self.queries[i : i + 1], self.distances[i, -1], 1, with_distances=False
+            )
+            for i in few
+        ]
+        return sum(len(indices) for ((*_, indices),) in within) / len(few)
 
 
 def _neighbors_within(index, X, radius, n_threads):

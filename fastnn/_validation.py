@@ -9,6 +9,8 @@ import operator
 
 import numpy as np
 
+from ._core._threads import ieee_arithmetic
+
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 UINT8 = np.dtype(np.uint8)
@@ -117,6 +119,7 @@ def to_common_dtype(X, Y):
     if X.dtype is Y.dtype or X.dtype == Y.dtype:
         return X, Y
     common = FLOAT64 if FLOAT64 in (X.dtype, Y.dtype) else FLOAT32
+    _kept = ieee_arithmetic()
     return X.astype(common, copy=False), Y.astype(common, copy=False)
 
 

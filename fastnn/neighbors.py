@@ -2,8 +2,8 @@
 
 The estimators are scikit-learn's own classes with another search: constructors, methods,
 attributes, warnings and errors are theirs. What the kernels do not serve (other metrics, sparse and
-precomputed input, trees asked for by name) is left to scikit-learn's own code; the logger
-"fastnn" says so, once, at level INFO.
+precomputed input, the ball tree) is left to scikit-learn's own code; the logger "fastnn" says so,
+once, at level INFO.
 """
 
 import math
@@ -117,7 +117,8 @@ def _search(index, X, k, n_threads, verbose, exclude_self=False):
 class _Neighbors:
     """Puts the kernels in the place of scikit-learn's searches.
 
-    `algorithm` may be "bounded" too. The ball tree is scikit-learn's.
+    `algorithm` may be "bounded" too. The ball tree is scikit-learn's, and so are the metrics that
+    "kd_tree" may be named with; "auto" takes the tree for all that the kernels serve.
     """
 
     _fit = _drop_in.fit_neighbors
@@ -150,7 +151,7 @@ class _Neighbors:
     def effective_algorithm_(self):
         """What a search uses: "brute", "bounded" or "kd_tree"; scikit-learn's, where it searches.
 
-        With ``algorithm="auto"`` large searches settle it.
+        With ``algorithm="auto"`` searches settle it: a large one, or many.
         """
         return self._index_or_method()[0]
 
@@ -466,7 +467,7 @@ def radius_neighbors_graph(
     Returns
     -------
     CSR matrix of shape (n_samples, n_samples)
-        Rows ascend by (distance, index).
+        Rows ascend by index.
 
     Raises
     ------

@@ -242,6 +242,7 @@ def test_arithmetic_is_ieee_whatever_the_modes(mode, n_jobs):
 import numpy as np
 import fastnn
 from fastnn.metrics import pairwise_distances
+from fastnn.neighbors import NearestNeighbors
 {CONTROL_WORD}
 
 rng = np.random.default_rng(0)
@@ -252,14 +253,14 @@ data = [(rows, rows * np.float32(3.0), rows[:300].astype(np.float64)) for rows i
 def search():
     found = []
     for rows, queries, wide in data:
-        for algorithm in ("brute", "kd_tree", "bounded"):
+        for algorithm in ("brute", "kd_tree", "bounded", "auto"):
             for metric in ("l1", "l2", "cosine"):
-                if metric == "cosine" and algorithm == "kd_tree":
-                    continue
                 for n in (1, 6, 700):
                     found += fastnn.kneighbors(
                         queries[:n], rows, 4, metric, algorithm=algorithm, n_jobs={n_jobs}
                     )
+        model = NearestNeighbors().fit(rows)
+        found += [*model.kneighbors(wide[:100]), *fastnn.kneighbors(wide[:100], rows, 4)]
         found.append(pairwise_distances(wide, metric="l1"))
     return found
 

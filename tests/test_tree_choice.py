@@ -1,5 +1,7 @@
 """When "auto" takes the tree. No clock is read: choices are functions of the data."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -56,13 +58,29 @@ def test_clusters_are_seen(rng):
         assert choice(Y, Y[:n_queries]).kind == "kd_tree"
 
 
-def test_equal_samples_are_seen(rng):
+@pytest.mark.parametrize(("n", "n_queries"), [(20_000, 20_000), (20_000, 2000), (200_000, 1000)])
+def test_equal_samples_are_seen(n, n_queries):
     """By the formula for a uniform cloud a tree pays; but here it looks at all samples."""
-    Y = np.zeros((20_000, 3), np.float32)
-    index = choice(Y, Y)
+    Y = np.zeros((n, 3), np.uint8)
+    index = choice(Y, Y[:n_queries].copy())
     assert index.kind == "brute"
     assert not index.has_tree
-    assert "looks at about 20,000 of 20,000" in index.reason
+    assert f"looks at about {n:,} of {n:,}" in index.reason
+
+
+def test_equal_floats_are_worse_without_a_tree(rng):
+    """Tiles cannot tell which of them are neighbors, and evaluate them all."""
+    Y = rng.random((20_000, 3)).astype(np.float32)
+    Y[::2] = 0.0
+    index = choice(Y, Y[:2000].copy())
+    assert index.kind == "kd_tree"
+
+
+def test_few_samples_need_no_trial(rng):
+    Y = rng.random((2000, 2))
+    index = choice(Y, Y)
+    assert index.kind == "kd_tree"
+    assert index.reason.startswith("by the formula")
 
 
 @pytest.mark.parametrize("metric", ["l1", "l2", "sqeuclidean", "chebyshev"])
@@ -93,6 +111,52 @@ def test_short_searches_add_up(rng):
     assert kinds == sorted(kinds), "it does not go back and forth"
 
 
+def test_wider_queries_tell_what_they_used(rng):
+    Y = rng.random((20_000, 3)).astype(np.float32)
+    index = choice(Y, rng.random((20_000, 3)))
+    assert index.kind == "kd_tree"
+    assert "of 20,000 samples" in index.reason
+
+
+class Dropping(dict):
+    """Of an index: another thread drops the tree as soon as this one has looked for it."""
+
+    def __contains__(self, kind):
+        found = super().__contains__(kind)
+        if found and kind == "kd_tree":
+            del self[kind]
+        return found
+
+
+def test_another_thread_may_drop_the_tree(rng):
+    Y = rng.random((20_000, 3))
+    index = choice(Y, Y)
+    index._structures = Dropping(index._structures)
+    np.testing.assert_array_equal(
+        index.kneighbors(Y[:50], 3, 2)[1], Index(Y, "l2", "brute").kneighbors(Y[:50], 3, 2)[1]
+    )
+
+
+def test_threads_share_an_index(rng):
+    """Each of them chooses, and some choices drop the tree of others."""
+    Y = rng.random((20_000, 9)).astype(np.float32)
+    index = Index(Y, "l2")
+    radius = float(np.quantile(fastnn.pairwise_distances(Y[:50], Y), 0.01))
+    neighbors = Index(Y, "l2", "brute").kneighbors(Y[:3000], 10, 2)[1]
+    slices = Index(Y, "l2", "brute").radius_neighbors(Y[:300], radius, 2, False)
+    counts = np.concatenate([part[0] for part in slices])
+
+    def search(i):
+        for n in (30, 300, 3000):
+            np.testing.assert_array_equal(index.kneighbors(Y[:n], 10, 1)[1], neighbors[:n])
+            slices = index.radius_neighbors(Y[:300], radius, 1, False)
+            found = np.concatenate([part[0] for part in slices])
+            np.testing.assert_array_equal(found, counts)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(search, range(8)))
+
+
 def test_a_tree_that_is_there_serves_both(rng):
     """A tree for neighbors takes no time to make for radii, and stays where radii do without."""
     Y = rng.random((60_000, 9)).astype(np.float32)
@@ -116,8 +180,8 @@ def test_what_is_not_finite_is_named(bad, rng):
     for X, samples, name in ((Y, spoiled, "Y"), (spoiled, Y, "X")):
         with pytest.raises(ValueError, match=f"{name} must hold finite numbers, .* at row 4321"):
             fastnn.kneighbors(X, samples, 3)
-    with pytest.raises(ValueError, match="Y must hold finite numbers"):
-        Index(spoiled, "l2").radius_neighbors(Y, 0.01, 2, False)
+        with pytest.raises(ValueError, match=f"{name} must hold finite numbers"):
+            Index(samples, "l2").radius_neighbors(X, 0.01, 2, False)
 
 
 @pytest.mark.parametrize("n", [1, 2, 23, 24, 25, 100])
@@ -132,6 +196,9 @@ def test_few_samples_and_many_queries(n, rng):
 def test_trials_are_as_large_as_they_may_be():
     costs = SearchCosts(1_000_000, 8, 4, "l2", False)
     whole = costs.build(1_000_000)
-    assert _tree_choice._sizes_of_trials(costs, 1000 * whole) == [1_000_000]
-    assert _tree_choice._sizes_of_trials(costs, 20 * whole) == [250_000, 1_000_000]
-    assert _tree_choice._sizes_of_trials(costs, 1e-4 * whole) == []
+    sizes = _tree_choice._sizes_of_trials
+    assert sizes(costs, 1000 * whole, whole, False) == [1_000_000]
+    assert sizes(costs, 20 * whole, whole, False) == [250_000, 1_000_000]
+    assert sizes(costs, 20 * whole, whole, True) == [1_000_000]
+    assert sizes(costs, 1e-4 * whole, whole, True) == []
+    assert sizes(costs, 1e-4 * whole, 0.0, False) == [1_000_000]

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 _Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
 _Slice: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64] | None, NDArray[np.int64]]
 
+LEAF_SAMPLES: int
+MAX_SORTED_NEIGHBORS: int
+
 @final
 class SearchMemory: ...
 

@@ -93,7 +93,7 @@ cdef enum:
     BATCH_RANGES = 32
     # Queries that are sorted together, and those that one thread takes at a time.
     SLICE_QUERIES = 1 << 16
-    RADIUS_SLICE_QUERIES = 1 << 12
+    FIRST_RADIUS_QUERIES = 1 << 8
     # Neighbors within a radius that are held before they are copied to where they belong.
     SLICE_PAIRS = 1 << 20
     TASK_QUERIES = 32
@@ -107,6 +107,9 @@ cdef enum:
     # Values and queries below which starting threads costs more than it gains.
     MIN_PARALLEL_VALUES = 1 << 12
     MIN_PARALLEL_QUERIES = 64
+
+# For estimates of what a search takes.
+LEAF_SAMPLES, MAX_SORTED_NEIGHBORS = LEAF_POINTS, MAX_SORTED
 
 # What fits into half an item of the construction.
 cdef double MAX_HALF = 0xFFFFFFFF
@@ -1006,7 +1009,7 @@ cdef class KDTree:
             (float64; None without) and indices (int64), query after query. None when a value of X
             or Y is not finite.
         """
-        cdef Py_ssize_t n_queries = X.shape[0], first = 0, size = RADIUS_SLICE_QUERIES, n
+        cdef Py_ssize_t n_queries = X.shape[0], first = 0, size = FIRST_RADIUS_QUERIES, n
         cdef SearchMemory memory
         if n_queries < MIN_PARALLEL_QUERIES:
             n_threads = 1
@@ -1030,7 +1033,7 @@ cdef class KDTree:
             first += n
             # Many queries at a time have more of their neighbors in common.
             size = SLICE_PAIRS * n // max(1, len(found[2]))
-            size = max(<Py_ssize_t>RADIUS_SLICE_QUERIES, min(size, <Py_ssize_t>SLICE_QUERIES))
+            size = max(<Py_ssize_t>TASK_QUERIES, min(size, <Py_ssize_t>SLICE_QUERIES))
         return slices
 
     cdef object leaves_of_samples(self):

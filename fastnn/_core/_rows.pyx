@@ -199,6 +199,7 @@ cdef class Rows:
         """
         if not self.moved:
             return self.values[index]
+        cdef Threads _gathered = gather(1)
         cdef Py_ssize_t i, k
         cdef int64_t[:] chosen = np.arange(self.n_rows)[index]
         cdef double[:, ::1] moved = np.empty((chosen.shape[0], self.n_features))

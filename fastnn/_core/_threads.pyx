@@ -126,6 +126,15 @@ def effective_n_threads(n_jobs=None):
     return min(wanted, limit or MAX_THREADS_PER_CORE * cores)
 
 
+def ieee_arithmetic():
+    """Have this thread compute as IEEE 754 has it until what is returned is dropped.
+
+    That is for NumPy's conversions: modes that torch.set_flush_denormal sets, say, take small
+    float32 values for 0.
+    """
+    return gather(1)
+
+
 cdef Threads gather(int n_threads):
     """Have so many threads ready until what is returned is dropped."""
     cdef Threads threads = Threads.__new__(Threads)
