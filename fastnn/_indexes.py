@@ -169,11 +169,13 @@ class Index:
     def _flat(self, n_threads):
         return self._structure("brute", n_threads)
 
+    def _rows(self, X, n_threads):
+        return self._queries(X, n_threads), self._flat(n_threads).rows
+
     def _nearest(self, X, k, n_threads, advance, exclude_self):
         found, progress = None, Progress(advance)
         part = progress.of_a_part(len(self.Y) / (len(self.Y) + TREE_QUERY_COST * len(X)))
         kind = self._choose(X, k, None, n_threads, part)
-        queries, flat = self._queries(X, n_threads), self._flat(n_threads)
         if kind == "kd_tree":
             tree = self.tree(n_threads, part)
             found = tree.kneighbors(
@@ -186,14 +188,14 @@ class Index:
             found = self._logged(
                 X,
                 find_neighbors_by_bounds(
-                    queries, flat.rows, k, self.metric, bounds, n_threads, progress.advance,
-                    exclude_self,
+                    *self._rows(X, n_threads), k, self.metric, bounds, n_threads,
+                    progress.advance, exclude_self,
                 ),
             )  # fmt: skip
         if found is None:
             found = find_neighbors(
-                queries, flat, k, self.metric, n_threads, False, progress.of_the_rest(),
-                exclude_self,
+                self._queries(X, n_threads), self._flat(n_threads), k, self.metric, n_threads,
+                False, progress.of_the_rest(), exclude_self,
             )  # fmt: skip
         if found is None:
             _require_finite(X, self.Y)
@@ -202,7 +204,6 @@ class Index:
     def _within(self, X, radius, n_threads, by_distance, exclude_self, with_distances):
         kind = self._choose(X, 1, radius, n_threads)
         found = None
-        queries, flat = self._queries(X, n_threads), self._flat(n_threads)
         if kind == "kd_tree":
             tree = self.tree(n_threads)
             found = tree.radius_neighbors(
@@ -213,15 +214,16 @@ class Index:
             found = self._logged(
                 X,
                 find_within_radius_by_bounds(
-                    queries, flat.rows, radius, self.metric, bounds, n_threads, by_distance,
-                    exclude_self,
+                    *self._rows(X, n_threads), radius, self.metric, bounds, n_threads,
+                    by_distance, exclude_self,
                 ),
             )  # fmt: skip
             found = None if found is None else found[0]
         if found is None:
             found = find_within_radius(
-                queries, flat, radius, self.metric, n_threads, by_distance, False, exclude_self
-            )
+                self._queries(X, n_threads), self._flat(n_threads), radius, self.metric, n_threads,
+                by_distance, False, exclude_self,
+            )  # fmt: skip
         if found is None:
             _require_finite(X, self.Y)
         return found

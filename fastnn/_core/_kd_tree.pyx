@@ -58,6 +58,7 @@ from ._dispatch cimport (
 )
 from ._selection cimport (
     Candidate,
+    Indexed,
     insert_candidate,
     leave_out,
     precedes,
@@ -146,6 +147,8 @@ cdef struct Search:
     # Leaves that were looked at, by all queries.
     int64_t n_leaves
     bint root, out_of_memory
+    # Within a radius: instead of candidates, items are numbers of samples, of four bytes.
+    bint numbers_alone
     # No two threads write to one cache line, or the next, which is fetched with it.
     char apart[128]
 
@@ -437,9 +440,19 @@ cdef inline void take_within(
 ) noexcept nogil:
     """Append those of a leaf's points with these bits that are within the radius."""
     cdef Candidate *item
+    cdef uint32_t *number
     cdef double distance
     cdef int i
     if not make_room(search, LEAF_POINTS):
+        return
+    if search.numbers_alone:
+        number = <uint32_t *>search.items + search.n
+        while bits:
+            i = fnn_lowest_bit(bits)
+            bits &= bits - 1
+            number[0] = indices[i]
+            number += min(search.distances[i], search.most) <= search.radius
+        search.n = number - <uint32_t *>search.items
         return
     item = search.items + search.n
     while bits:
@@ -1062,6 +1075,7 @@ cdef class KDTree:
         cdef const uint32_t[::1] part
         for thread in range(n_threads):
             memory.searches[thread].n = 0
+            memory.searches[thread].numbers_alone = not with_distances and not by_distance
         for start, stop in _paced(n):
             part = order[start:stop]
             with nogil:
@@ -1092,8 +1106,8 @@ cdef class KDTree:
                 n, num_threads=n_threads, schedule="dynamic", chunksize=TASK_QUERIES,
                 use_threads_if=n_threads > 1,
             ):
-                write_pairs(
-                    memory.searches[finder[i]].items + place[i], count[i],
+                write_within(
+                    &memory.searches[finder[i]], place[i], count[i],
                     first_distance + (end[i] - count[i]) if with_distances else NULL,
                     first_index + end[i] - count[i],
                 )
@@ -1104,14 +1118,45 @@ cdef class KDTree:
     ) noexcept nogil:
         """Append a query's neighbors to those of others, in order; return how many there are."""
         cdef Py_ssize_t before = search.n
+        cdef int64_t itself = query if exclude_self else -1
         self.find(search, X, query, -1)
-        if exclude_self and search.n > before:
-            search.n = before + leave_out(search.items + before, search.n - before, query)
-        if by_distance:
+        if not make_room(search, search.n - before):
+            return 0
+        if search.numbers_alone:
+            search.n = before + by_index(
+                <uint32_t *>search.items + before, search.n - before, itself
+            )
+        elif by_distance:
+            search.n = before + without(search.items + before, search.n - before, itself)
             sort_candidates(search.items + before, search.n - before)
-        elif make_room(search, search.n - before):
-            sort_by_index(search.items + before, search.n - before, search.items + search.n)
+        else:
+            search.n = before + by_index(search.items + before, search.n - before, itself)
         return search.n - before
+
+
+cdef inline Py_ssize_t without(Indexed *items, Py_ssize_t n, int64_t itself) noexcept nogil:
+    """Leave out a sample, if it is not negative and there are any; return how many are left."""
+    return leave_out(items, n, itself) if itself >= 0 and n > 0 else n
+
+
+cdef inline Py_ssize_t by_index(Indexed *items, Py_ssize_t n, int64_t itself) noexcept nogil:
+    """The same, and sort; behind the items there is room for as many."""
+    n = without(items, n, itself)
+    sort_by_index(items, n, items + n)
+    return n
+
+
+cdef void write_within(
+    const Search *search, Py_ssize_t place, Py_ssize_t n, double *distances, int64_t *indices
+) noexcept nogil:
+    """`distances` may be NULL."""
+    cdef const uint32_t *numbers = <const uint32_t *>search.items + place
+    cdef Py_ssize_t i
+    if search.numbers_alone:
+        for i in range(n):
+            indices[i] = numbers[i]
+    else:
+        write_pairs(search.items + place, n, distances, indices)
 
 
 cdef void write_nearest(

@@ -10,7 +10,7 @@ numbers, which must differ, too, descend.
 """
 
 from libc.math cimport exp, log, sqrt
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 
@@ -34,6 +34,12 @@ cdef struct Candidate:
 ctypedef fused Ordered:
     Candidate
     uint64_t
+
+
+# What is sorted by index: a number is its own.
+ctypedef fused Indexed:
+    Candidate
+    uint32_t
 
 
 cdef inline bint precedes(Ordered a, Ordered b) noexcept nogil:
@@ -224,11 +230,18 @@ cdef inline void insert_candidate(Candidate *items, Py_ssize_t k, Candidate item
     items[place].index = item.index
 
 
-cdef inline Py_ssize_t leave_out(Candidate *items, Py_ssize_t n, int64_t itself) noexcept nogil:
+cdef inline int64_t index_of(Indexed item) noexcept nogil:
+    if Indexed is Candidate:
+        return item.index
+    else:
+        return item
+
+
+cdef inline Py_ssize_t leave_out(Indexed *items, Py_ssize_t n, int64_t itself) noexcept nogil:
     """Drop the sample itself; the first, as scikit-learn does, where duplicates displaced it."""
     cdef Py_ssize_t place = 0, i
     for i in range(n):
-        if items[i].index == itself:
+        if index_of(items[i]) == itself:
             place = i
     for i in range(place, n - 1):
         items[i] = items[i + 1]
@@ -236,41 +249,41 @@ cdef inline Py_ssize_t leave_out(Candidate *items, Py_ssize_t n, int64_t itself)
 
 
 cdef inline void sort_by_digit(
-    const Candidate *items, Py_ssize_t n, int shift, int digit_bits, Candidate *sorted
+    const Indexed *items, Py_ssize_t n, int shift, int digit_bits, Indexed *sorted
 ) noexcept nogil:
     """Write the items in the order of a digit of their indices; equals stay in theirs."""
     cdef Py_ssize_t starts[1 << MAX_DIGIT_BITS]
     cdef Py_ssize_t n_digits = 1 << digit_bits, total = 0, count, digit, i
     memset(starts, 0, n_digits * sizeof(Py_ssize_t))
     for i in range(n):
-        starts[items[i].index >> shift & (n_digits - 1)] += 1
+        starts[index_of(items[i]) >> shift & (n_digits - 1)] += 1
     for digit in range(n_digits):
         count = starts[digit]
         starts[digit] = total
         total += count
     for i in range(n):
-        digit = items[i].index >> shift & (n_digits - 1)
+        digit = index_of(items[i]) >> shift & (n_digits - 1)
         sorted[starts[digit]] = items[i]
         starts[digit] += 1
 
 
-cdef inline void sort_by_index(Candidate *items, Py_ssize_t n, Candidate *spare) noexcept nogil:
+cdef inline void sort_by_index(Indexed *items, Py_ssize_t n, Indexed *spare) noexcept nogil:
     """Sort by index alone: digit by digit, to the spare room for n items and back."""
     cdef int64_t bits = 0
     cdef int n_bits = 0, n_digits, digit_bits, digit
     cdef Py_ssize_t i, j
-    cdef Candidate item
+    cdef Indexed item
     if n <= MAX_INSERTED_INDICES:
         for i in range(1, n):
             item = items[i]
             j = i
-            while j > 0 and items[j - 1].index > item.index:
+            while j > 0 and index_of(items[j - 1]) > index_of(item):
                 items[j] = items[j - 1]
                 j -= 1
             items[j] = item
         return
     for i in range(n):
-        bits |= items[i].index
+        bits |= index_of(items[i])
     while bits >> n_bits:
         n_bits += 1
     n_digits = 2 * ((n_bits + 2 * MAX_DIGIT_BITS - 1) // (2 * MAX_DIGIT_BITS))
