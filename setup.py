@@ -20,7 +20,7 @@ WANT_OPENMP = os.environ.get("FASTNN_OPENMP", "1") != "0"
 WERROR = os.environ.get("FASTNN_WERROR") == "1"
 MSVC = sys.platform == "win32"
 # setuptools compares times, not flags: each way to build has a folder of its own.
-BUILD_FOLDER = f"build/{'debug' if DEBUG else 'release'}-{'openmp' if WANT_OPENMP else 'serial'}"
+BUILD_FOLDER = f"build/{'debug' if DEBUG else 'release'}-{'openmp' if WANT_OPENMP else 'no-openmp'}"
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 X86_64 = platform.machine().lower() in ("x86_64", "amd64") and not MSVC
 
@@ -66,6 +66,7 @@ def kernel_library(source, flags=(), macros=()):
 # The dispatcher comes first: the linker takes from a static library what is missing so far.
 libraries = [
     kernel_library("fnn_dispatch.c", macros=[("FNN_HAVE_X86_TABLES", "1")] if X86_64 else []),
+    kernel_library("fnn_jobs.c"),
     kernel_library("isa_baseline.c"),
 ]
 if X86_64:
@@ -99,7 +100,9 @@ def openmp_flags(compiler):
             except Exception:  # each compiler class raises its own
                 continue
             return compile_flags, link_flags
-    print("fastnn: this compiler has no OpenMP; building the serial kernels", file=sys.stderr)
+    print(
+        "fastnn: this compiler has no OpenMP: threadpoolctl will not reach fastnn", file=sys.stderr
+    )
     return [], []
 
 
@@ -113,7 +116,7 @@ class BuildClib(build_clib):
 
 
 class BuildExt(build_ext):
-    """Builds the C libraries first, also in place, and adds the OpenMP flags that work."""
+    """Builds the C libraries first, also in place, and adds the flags of threads that work."""
 
     def finalize_options(self):
         super().finalize_options()
@@ -127,8 +130,11 @@ class BuildExt(build_ext):
     def build_extensions(self):
         compile_flags, link_flags = openmp_flags(self.compiler)
         for extension in self.extensions:
-            extension.extra_compile_args += compile_flags
-            extension.extra_link_args += link_flags
+            if extension.name == "fastnn._core._threads":  # the only one that asks OpenMP
+                extension.extra_compile_args += compile_flags
+                extension.extra_link_args += link_flags
+            elif extension.name == "fastnn._core._jobs" and not MSVC:
+                extension.extra_link_args += ["-pthread"]
         super().build_extensions()
 
 

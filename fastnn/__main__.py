@@ -240,7 +240,7 @@ def _format_info(info):
         "Python": info["python"],
         "platform": info["platform"],
         "instruction sets": f"{', '.join(info['isas'])} (in use: {info['isa']})",
-        "OpenMP": info["openmp"] or "none (serial build)",
+        "OpenMP": info["openmp"] or "none (of limits, OMP_NUM_THREADS alone is known)",
         "threads": f"{info['n_threads']}: {info['n_threads_reason']}",
         "FASTNN_ACCEL": info["accel"] or "not set",
         "fallbacks": "shown by python -m fastnn.accel --report PROGRAM",

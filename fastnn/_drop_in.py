@@ -12,6 +12,7 @@ which also raises scikit-learn's errors: nothing is checked twice, no message is
 import copy
 import functools
 import numbers
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
@@ -24,7 +25,7 @@ from sklearn.neighbors import (
 from sklearn.utils.validation import check_is_fitted
 
 from ._core._threads import effective_n_threads
-from ._core._vote import sum_votes
+from ._core._vote import predict_for_each_k, sum_votes
 from ._metric_space import space_of
 from ._observation import observe
 from ._preparation import forget, prepare, queries_for, refuse_non_finite
@@ -182,8 +183,37 @@ def _ragged(slices):
 # ---- votes ---------------------------------------------------------------------------------------
 
 
-def _votes(estimator, X):
-    """Return the sums of votes of each class, in slices of queries, or None: scikit-learn votes."""
+class _Votes(NamedTuple):
+    """What votes: some queries' neighbors, with their weights, for the classes of samples."""
+
+    indices: np.ndarray
+    labels: np.ndarray
+    n_classes: int
+    weights: np.ndarray | None
+    n_threads: int
+
+    def sums(self):
+        """Yield the sums of votes of each class, in slices of queries."""
+        n_queries = max(1, VOTES_PER_SLICE // self.n_classes)
+        for start in range(0, len(self.indices), n_queries):
+            part = slice(start, start + n_queries)
+            weights = None if self.weights is None else self.weights[part]
+            yield sum_votes(
+                self.indices[part], self.labels, self.n_classes, weights, self.n_threads
+            )
+
+    def winners(self):
+        """Return the class with the largest sum of each query, the first of such classes."""
+        if self.weights is None or (self.weights >= 0.0).all():
+            k = np.array([self.indices.shape[1]])
+            return predict_for_each_k(
+                self.indices, self.labels, self.n_classes, self.weights, k, self.n_threads
+            )[:, 0]
+        return np.concatenate([sums.argmax(axis=1) for sums in self.sums()])
+
+
+def _votes_of(estimator, X):
+    """Return the votes of the neighbors of X, or None: scikit-learn counts them."""
     check_is_fitted(estimator, "_fit_method")
     if estimator.outputs_2d_:
         return None
@@ -201,18 +231,10 @@ def _votes(estimator, X):
         weights = np.ascontiguousarray(weights, dtype=np.float64)
         if not weights.any(axis=1).all():
             return None
-    n, n_classes = indices.shape[0], estimator.classes_.size
-    rows = max(1, VOTES_PER_SLICE // n_classes)
-    n_threads = effective_n_threads(estimator.n_jobs)
     indices = np.ascontiguousarray(indices, dtype=np.int64)
     labels = np.ascontiguousarray(estimator._y, dtype=np.int64)
-    parts = (slice(start, start + rows) for start in range(0, n, rows))
-    return (
-        sum_votes(
-            indices[part], labels, n_classes, None if weights is None else weights[part], n_threads
-        )
-        for part in parts
-    )
+    n_threads = effective_n_threads(estimator.n_jobs)
+    return _Votes(indices, labels, estimator.classes_.size, weights, n_threads)
 
 
 def _are_samples(estimator, indices):
@@ -262,19 +284,18 @@ def predict(self, X):
     check_is_fitted(self, "_fit_method")
     if _predicts_by_probabilities(self):
         return theirs(self, X)
-    votes = _votes(self, X)
+    votes = _votes_of(self, X)
     if votes is None:
         return theirs(_searching_as_told(self), X)
-    winners = [part.argmax(axis=1) for part in votes]
-    return self.classes_[winners[0] if len(winners) == 1 else np.concatenate(winners)]
+    return self.classes_[votes.winners()]
 
 
 @in_place_of(KNeighborsClassifier, "predict_proba")
 def predict_proba(self, X):
-    votes = _votes(self, X)
+    votes = _votes_of(self, X)
     if votes is None:
         return ORIGINALS[KNeighborsClassifier, "predict_proba"](_searching_as_told(self), X)
-    shares = [part / part.sum(axis=1, keepdims=True) for part in votes]
+    shares = [sums / sums.sum(axis=1, keepdims=True) for sums in votes.sums()]
     return shares[0] if len(shares) == 1 else np.concatenate(shares)
 
 

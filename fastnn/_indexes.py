@@ -29,9 +29,10 @@ from . import _validation
 from ._bounds import TILE_COST, bounds_for, spread_out
 from ._core._bounded import find_neighbors_by_bounds, find_within_radius_by_bounds
 from ._core._index import FlatIndex
+from ._core._jobs import ieee_arithmetic
 from ._core._kd_tree import KDTree
 from ._core._search import find_neighbors, find_within_radius
-from ._core._threads import RenewedLock, ieee_arithmetic
+from ._core._threads import RenewedLock
 from ._metric_space import MetricSpace
 from ._tree_choice import TREE_FEATURES, tree_pays
 

@@ -9,7 +9,7 @@ import operator
 
 import numpy as np
 
-from ._core._threads import ieee_arithmetic
+from ._core._jobs import ieee_arithmetic
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)

@@ -45,7 +45,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _validation
 from ._core._threads import effective_n_threads
-from ._core._vote import elect_for_each_k, neighbors_in_resample
+from ._core._vote import neighbors_in_resample, predict_for_each_k
 from ._indexes import Index
 from ._metric_space import space_of
 from ._preparation import numeric_rows
@@ -457,7 +457,7 @@ class _Scores:
             return None
         labels = self.samples.labels
         n_classes = int(labels.max()) + 1
-        winners = elect_for_each_k(
+        winners = predict_for_each_k(
             indices, labels[train], n_classes, values, self.ascending, self.samples.n_threads
         )
         hits = winners == labels[test][:, None]

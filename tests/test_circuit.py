@@ -955,30 +955,6 @@ def test_runs_on_any_instruction_set_after_it_was_compiled(isa, rng):
     assert f.forward() == pytest.approx(0.880797077977882, rel=1e-15)
 
 
-INTERRUPTED = """
-import numpy as np
-from fastnn.circuit import Circuit, Unit
-x = Unit(0.0)
-f = x
-for _ in range(300):
-    f = (f + x).tanh()
-circuit = Circuit(f, n_jobs=1)
-X = np.ones((2_000_000, 1))
-circuit.forward(X[:1000])
-tell_when_in_a_kernel()
-for _ in range(20):
-    circuit(X)
-print("finished", flush=True)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent the POSIX way")
-def test_interrupt_takes_effect_within_a_second():
-    out, error = children.interrupt(INTERRUPTED)
-    assert "KeyboardInterrupt" in error
-    assert "finished" not in out
-
-
 # ---- pictures ------------------------------------------------------------------------------------
 
 

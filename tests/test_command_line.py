@@ -197,7 +197,7 @@ def test_info_lists_optional_packages_where_installed_and_missing_required_ones(
 
 def test_info_of_a_serial_build():
     info = __main__._collect_info(None)
-    assert "none (serial build)" in __main__._format_info({**info, "openmp": 0})
+    assert "OMP_NUM_THREADS alone" in __main__._format_info({**info, "openmp": 0})
 
 
 # ---- the demo: its choice -----------------------------------------------------------------------

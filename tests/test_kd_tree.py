@@ -128,11 +128,11 @@ def test_progress(rng):
         assert sum(shares) == pytest.approx(1.0)
         tree.kneighbors(rng.random((5000, 3)), 1, 2, shares.append)
         assert sum(shares) == pytest.approx(2.0)
-    assert len(shares) > 6
+        assert min(shares) > 0.0
     shares = []
     Index(Y, "l2", "kd_tree").kneighbors(Y[:9], 3, 2, shares.append)
     assert sum(shares) == pytest.approx(1.0)
-    assert len(shares) > 6
+    assert len(shares) >= 2  # building and searching
 
 
 # ---- within a radius -----------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The thread policy, and its company: forks, threads, interrupts, limits from outside."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,9 +15,10 @@ from threadpoolctl import threadpool_limits
 import children
 import fastnn
 from fastnn._core import _threads
+from fastnn._indexes import Index
 
 needs_openmp = pytest.mark.skipif(
-    not _threads.openmp_version(), reason="built without OpenMP: there are no threads to count"
+    not _threads.openmp_version(), reason="built without OpenMP, which tells the limits of others"
 )
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 
@@ -24,26 +26,84 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform h
 def use_every_kernel():
     """Run every kernel in parallel where there are threads; return all results."""
     rng = np.random.default_rng(0)
+    labels = rng.integers(0, 9, 3000)
+    return [
+        *use_searches(rng),
+        *use_votes(rng, labels),
+        *use_losses(rng, labels),
+        *use_training(rng, labels),
+        *use_circuits(rng),
+    ]
+
+
+def use_searches(rng):
     results = []
     for dtype in (np.float32, np.float64, np.uint8):
         X, Y = ((50 * rng.random((n, 60))).astype(dtype) for n in (200, 3000))
-        for metric in ("l1", "l2", "sqeuclidean"):
+        few = Y[:, :3].copy()
+        for metric in ("l1", "l2", "sqeuclidean", "cosine"):
             results += [fastnn.kneighbors(X, Y, 3, metric, n_jobs=2)[1]]
             results += [fastnn.kneighbors(X[:1], np.tile(Y, (5, 1)), 3, metric, n_jobs=2)[1]]
             results += [fastnn.pairwise_distances(X, Y, metric, n_jobs=2)]
-    labels = rng.integers(0, 9, 3000)
-    model = fastnn.neighbors.KNeighborsClassifier(30, n_jobs=2).fit(Y, labels)
-    results += [model.predict_proba(np.tile(X, (20, 1)))]
-    for loss in ("svm", "softmax"):
-        scores = rng.standard_normal((5000, 9))
-        results += [getattr(fastnn.losses, f"{loss}_loss")(scores, labels[:1].repeat(5000))[1]]
-        for rows in (Y, Y.astype(np.float32)):
-            W = rng.standard_normal((9, 60))
-            results += [
-                fastnn.losses.linear_loss(W, np.tile(rows, (4, 1)), np.tile(labels, 4), loss)[1]
-            ]
-    results += [fastnn.losses.relu(rng.standard_normal(100_000))]
+            results += fastnn.kneighbors(Y, Y, 3, metric, algorithm="bounded", n_jobs=2)
+            results += fastnn.kneighbors(few, few, 3, metric, algorithm="kd_tree", n_jobs=2)
+            results += [fastnn.pairwise_distances(few[:1000], metric=metric, n_jobs=2)]
+        results += [fastnn.pairwise_distances(X, Y, "chebyshev", n_jobs=2)]
+        for algorithm, rows in [("brute", Y), ("bounded", Y), ("kd_tree", few)]:
+            radius = np.median(fastnn.pairwise_distances(rows[:40])) / 2
+            model = fastnn.neighbors.NearestNeighbors(
+                radius=radius, algorithm=algorithm, n_jobs=2
+            ).fit(rows)
+            for _ in range(3):  # panels become resident
+                graph = model.radius_neighbors_graph(mode="distance")
+            results += [graph.indptr, graph.indices, graph.data]
     return results
+
+
+def use_votes(rng, labels):
+    X = np.tile(rng.random((3000, 20)), (4, 1))
+    model = fastnn.neighbors.KNeighborsClassifier(30, n_jobs=2).fit(X[:3000], labels)
+    search = fastnn.model_selection.KNeighborsClassifierCV(range(1, 9), cv="loo", n_jobs=2)
+    scores = search.fit(X[:3000], labels).cv_results_["mean_test_score"]
+    return [model.predict_proba(X), model.predict(X), scores]
+
+
+def use_losses(rng, labels):
+    W, points = rng.standard_normal((9, 60)), rng.standard_normal((200, 2))
+    rows = np.tile(rng.random((3000, 60)), (4, 1))
+    results = [fastnn.losses.relu(rng.standard_normal(1_000_000))]
+    for loss in ("svm", "softmax"):
+        scores = rng.standard_normal((50_000, 9))
+        results += [getattr(fastnn.losses, f"{loss}_loss")(scores, labels[:1].repeat(50_000))[1]]
+        for dtype in (np.float32, np.float64):
+            X, y = rows.astype(dtype), np.tile(labels, 4)
+            results += [fastnn.losses.linear_loss(W, X, y, loss, n_jobs=2)[1]]
+            results += [fastnn.losses.losses_on_plane(W, [W, -W], points, X, y, loss, n_jobs=2)]
+    return results
+
+
+def use_training(rng, labels):
+    results = []
+    for dtype in (np.float32, np.float64, np.uint8):
+        X = (50 * rng.random((3000, 60))).astype(dtype)
+        for model in (
+            fastnn.linear_model.SVMClassifier(max_iter=2, tol=None, random_state=0, n_jobs=2),
+            fastnn.neural_network.MLPClassifier(
+                (40,), dropout=0.1, max_iter=2, tol=None, random_state=0, n_jobs=2
+            ),
+        ):
+            model.fit(X, labels)
+            results += [model.predict_proba(X) if hasattr(model, "coefs_") else model.coef_]
+            results += [np.array(model.loss_curve_)]
+    return results
+
+
+def use_circuits(rng):
+    x = f = fastnn.circuit.Unit(0.0)
+    for _ in range(20):
+        f = (f + x).tanh()
+    circuit = fastnn.circuit.Circuit(f, n_jobs=2)
+    return [circuit.forward(rng.random((50_000, 1))), circuit.backward()]
 
 
 def all_equal(results, others):
@@ -88,6 +148,27 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """)
 
 
+@needs_fork
+def test_fork_with_what_was_made_for_threads():
+    """Whatever remembers a number of threads works in a child, which has but one."""
+    children.run("""
+import os, sys
+import numpy as np
+from fastnn._core import _jobs
+from fastnn._core._linear import LinearModel
+rng = np.random.default_rng(0)
+model = LinearModel(rng.random((5000, 500)), 20, rng.integers(0, 20, 5000), n_threads=2)
+expected = model.loss_and_gradient()
+assert _jobs.count_helpers() == 1
+pid = os.fork()
+if pid == 0:
+    found = model.loss_and_gradient()
+    equal = found[0] == expected[0] and np.array_equal(found[1], expected[1])
+    os._exit(0 if equal and _jobs.count_helpers() == 0 else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+""")
+
+
 def child_reports(queue, expected):
     queue.put((all_equal(use_every_kernel(), expected), _threads.describe_threads()))
 
@@ -107,7 +188,7 @@ print(child.exitcode, equal, n_threads, reason)
 """)
     exit_code, equal, n_threads, reason = out.strip().split(" ", maxsplit=3)
     assert (exit_code, equal, n_threads) == ("0", "True", "1")
-    assert "fork" in reason or "without OpenMP" in reason
+    assert "fork" in reason
 
 
 def test_concurrent_calls_from_many_threads():
@@ -183,24 +264,72 @@ def test_n_jobs_counts_as_in_scikit_learn():
     assert _threads.effective_n_threads(10**9) == 16 * cores
 
 
+def test_helpers_are_shared():
+    """Callers and their jobs start no more of them than the largest number of threads needs."""
+    out = children.run("""
+import threading
+import numpy as np
+import fastnn
+from fastnn._core import _jobs
+X = np.random.default_rng(0).random((20_000, 50))
+print(_jobs.count_helpers())
+calls = [threading.Thread(target=fastnn.kneighbors, args=(X[:2000], X), kwargs={"n_jobs": 3})
+         for _ in range(4)]
+for call in calls:
+    call.start()
+for call in calls:
+    call.join()
+print(_jobs.count_helpers())
+""")
+    assert out.split() == ["0", "2"]
+
+
+class Enough(Exception):
+    pass
+
+
+def test_what_a_progress_bar_raises_ends_the_call(rng):
+    X = rng.random((30_000, 100), dtype=np.float32)
+    told = []
+
+    def advance(share):
+        told.append(share)
+        raise Enough
+
+    with pytest.raises(Enough):
+        Index(X, "l2", "brute").kneighbors(X, 5, 2, advance)
+    assert len(told) == 1
+    assert 0.0 < told[0] < 1.0
+    np.testing.assert_array_equal(fastnn.kneighbors(X[:9], X, 1)[1].ravel(), np.arange(9))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers on this platform")
+def test_a_signal_handler_may_search():
+    """Its call comes in the middle of another, on the same thread."""
+    children.run("""
+import signal
+import numpy as np
+import fastnn
+X = np.random.default_rng(0).random((30_000, 100), dtype=np.float32)
+model = fastnn.neighbors.NearestNeighbors(n_neighbors=3).fit(X)
+found = []
+
+def search(*_):
+    found.append(model.kneighbors(X[:100], return_distance=False))
+    signal.setitimer(signal.ITIMER_REAL, 0.02 if len(found) < 10 else 0)
+
+signal.signal(signal.SIGALRM, search)
+signal.setitimer(signal.ITIMER_REAL, 0.02)
+while len(found) < 10:
+    expected = model.kneighbors(X[:5000], return_distance=False)
+assert all(np.array_equal(one, expected[:100]) for one in found)
+""")
+
+
 def test_more_threads_than_rows():
     X = np.ones((1, 3))
     assert fastnn.kneighbors(X, X, 1, n_jobs=500)[1] == 0
     assert fastnn.pairwise_distances(X, n_jobs=500) == 0.0
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent the POSIX way")
-def test_interrupt_takes_effect_within_a_second():
-    out, error = children.interrupt("""
-import numpy as np, fastnn
-X = np.random.default_rng(0).random((100_000, 256), dtype=np.float32)
-fastnn.kneighbors(X[:50], X[:50], 3)
-tell_when_in_a_kernel()
-fastnn.kneighbors(X, X, 10)
-print("finished", flush=True)
-""")
-    assert "KeyboardInterrupt" in error
-    assert "finished" not in out
 
 
 def test_loading_leaves_the_environment_alone():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oracles
-from fastnn._core._vote import elect_for_each_k, neighbors_in_resample, sum_votes
+from fastnn._core._vote import neighbors_in_resample, predict_for_each_k, sum_votes
 
 
 @given(
@@ -60,7 +60,7 @@ def test_winners_for_each_k(seed, n, n_neighbors, n_classes, weights, n_threads)
         "reals": rng.random((n, n_neighbors)),
     }[weights]
     numbers = np.unique(rng.integers(1, n_neighbors + 1, 6))
-    winners = elect_for_each_k(neighbors, labels, n_classes, values, numbers, n_threads)
+    winners = predict_for_each_k(neighbors, labels, n_classes, values, numbers, n_threads)
     assert winners.shape == (n, len(numbers))
     for k, column in zip(numbers, winners.T, strict=True):
         first = None if values is None else values[:, :k]
@@ -73,7 +73,7 @@ def test_threads_of_the_vote_for_each_k(rng, n_threads):
     labels = rng.integers(0, 10, 100)
     neighbors = rng.integers(0, 100, (20_000, 8))
     numbers = np.array([1, 5, 8])
-    winners = elect_for_each_k(neighbors, labels, 10, None, numbers, n_threads)
+    winners = predict_for_each_k(neighbors, labels, 10, None, numbers, n_threads)
     for k, column in zip(numbers, winners.T, strict=True):
         expected = oracles.votes(neighbors[:, :k], labels, 10).argmax(axis=1)
         np.testing.assert_array_equal(column, expected)
@@ -82,7 +82,7 @@ def test_threads_of_the_vote_for_each_k(rng, n_threads):
 def test_nobody_votes():
     none = np.empty((0, 3), np.int64)
     labels, numbers = np.zeros(3, np.int64), np.array([1, 3])
-    assert elect_for_each_k(none, labels, 2, None, numbers, 1).shape == (0, 2)
+    assert predict_for_each_k(none, labels, 2, None, numbers, 1).shape == (0, 2)
     found = neighbors_in_resample(none, np.empty((0, 3)), labels, 2)
     assert [part.shape for part in found] == [(0, 2), (0, 2), (0,)]
 

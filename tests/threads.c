@@ -1,35 +1,47 @@
-/* The threads of a scan, without Python, for ThreadSanitizer: as in fastnn/_core/_scan.pyx they pack
- * a chunk of samples together, wait for each other, compare panels of queries with it, raise flags
- * that the others look at, and go on to the next chunk until one of them says that it is enough.
+/* Jobs and their threads, without Python, for ThreadSanitizer: as in fastnn/_core/_scan.pyx they
+ * pack a chunk of samples, compare panels of queries with it, raise a flag, and go on to the next
+ * chunk, until that is enough. Several callers do so at a time, some looks stop their jobs, and a
+ * forked child does its own alone.
  *
  *     .ci/run threads
  *
- * Returns 0 if the threads together have counted what one alone counts.
+ * Returns 0 if all have counted what one thread counts.
  */
 #include "fnn_kernels.h"
-#include "fnn_team.h"
+#include "fnn_atomics.h"
+#include "fnn_jobs.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* Chunks are scanned until so many of them have been. */
-enum { THREADS = 4, FEATURES = 19, QUERIES = 150, SAMPLES = 3000, CHUNK = 256, ENOUGH = 9 };
+enum {
+    CALLERS = 3,
+    THREADS = 4,
+    FEATURES = 19,
+    QUERIES = 150,
+    SAMPLES = 3000,
+    CHUNK = 256,
+    ENOUGH = 9
+};
 
 static const fnn_kernels *kernels;
 static float queries[QUERIES][FEATURES], samples[SAMPLES][FEATURES];
 static double center[FEATURES];
-/* Packed queries and samples, and the accumulators' starts, -|s|^2 / 2. */
-static float *query_panels, *sample_panels, *starts;
+static float *query_panels;
 
+/* What a caller's job works on: packed samples, the accumulators' starts, -|s|^2 / 2. */
 typedef struct {
-    fnn_team team;
-    int n_threads;
+    float *sample_panels, *starts;
+    ptrdiff_t first, n; /* the chunk */
+    int packs;
     int64_t found;      /* a flag that some thread raises and all look at */
-    int ends[2];        /* of even and odd chunks, as thread 0 says */
     int64_t *hits;      /* of each panel of queries */
     ptrdiff_t n_chunks; /* that have been scanned */
-} job;
+} counting;
 
 static void *allocate(size_t n_bytes) {
     void *memory = aligned_alloc(64, (n_bytes + 63) / 64 * 64);
@@ -46,18 +58,18 @@ static void pack(float (*rows)[FEATURES], ptrdiff_t n, ptrdiff_t width, float *p
 }
 
 /* One panel of samples of the chunk. */
-static void pack_samples(ptrdiff_t first, ptrdiff_t panel, ptrdiff_t n) {
-    const ptrdiff_t cols = kernels->dot_f32.cols, done = panel * cols;
+static void pack_samples(const counting *all, ptrdiff_t panel) {
+    const ptrdiff_t cols = kernels->dot_f32.cols, done = panel * cols, left = all->n - done;
     double sums[FNN_MAX_TILE_COLS];
-    float *target = sample_panels + done * FEATURES;
-    pack(samples + first + done, n - done < cols ? n - done : cols, cols, target);
+    float *target = all->sample_panels + done * FEATURES;
+    pack(samples + all->first + done, left < cols ? left : cols, cols, target);
     kernels->squares_f32(target, cols, FEATURES, sums);
     for (ptrdiff_t c = 0; c < cols; ++c)
-        starts[done + c] = done + c < n ? (float)(-0.5 * sums[c]) : -1e30f;
+        all->starts[done + c] = c < left ? (float)(-0.5 * sums[c]) : -1e30f;
 }
 
 /* How many pairs of a panel of queries and the chunk are within a distance. */
-static int64_t scan(ptrdiff_t query_panel, ptrdiff_t n) {
+static int64_t scan(const counting *all, ptrdiff_t query_panel) {
     const fnn_tile *tile = &kernels->dot_f32;
     fnn_tile_lanes lanes;
     float thresholds[FNN_MAX_TILE_ROWS];
@@ -66,11 +78,11 @@ static int64_t scan(ptrdiff_t query_panel, ptrdiff_t n) {
     const float *packed = query_panels + query_panel * tile->rows * FEATURES;
     int64_t count = 0;
     fnn_scan_arguments arguments = {.depth = FEATURES,
-                                    .n_panels = panels_of(n, tile->cols),
+                                    .n_panels = panels_of(all->n, tile->cols),
                                     .queries = packed,
-                                    .samples = sample_panels,
+                                    .samples = all->sample_panels,
                                     .sample_stride = tile->cols * FEATURES,
-                                    .initial = starts,
+                                    .initial = all->starts,
                                     .initial_panel_stride = tile->cols,
                                     .thresholds = thresholds,
                                     .tile = &lanes,
@@ -90,54 +102,102 @@ static int64_t scan(ptrdiff_t query_panel, ptrdiff_t n) {
     return count;
 }
 
-static void go_on(job *all, int thread) {
-    fnn_member member = {&all->team, all->n_threads, 0};
-    const ptrdiff_t n_groups = panels_of(QUERIES, kernels->dot_f32.rows);
-    ptrdiff_t step = 0;
-    for (ptrdiff_t first = 0; first < SAMPLES; first += CHUNK, ++step) {
-        const ptrdiff_t n = SAMPLES - first < CHUNK ? SAMPLES - first : CHUNK;
-        const ptrdiff_t n_panels = panels_of(n, kernels->dot_f32.cols);
-        for (ptrdiff_t i; (i = fnn_next_task(&member, n_panels)) >= 0;) pack_samples(first, i, n);
-        fnn_wait_for_all(&member, n_panels);
-        for (ptrdiff_t i; (i = fnn_next_task(&member, n_groups)) >= 0;) {
-            const int64_t count = scan(i, n);
-            all->hits[i] += count;
-            if (count > 0) fnn_store(&all->found, 1);
-        }
-        if (thread == 0) {
-            all->n_chunks = step + 1;
-            all->ends[step % 2] = step + 1 == ENOUGH && fnn_load(&all->found);
-        }
-        fnn_wait_for_all(&member, n_groups);
-        if (all->ends[step % 2]) break;
+static void run_task(void *context, ptrdiff_t task, int thread) {
+    counting *all = context;
+    (void)thread;
+    if (all->packs) {
+        pack_samples(all, task);
+        return;
     }
+    const int64_t count = scan(all, task);
+    all->hits[task] += count;
+    if (count > 0) fnn_store(&all->found, 1);
 }
 
-typedef struct {
-    job *all;
-    int thread;
-} part;
-
-static void *run(void *argument) {
-    const part *mine = argument;
-    go_on(mine->all, mine->thread);
-    return NULL;
+static ptrdiff_t next_phase(void *context) {
+    counting *all = context;
+    if (all->packs) {
+        all->packs = 0;
+        return panels_of(QUERIES, kernels->dot_f32.rows);
+    }
+    all->first += all->n;
+    ++all->n_chunks;
+    if (all->first >= SAMPLES || (all->n_chunks == ENOUGH && fnn_load(&all->found))) return 0;
+    all->n = SAMPLES - all->first < CHUNK ? SAMPLES - all->first : CHUNK;
+    all->packs = 1;
+    return panels_of(all->n, kernels->dot_f32.cols);
 }
 
 static int64_t count_with(int n_threads) {
     const ptrdiff_t n_groups = panels_of(QUERIES, kernels->dot_f32.rows);
-    job all = {.n_threads = n_threads, .hits = calloc((size_t)n_groups, sizeof(int64_t))};
-    pthread_t threads[THREADS];
-    part parts[THREADS];
+    counting all = {.n = CHUNK, .packs = 1, .hits = calloc((size_t)n_groups, sizeof(int64_t))};
+    all.sample_panels = allocate(sizeof(float) * FEATURES * (CHUNK + FNN_MAX_TILE_COLS));
+    all.starts = allocate(sizeof(float) * (CHUNK + FNN_MAX_TILE_COLS));
+    const fnn_job job = {.context = &all,
+                         .run_task = run_task,
+                         .next_phase = next_phase,
+                         .n_tasks = panels_of(CHUNK, kernels->dot_f32.cols),
+                         .n_threads = n_threads};
     int64_t total = 0;
-    for (int i = 0; i < n_threads; ++i) {
-        parts[i] = (part){&all, i};
-        if (pthread_create(&threads[i], NULL, run, &parts[i])) abort();
-    }
-    for (int i = 0; i < n_threads; ++i) pthread_join(threads[i], NULL);
+    if (!fnn_run(&job)) abort();
     for (ptrdiff_t i = 0; i < n_groups; ++i) total += all.hits[i];
     free(all.hits);
+    free(all.sample_panels);
+    free(all.starts);
     return all.n_chunks == ENOUGH ? total : -1;
+}
+
+static void *call(void *result) {
+    *(int64_t *)result = count_with(THREADS);
+    return NULL;
+}
+
+/* Whether several callers at a time count as many. */
+static int all_count(int64_t expected) {
+    pthread_t callers[CALLERS];
+    int64_t found[CALLERS];
+    int equal = 1;
+    for (int i = 0; i < CALLERS; ++i)
+        if (pthread_create(&callers[i], NULL, call, &found[i])) abort();
+    for (int i = 0; i < CALLERS; ++i) {
+        pthread_join(callers[i], NULL);
+        equal &= found[i] == expected;
+    }
+    return equal;
+}
+
+/* ---- jobs that are stopped --------------------------------------------------------------------
+ */
+
+static void count_task(void *context, ptrdiff_t task, int thread) {
+    (void)task;
+    (void)thread;
+    fnn_fetch_add(context, 1);
+    usleep(100);
+}
+
+static int stop(void *watcher, ptrdiff_t n_done) {
+    (void)n_done;
+    return ++*(int *)watcher == 2; /* it is not called again */
+}
+
+static int is_stopped_in_time(void) {
+    int64_t n_run = 0;
+    int n_looks = 0;
+    const fnn_job job = {.context = &n_run,
+                         .run_task = count_task,
+                         .n_tasks = 1000000,
+                         .n_threads = THREADS,
+                         .look = stop,
+                         .watcher = &n_looks};
+    return !fnn_run(&job) && n_looks == 2 && n_run < job.n_tasks;
+}
+
+static int child_counts(int64_t expected) {
+    int status;
+    const pid_t child = fork();
+    if (child == 0) _exit(count_with(THREADS) != expected || fnn_count_helpers() != 0);
+    return waitpid(child, &status, 0) == child && status == 0;
 }
 
 static void fill(float *values, ptrdiff_t n) {
@@ -153,21 +213,25 @@ int main(void) {
         kernels = tables[i];
         const ptrdiff_t rows = kernels->dot_f32.rows;
         query_panels = allocate(sizeof(float) * FEATURES * (QUERIES + FNN_MAX_TILE_ROWS));
-        sample_panels = allocate(sizeof(float) * FEATURES * (CHUNK + FNN_MAX_TILE_COLS));
-        starts = allocate(sizeof(float) * (CHUNK + FNN_MAX_TILE_COLS));
         for (ptrdiff_t q = 0; q < QUERIES; q += rows)
             pack(queries + q, QUERIES - q < rows ? QUERIES - q : rows, rows,
                  query_panels + q * FEATURES);
         const int64_t expected = count_with(1);
         for (int round = 0; round < 20; ++round)
-            if (count_with(THREADS) != expected || expected <= 0) {
+            if (count_with(THREADS) != expected || !all_count(expected) || expected <= 0) {
                 printf("%s: threads disagree\n", kernels->name);
                 return 1;
             }
+        if (!child_counts(expected)) {
+            printf("%s: a forked child does not count as many\n", kernels->name);
+            return 1;
+        }
         printf("%s: %lld pairs, whoever counts\n", kernels->name, (long long)expected);
         free(query_panels);
-        free(sample_panels);
-        free(starts);
+    }
+    if (!is_stopped_in_time()) {
+        printf("a job goes on though a look has stopped it\n");
+        return 1;
     }
     return 0;
 }

@@ -21,7 +21,6 @@ What is skipped is proven to be too far, so the result is the very same as that 
     numbers (L2: roots of such), and exact.
 """
 
-from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
@@ -33,10 +32,11 @@ cimport numpy as cnp
 
 from ._collect cimport Collector, ListOfNearest, Within
 from ._index cimport BY_ROWS, BY_TILES, FlatIndex, Mode
+from ._jobs cimport IEEEScope, ieee_scope, run_job, threads_for
 from ._rows cimport L2, ExactDistances, Rows, new_distances, norm_of, rows_of
-from ._scan cimport Scan, mode_for, new_scan, slice_size, threads_for
+from ._scan cimport Scan, mode_for, new_scan, scan_threads, slice_size
 from ._selection cimport Candidate, select_first
-from ._threads cimport Threads, gather
+from ._tuning cimport FINISH_QUERIES, nanoseconds_to_compare
 
 from ._search import find_neighbors
 
@@ -151,6 +151,9 @@ cdef class NearestBeyondBounds(ListOfNearest):
     # How far codes of neighbors are apart at most, and neighbors themselves.
     cdef double *reaches
     cdef double *limits
+    # [n_queries][n_seeds]
+    cdef const int64_t *seeds
+    cdef Py_ssize_t n_seeds
     # [n_threads][n_splits * capacity]
     cdef int64_t *scratch_indices
     cdef double *scratch_distances
@@ -187,26 +190,25 @@ cdef class NearestBeyondBounds(ListOfNearest):
 
     # ---- limits ---------------------------------------------------------------------------
 
-    cdef void plant(self, const int64_t *seeds, Py_ssize_t n_seeds):
+    cdef int plant(self, const int64_t *seeds, Py_ssize_t n_seeds) except -1:
         """Set the first limits: the exact distances of k seeds for each query."""
-        cdef Py_ssize_t query
-        with nogil:
-            for query in prange(
-                self.n_queries, num_threads=max(1, min(self.n_threads, self.n_queries)),
-                schedule="dynamic", chunksize=16, use_threads_if=self.n_threads > 1,
-            ):
-                self.plant_query(query, seeds + query * n_seeds, n_seeds, threadid())
+        cdef Py_ssize_t n_tasks = self.n_finish_tasks()
+        cdef double n_differences = <double>self.n_queries * n_seeds * self.sieve.rows.Y.n_features
+        self.seeds, self.n_seeds = seeds, n_seeds
+        return run_job(
+            plant_task, <void *>self, n_tasks,
+            threads_for(self.n_threads, n_tasks, nanoseconds_to_compare(n_differences)),
+        )
 
-    cdef void plant_query(
-        self, Py_ssize_t query, const int64_t *seeds, Py_ssize_t n_seeds, int thread
-    ) noexcept nogil:
+    cdef void plant_query(self, Py_ssize_t query, int thread) noexcept nogil:
         cdef Candidate *items = self.scratch + thread * self.n_splits * self.capacity
         cdef double *distances = self.scratch_distances + thread * self.n_splits * self.capacity
+        cdef const int64_t *seeds = self.seeds + query * self.n_seeds
         cdef Py_ssize_t i, split
-        self.sieve.evaluate(query, seeds, n_seeds, distances, thread)
-        for i in range(n_seeds):
+        self.sieve.evaluate(query, seeds, self.n_seeds, distances, thread)
+        for i in range(self.n_seeds):
             items[i].key, items[i].index = -distances[i], seeds[i]
-        select_first(items, n_seeds, self.k)
+        select_first(items, self.n_seeds, self.k)
         for split in range(self.n_splits):
             self.lower(split * self.n_queries + query, query, -items[self.k - 1].key)
 
@@ -270,6 +272,13 @@ cdef class NearestBeyondBounds(ListOfNearest):
         select_first(items, n, self.k)
 
 
+cdef void plant_task(void *nearest, Py_ssize_t task, int thread) noexcept nogil:
+    cdef Py_ssize_t n = (<NearestBeyondBounds>nearest).n_queries
+    cdef Py_ssize_t start = task * FINISH_QUERIES, query
+    for query in range(start, min(start + FINISH_QUERIES, n)):
+        (<NearestBeyondBounds>nearest).plant_query(query, thread)
+
+
 cdef class WithinBeyondBounds(Within):
     """All samples within the radius of each query of a slice; what is scanned are the codes."""
 
@@ -330,8 +339,8 @@ cdef Scan scan_of_codes(
     So the rows that are asked for meanwhile come from the cache.
     """
     cdef Scan scan = new_scan(index, codes, mode, collector, n_threads)
-    if mode != BY_ROWS:  # which has no blocks
-        scan.step_rows = min(scan.step_rows, scan.n_splits * index.block_rows)
+    if mode != BY_ROWS and not scan.by_blocks:
+        scan.step_rows = index.block_rows
     return scan
 
 
@@ -374,7 +383,7 @@ def find_neighbors_by_bounds(
     cdef Py_ssize_t n_queries = queries.n_rows, wanted = k + exclude_self
     cdef cnp.npy_intp[2] shape = [n_queries, k]
     cdef int64_t[2] left = [0, 0]
-    cdef Threads _gathered = gather(n_threads)
+    cdef IEEEScope _ieee = ieee_scope()
     cdef FlatIndex index = bounds.index, seed_index
     cdef NearestBeyondBounds nearest
     cdef Sieve sieve
@@ -398,21 +407,21 @@ def find_neighbors_by_bounds(
         seeds = find_neighbors(codes, seed_index, n_seeds, index.metric, n_threads)[1]
         seeds *= step
         mode = mode_for(index, codes.n_rows, False)
-        threads = threads_for(index, codes.n_rows, n_threads)
+        threads = scan_threads(index, codes.n_rows, n_threads)
         size = slice_size(index, codes.n_rows, (wanted + MAX_PENDING) * sizeof(Candidate), threads)
         for start in range(0, codes.n_rows, size):
             sieve = sieve_for(part, samples, metric, bounds, moved, start, start + size, threads)
             nearest = NearestBeyondBounds(sieve, wanted)
+            nearest.write_to(
+                <double *>cnp.PyArray_DATA(distances) + (first + start) * k,
+                <int64_t *>cnp.PyArray_DATA(indices) + (first + start) * k,
+                first + start if exclude_self else -1,
+            )
             scan = scan_of_codes(
                 index, codes.part(start, start + size), mode, nearest, threads
             )
             nearest.plant(<const int64_t *>cnp.PyArray_DATA(seeds) + start * n_seeds, n_seeds)
             scan.run(advance, <double>scan.n_queries / n_queries)
-            nearest.finish(
-                <double *>cnp.PyArray_DATA(distances) + (first + start) * k,
-                <int64_t *>cnp.PyArray_DATA(indices) + (first + start) * k,
-                first + start if exclude_self else -1,
-            )
             sieve.add_counts(left)
         first += MAX_SLICE_ROWS
     return distances, indices, list(left)
@@ -434,12 +443,12 @@ def find_within_radius_by_bounds(
     cdef Rows queries = rows_of(X), samples = queries if Y is X else rows_of(Y), part, codes
     cdef Py_ssize_t first = 0, size
     cdef int64_t[2] left = [0, 0]
-    cdef Threads _gathered = gather(n_threads)
+    cdef IEEEScope _ieee = ieee_scope()
     cdef FlatIndex index = bounds.index
     cdef WithinBeyondBounds within
     cdef Sieve sieve
     cdef Mode mode = mode_for(index, queries.n_rows, False)
-    n_threads = threads_for(index, queries.n_rows, n_threads)
+    n_threads = scan_threads(index, queries.n_rows, n_threads)
     slices = []
     while first < queries.n_rows:
         size = slice_size(index, queries.n_rows, SLICE_LIST_BYTES, n_threads)
@@ -450,8 +459,9 @@ def find_within_radius_by_bounds(
         codes = rows_of(moved[0][0])
         sieve = sieve_for(part, samples, metric, bounds, moved, 0, part.n_rows, n_threads)
         within = WithinBeyondBounds(sieve, radius, by_distance)
+        within.first_self = first if exclude_self else -1
         scan_of_codes(index, codes, mode, within, n_threads).run(None, 0.0)
-        slices.append(within.finish(first if exclude_self else -1))
+        slices.append(within.results())
         sieve.add_counts(left)
         first += size
     return slices, list(left)

@@ -27,6 +27,8 @@ cdef class Collector:
     cdef const double *query_errors
     # For MemoryError, as soon as the threads are back.
     cdef int64_t out_of_memory
+    # Query q is sample first_self + q and left out, unless first_self is negative.
+    cdef Py_ssize_t first_self
     cdef object keep_alive
 
     cdef object attach(self, FlatIndex index, ExactDistances exact, Mode mode, int n_threads)
@@ -44,6 +46,9 @@ cdef class Collector:
         self, Py_ssize_t slot, Py_ssize_t query, double distance, int64_t index, int thread
     ) noexcept nogil
     cdef double limit(self, Py_ssize_t slot) noexcept nogil
+    cdef void finish_query(self, Py_ssize_t query, int thread) noexcept nogil
+    cdef void finish_task(self, Py_ssize_t task, int thread) noexcept nogil
+    cdef Py_ssize_t n_finish_tasks(self) noexcept nogil
 
 
 cdef class ListOfNearest(Collector):
@@ -51,11 +56,11 @@ cdef class ListOfNearest(Collector):
     cdef Py_ssize_t k, capacity
     # [n_threads][n_splits * capacity]
     cdef Candidate *scratch
+    # Where the neighbors go, k of each query, or k - 1 without itself.
+    cdef double *distances
+    cdef int64_t *indices
 
-    cdef void finish(self, double *distances, int64_t *indices, Py_ssize_t first_self)
-    cdef void finish_query(
-        self, Py_ssize_t query, double *distances, int64_t *indices, int64_t itself, int thread
-    ) noexcept nogil
+    cdef void write_to(self, double *distances, int64_t *indices, Py_ssize_t first_self)
     cdef double distance_of(self, Py_ssize_t query, double key) noexcept nogil
     cdef void merge(self, Py_ssize_t query, Candidate *items, int thread) noexcept nogil
 
@@ -98,6 +103,12 @@ cdef class Within(Collector):
     cdef bint by_distance
     # [n_splits][n_queries]
     cdef Hits *hits
+    # [n_queries]: how many neighbors there are; where the first is written, and where to.
+    cdef object counts
+    cdef int64_t *found
+    cdef const int64_t *starts
+    cdef double *distances
+    cdef int64_t *indices
 
     cdef double bound_of(self, Py_ssize_t query) noexcept nogil
     cdef bint has_room(self, Hits *hits) noexcept nogil
@@ -105,9 +116,8 @@ cdef class Within(Collector):
         self, Py_ssize_t query, int64_t *indices, Py_ssize_t n, int thread, double *distances
     ) noexcept nogil
     cdef void keep(self, Hits *hits, double distance, int64_t index) noexcept nogil
-    cdef object finish(self, Py_ssize_t first_self)
-    cdef Py_ssize_t count(self, Py_ssize_t query, int64_t itself, int thread) noexcept nogil
-    cdef void write(self, Py_ssize_t query, double *distances, int64_t *indices) noexcept nogil
+    cdef object results(self)
+    cdef void write(self, Py_ssize_t query) noexcept nogil
     cdef void merge(
         self, const Hits *hits, double *distances, int64_t *indices, Py_ssize_t n
     ) noexcept nogil

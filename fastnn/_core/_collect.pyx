@@ -12,7 +12,6 @@ merged in the end: the order of pairs is total, so it does not matter how they c
   they grow, so that they hold no more than twice what is found.
 """
 
-from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -23,14 +22,15 @@ import numpy as np
 cimport numpy as cnp
 
 from ._index cimport BY_BOUNDS, BY_ROWS, BY_TILES
+from ._jobs cimport fnn_load, fnn_store, run_job, threads_for
 from ._rows cimport L2
-from ._team cimport fnn_load, fnn_store
 from ._selection cimport (
     leave_out,
     precedes,
     select_first_of_many,
     sort_candidates,
 )
+from ._tuning cimport FINISH_QUERIES, nanoseconds_to_pack
 
 cnp.import_array()
 
@@ -102,41 +102,37 @@ cdef class Collector:
         """What exact distances may be at most for a pair to be taken."""
         return INFINITY
 
+    # ---- when all pairs have come ---------------------------------------------------------
+
+    cdef Py_ssize_t n_finish_tasks(self) noexcept nogil:
+        return (self.n_queries + FINISH_QUERIES - 1) // FINISH_QUERIES
+
+    cdef void finish_task(self, Py_ssize_t task, int thread) noexcept nogil:
+        cdef Py_ssize_t start = task * FINISH_QUERIES, query
+        for query in range(start, min(start + FINISH_QUERIES, self.n_queries)):
+            self.finish_query(query, thread)
+
+    cdef void finish_query(self, Py_ssize_t query, int thread) noexcept nogil:
+        """Decide what is left of a query."""
+
 
 cdef class ListOfNearest(Collector):
     """What all collectors of the k nearest have in common: k candidates of a query in the end."""
 
-    cdef void finish(self, double *distances, int64_t *indices, Py_ssize_t first_self):
-        """Write each query's k neighbors, ascending by (distance, index).
+    cdef void write_to(self, double *distances, int64_t *indices, Py_ssize_t first_self):
+        """Have each query's neighbors written there, ascending by (distance, index)."""
+        self.distances, self.indices, self.first_self = distances, indices, first_self
 
-        Query q is sample first_self + q and left out, unless first_self is negative.
-        """
-        cdef Py_ssize_t query, width = self.k - (first_self >= 0)
-        with nogil:
-            for query in prange(
-                self.n_queries,
-                num_threads=max(1, min(self.n_threads, self.n_queries)),
-                schedule="dynamic",
-                chunksize=16,
-                use_threads_if=self.n_threads > 1 and self.n_queries > 16,
-            ):
-                self.finish_query(
-                    query, distances + query * width, indices + query * width,
-                    first_self + query if first_self >= 0 else -1, threadid(),
-                )
-
-    cdef void finish_query(
-        self, Py_ssize_t query, double *distances, int64_t *indices, int64_t itself, int thread
-    ) noexcept nogil:
+    cdef void finish_query(self, Py_ssize_t query, int thread) noexcept nogil:
         cdef Candidate *items = self.scratch + thread * self.n_splits * self.capacity
         cdef Py_ssize_t n = self.k, i
         self.merge(query, items, thread)
         sort_candidates(items, self.k)
-        if itself >= 0:
-            n = leave_out(items, self.k, itself)
+        if self.first_self >= 0:
+            n = leave_out(items, self.k, self.first_self + query)
         for i in range(n):
-            distances[i] = self.distance_of(query, items[i].key)
-            indices[i] = items[i].index
+            self.distances[query * n + i] = self.distance_of(query, items[i].key)
+            self.indices[query * n + i] = items[i].index
 
     cdef double distance_of(self, Py_ssize_t query, double key) noexcept nogil:
         """The distance, as it is returned, that belongs to a key in the end."""
@@ -350,6 +346,8 @@ cdef class Within(Collector):
     cdef object begin(self, Py_ssize_t n_splits, const double *terms, const double *query_errors):
         Collector.begin(self, n_splits, terms, query_errors)
         cdef Py_ssize_t slots = n_splits * self.n_queries, slot
+        self.counts = np.empty(self.n_queries, dtype=np.int64)
+        self.found = <int64_t *>cnp.PyArray_DATA(self.counts)
         self.hits = <Hits *>calloc(slots, sizeof(Hits))
         if self.hits == NULL:
             raise MemoryError()
@@ -446,40 +444,10 @@ cdef class Within(Collector):
 
     # ---- results --------------------------------------------------------------------------
 
-    cdef object finish(self, Py_ssize_t first_self):
-        """Return (counts, distances, indices) of the slice, one query after the other.
-
-        Query q is sample first_self + q and left out, unless first_self is negative.
-        """
-        cdef Py_ssize_t query, n_threads = max(1, min(self.n_threads, self.n_queries))
-        cdef bint parallel = self.n_threads > 1
-        cdef int64_t[::1] starts, found
-        counts = np.empty(self.n_queries, dtype=np.int64)
-        found = counts
-        with nogil:
-            for query in prange(
-                self.n_queries, num_threads=n_threads, schedule="dynamic", chunksize=16,
-                use_threads_if=parallel,
-            ):
-                found[query] = self.count(
-                    query, first_self + query if first_self >= 0 else -1, threadid()
-                )
-        starts = np.concatenate(([0], np.cumsum(counts)))
-        distances = np.empty(starts[self.n_queries])
-        indices = np.empty(starts[self.n_queries], dtype=np.int64)
-        cdef double *distances_data = <double *>cnp.PyArray_DATA(distances)
-        cdef int64_t *indices_data = <int64_t *>cnp.PyArray_DATA(indices)
-        with nogil:
-            for query in prange(
-                self.n_queries, num_threads=n_threads, schedule="dynamic", chunksize=16,
-                use_threads_if=parallel,
-            ):
-                self.write(query, distances_data + starts[query], indices_data + starts[query])
-        return counts, distances, indices
-
-    cdef Py_ssize_t count(self, Py_ssize_t query, int64_t itself, int thread) noexcept nogil:
+    cdef void finish_query(self, Py_ssize_t query, int thread) noexcept nogil:
         """Settle what is pending, leave out the query itself, and count the rest."""
         cdef Py_ssize_t total = 0, split, kept, i
+        cdef int64_t itself = self.first_self + query if self.first_self >= 0 else -1
         cdef Hits *hits
         for split in range(self.n_splits):
             self.settle(split * self.n_queries + query, query, thread)
@@ -491,10 +459,28 @@ cdef class Within(Collector):
                     kept = kept + 1
             hits.n = hits.settled = kept
             total = total + kept
-        return total
+        self.found[query] = total
 
-    cdef void write(self, Py_ssize_t query, double *distances, int64_t *indices) noexcept nogil:
+    cdef object results(self):
+        """Return (counts, distances, indices) of the slice, one query after the other."""
+        cdef Py_ssize_t n_tasks = self.n_finish_tasks(), n_found
+        starts = np.concatenate(([0], np.cumsum(self.counts)))
+        n_found = starts[self.n_queries]
+        distances = np.empty(n_found)
+        indices = np.empty(n_found, dtype=np.int64)
+        self.starts = <const int64_t *>cnp.PyArray_DATA(starts)
+        self.distances = <double *>cnp.PyArray_DATA(distances)
+        self.indices = <int64_t *>cnp.PyArray_DATA(indices)
+        run_job(
+            write_task, <void *>self, n_tasks,
+            threads_for(self.n_threads, n_tasks, nanoseconds_to_pack(10.0 * n_found)),
+        )
+        return self.counts, distances, indices
+
+    cdef void write(self, Py_ssize_t query) noexcept nogil:
         """Write a query's neighbors in order: split after split, each of which ascends by index."""
+        cdef double *distances = self.distances + self.starts[query]
+        cdef int64_t *indices = self.indices + self.starts[query]
         cdef Py_ssize_t n = 0, split
         cdef Hits *hits
         for split in range(self.n_splits):
@@ -529,3 +515,9 @@ cdef class Within(Collector):
                 distances[place], indices[place] = -item.key, item.index
                 j = j - 1
             place = place - 1
+
+
+cdef void write_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef Py_ssize_t start = task * FINISH_QUERIES, query
+    for query in range(start, min(start + FINISH_QUERIES, (<Within>context).n_queries)):
+        (<Within>context).write(query)

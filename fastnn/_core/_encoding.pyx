@@ -10,8 +10,6 @@ features, so that both sides of a tile stay in the caches; they are float32 with
 float64 from strip to strip.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
-from cython.parallel cimport prange, threadid
 from libc.math cimport fabs, sqrt
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset
@@ -28,18 +26,16 @@ from ._dispatch cimport (
     active_kernels,
     fnn_kernels,
 )
+from ._jobs cimport IEEEScope, ieee_scope, run_job, threads_for
 from ._rows cimport FLOAT32, FLOAT64, L1, L2, UINT8, Norm, Rows, rows_of
-from ._threads cimport Threads, gather
 from ._tiles cimport Expansion, Panels, choose_expansion, new_panels
+from ._tuning cimport nanoseconds_to_compare, nanoseconds_to_pack
 
 cnp.import_array()
 
 cdef enum:
     # Features of a strip: of a panel of rows, they fit the first-level cache.
     STRIP = 512
-    # Values, times directions, between two looks at signals, and below which one thread is enough.
-    STEP_WORK = 1 << 30
-    MIN_PARALLEL_WORK = 1 << 19
 
 # Float32 additions that a term meets on its way through a product: see FNN_SUM_DEPTH.
 TERMS_PER_PRODUCT = 2 * FNN_SUM_DEPTH + FNN_SUMS_PER_TOTAL
@@ -48,6 +44,7 @@ TERMS_PER_PRODUCT = 2 * FNN_SUM_DEPTH + FNN_SUMS_PER_TOTAL
 cdef class Encoding:
     """Rows that are being encoded; what the threads share."""
 
+    cdef void *encoder
     cdef Rows rows
     # One for each thread, and its numbers: [numbers][rows of a panel].
     cdef Panels panels
@@ -131,7 +128,8 @@ cdef class Encoder:
         """
         cdef Rows rows = rows_of(X)
         cdef Encoding job = Encoding.__new__(Encoding)
-        cdef Py_ssize_t n = rows.n_rows, n_panels, panel, first, last, step
+        cdef Py_ssize_t n = rows.n_rows, n_panels
+        cdef IEEEScope _ieee = ieee_scope()
         cdef Expansion expansion = choose_expansion(
             self.kernels, FLOAT64 if rows.value_type == FLOAT64 else FLOAT32, L2, True
         )
@@ -139,9 +137,13 @@ cdef class Encoder:
             expansion.pack = self.kernels.pack_u8_as_f32
         if self.norm == L1:
             expansion.terms = self.kernels.magnitudes_f32
-        n_threads = n_threads if <double>n * self.work_per_row >= MIN_PARALLEL_WORK else 1
-        cdef Threads _gathered = gather(n_threads)
-        job.rows = rows
+        n_panels = (n + expansion.tile.cols - 1) // expansion.tile.cols
+        n_threads = threads_for(
+            n_threads, n_panels,
+            nanoseconds_to_compare(<double>n * self.work_per_row)
+            + nanoseconds_to_pack(<double>n * rows.n_features),
+        )
+        job.encoder, job.rows = <void *>self, rows
         job.panels = new_panels(
             expansion, False, n_threads * expansion.tile.cols, rows.n_features, self.center,
             self.scale,
@@ -156,17 +158,12 @@ cdef class Encoder:
         job.errors = <double *>cnp.PyArray_DATA(errors)
         job.held = <double *>cnp.PyArray_DATA(held)
         job.codes = <char **>cnp.PyArray_DATA(addresses)
-        n_panels = (n + expansion.tile.cols - 1) // expansion.tile.cols
-        step = STEP_WORK // (self.work_per_row * expansion.tile.cols) + 1
-        for first in range(0, n_panels, step):
-            last = min(first + step, n_panels)
-            for panel in prange(
-                first, last, nogil=True, schedule="dynamic",
-                num_threads=max(1, min(n_threads, n_panels)), use_threads_if=n_threads > 1,
-            ):
-                self.encode_panel(job, panel, threadid())
-            PyErr_CheckSignals()
+        run_job(encode_task, <void *>job, n_panels, n_threads)
         return codes, sizes, errors, held
+
+
+cdef void encode_task(void *job, Py_ssize_t panel, int thread) noexcept nogil:
+    (<Encoder>(<Encoding>job).encoder).encode_panel(<Encoding>job, panel, thread)
 
 
 cdef inline uint8_t encode(double value, double *rounded) noexcept nogil:

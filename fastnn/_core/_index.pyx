@@ -35,7 +35,6 @@ So one row cannot spoil the rest: a sample's share is added to where its own acc
 they are packed as zeros with e(x) = infinity, and every pair with them is decided exactly.
 """
 
-from cython.parallel cimport prange
 from libc.math cimport INFINITY
 from libc.stdint cimport INT32_MIN, int32_t, int64_t
 
@@ -44,9 +43,10 @@ import numpy as np
 cimport numpy as cnp
 
 from ._dispatch cimport active_kernels
+from ._jobs cimport fnn_store, run_job, threads_for
 from ._rows cimport CHEBYSHEV, L1, L2, UINT8, Norm, Rows, norm_of, rows_of
-from ._team cimport fnn_store
 from ._tiles cimport choose_expansion, new_panels
+from ._tuning cimport nanoseconds_to_pack
 
 from ._threads import RenewedLock
 from ._tiles import packing_frame
@@ -93,6 +93,19 @@ cdef FlatIndex index_of(object rows, str metric):
 
 cdef class Chunk:
     pass
+
+
+cdef struct Residents:
+    void *index
+    void *chunk
+    Py_ssize_t n_rows
+
+
+cdef void pack_resident(void *context, Py_ssize_t part, int thread) noexcept nogil:
+    cdef const Residents *residents = <const Residents *>context
+    (<FlatIndex>residents.index).pack_part(
+        <Chunk>residents.chunk, part, 0, residents.n_rows
+    )
 
 
 cdef class FlatIndex:
@@ -171,8 +184,8 @@ cdef class FlatIndex:
 
     cdef object settle_in(self, int n_threads):
         """Pack what the budget has room for, if this is another search by tiles."""
-        cdef Py_ssize_t n, n_parts, part
-        cdef Chunk chunk
+        cdef Py_ssize_t n, n_parts
+        cdef Residents residents
         with later:
             self.n_searches += 1
             if self.n_searches != 2:
@@ -183,12 +196,12 @@ cdef class FlatIndex:
             n = min(n, self.rows.n_rows)
             if n > 0:
                 chunk = self.new_chunk(n)
+                residents = Residents(<void *>self, <void *>chunk, n)
                 n_parts = self.n_parts(n)
-                for part in prange(
-                    n_parts, nogil=True, num_threads=max(1, min(n_threads, n_parts)),
-                    schedule="dynamic", use_threads_if=n_threads > 1,
-                ):
-                    self.pack_part(chunk, part, 0, n)
+                n_threads = threads_for(
+                    n_threads, n_parts, nanoseconds_to_pack(<double>n * self.rows.n_features)
+                )
+                run_job(pack_resident, &residents, n_parts, n_threads)
                 self.resident = chunk
 
     # ---- packing --------------------------------------------------------------------------

@@ -33,15 +33,12 @@ enter float32 boxes as they are, and float64 holds every float32.
 the largest root, enlarged so that it is no less than any number with that root (`limit_of`).
 """
 
-from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cython cimport final
-from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, ceil, log2
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-
-import time
+from libc.string cimport memset
 
 import numpy as np
 
@@ -68,8 +65,18 @@ from ._selection cimport (
     sort_candidates,
 )
 from ._threads import effective_n_threads
+from ._jobs cimport (
+    IEEEScope,
+    fnn_fetch_add,
+    fnn_load,
+    fnn_store,
+    ieee_scope,
+    run_job,
+    run_task_t,
+    threads_for,
+)
 from ._rows cimport CHEBYSHEV, L1, Norm, aligned_bytes, norm_of
-from ._threads cimport Threads, gather
+from ._tuning cimport nanoseconds_to_build, nanoseconds_to_descend, nanoseconds_to_pack
 
 cnp.import_array()
 
@@ -90,24 +97,20 @@ cdef enum:
     # not worth it.
     MAX_RANGES = 64
     MIN_RANGE = 1 << 10
-    # Between two looks at signals.
-    BATCH_RANGES = 32
     # Queries that are sorted together, and those that one thread takes at a time.
     SLICE_QUERIES = 1 << 16
     FIRST_RADIUS_QUERIES = 1 << 8
     # Neighbors within a radius that are held before they are copied to where they belong.
     SLICE_PAIRS = 1 << 20
-    TASK_QUERIES = 32
+    QUERIES_PER_TASK = 32
+    # Values that one task checks, and leaves that one packs.
+    VALUES_PER_TASK = 1 << 14
+    LEAVES_PER_TASK = 32
     # Queries ahead whose row, and room for results, are asked for: they are anywhere.
     PREFETCH_AHEAD = 4
     # Up to here candidates are kept sorted: see `take`.
     MAX_SORTED = 24
-    # Queries before the first look at the clock.
-    FIRST_QUERIES = 1 << 10
     FIRST_CAPACITY = 256
-    # Values and queries below which starting threads costs more than it gains.
-    MIN_PARALLEL_VALUES = 1 << 12
-    MIN_PARALLEL_QUERIES = 64
 
 # For estimates of what a search takes.
 LEAF_SAMPLES, MAX_SORTED_NEIGHBORS = LEAF_POINTS, MAX_SORTED
@@ -160,8 +163,16 @@ cdef struct Range:
 
 # What the construction takes beside the rows, and gives back.
 cdef struct Sorting:
+    const char *rows
+    Py_ssize_t value_bytes, n_samples
     # Each sample, in the order of the leaves in the end, below what it is ordered by.
     uint64_t *items
+    # Phases halve them, side by side, until there are enough; the last one splits each to the end.
+    Range ranges[MAX_RANGES]
+    Py_ssize_t n_ranges
+    bint has_begun, is_last
+    # MAX_RANGES of n_units for a phase, and in the last one all that is left.
+    int64_t n_done, n_units
     # [n_threads][box_size]
     double *boxes
     Py_ssize_t box_size, n_features
@@ -301,6 +312,46 @@ cdef void halve(
         bound_rows(rows, sorting, halves[0], box)
         halves[1].start = split(rows, sorting, box, halves[0], &cut)
         halves[0].stop = halves[1].start
+
+
+cdef Py_ssize_t next_sorting_phase(void *context) noexcept nogil:
+    cdef Sorting *sorting = <Sorting *>context
+    cdef Py_ssize_t i
+    if sorting.is_last:
+        fnn_store(&sorting.n_done, sorting.n_units)
+        return 0
+    if sorting.has_begun:
+        sorting.n_ranges *= 2
+        fnn_fetch_add(&sorting.n_done, MAX_RANGES)
+    sorting.has_begun = True
+    if sorting.n_ranges < MAX_RANGES and sorting.n_samples > sorting.n_ranges * MIN_RANGE:
+        for i in range(sorting.n_ranges - 1, -1, -1):
+            sorting.ranges[2 * i] = sorting.ranges[i]
+    else:
+        sorting.is_last = True
+    return sorting.n_ranges
+
+
+cdef void sort_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef Sorting *sorting = <Sorting *>context
+    if sorting.value_bytes == sizeof(float):
+        sort_range(<const float *>sorting.rows, sorting, task, thread)
+    elif sorting.value_bytes == sizeof(double):
+        sort_range(<const double *>sorting.rows, sorting, task, thread)
+    else:
+        sort_range(<const uint8_t *>sorting.rows, sorting, task, thread)
+
+
+cdef void sort_range(
+    const Value *rows, Sorting *sorting, Py_ssize_t task, int thread
+) noexcept nogil:
+    cdef double *box = sorting.boxes + thread * sorting.box_size
+    if not sorting.is_last:
+        halve(rows, sorting, thread, &sorting.ranges[2 * task])
+        return
+    bound_rows(rows, sorting, sorting.ranges[task], box)
+    split_all(rows, sorting, sorting.ranges[task], box)
+    fnn_fetch_add(&sorting.n_done, (sorting.n_units - sorting.n_done) // (2 * sorting.n_ranges))
 
 
 cdef void split_all(
@@ -528,19 +579,14 @@ cdef class KDTree:
         self.value_bytes = cnp.PyArray_ITEMSIZE(Y)
         self.n_samples = Y.shape[0]
         self.n_features = Y.shape[1]
-        if Y.shape[0] * Y.shape[1] < MIN_PARALLEL_VALUES:
-            n_threads = 1
-        cdef Threads _gathered = gather(n_threads)
+        cdef IEEEScope _ieee = ieee_scope()
         self.usable = self.n_samples < MAX_HALF and all_finite(Y, n_threads)
         if not self.usable:
             return
         self.plan_levels()
-        if self.value_bytes == sizeof(float):
-            self.build(<const float *>cnp.PyArray_DATA(Y), n_threads, advance)
-        elif self.value_bytes == sizeof(double):
-            self.build(<const double *>cnp.PyArray_DATA(Y), n_threads, advance)
-        else:
-            self.build(<const uint8_t *>cnp.PyArray_DATA(Y), n_threads, advance)
+        self.build(
+            threads_for(n_threads, MAX_RANGES, nanoseconds_to_build(self.n_samples)), advance
+        )
 
     def __dealloc__(self):
         PyMem_RawFree(self.indices)
@@ -583,9 +629,11 @@ cdef class KDTree:
 
     # ---- construction ---------------------------------------------------------------------
 
-    cdef int build(self, const Value *rows, int n_threads, advance) except -1:
+    cdef int build(self, int n_threads, advance) except -1:
         cdef Sorting sorting
         cdef size_t padded = self.n_nodes[0] * LEAF_POINTS, room = self.n_samples * sizeof(uint64_t)
+        cdef Py_ssize_t n_tasks = (self.n_nodes[0] + LEAVES_PER_TASK - 1) // LEAVES_PER_TASK
+        memset(&sorting, 0, sizeof(sorting))
         factors = self.weights
         if factors is not None and self.norm != L1:
             factors = np.sqrt(factors)
@@ -600,13 +648,32 @@ cdef class KDTree:
         try:
             if sorting.items == NULL or sorting.boxes == NULL:
                 raise MemoryError()
-            self.sort_into_leaves(rows, &sorting, n_threads, advance)
+            self.sort_into_leaves(&sorting, n_threads, advance)
         finally:
             free(sorting.boxes)
         self.keep_samples(sorting.items)
         self.allocate()
-        self.pack(rows, n_threads)
+        run_job(pack_task, <void *>self, n_tasks, n_threads)
+        self.bound_nodes()
         return 0
+
+    cdef int sort_into_leaves(self, Sorting *sorting, int n_threads, advance) except -1:
+        """Order the items."""
+        cdef Py_ssize_t i
+        # All levels take about the same time.
+        cdef double n_levels = max(1.0, ceil(log2(<double>self.n_nodes[0])))
+        sorting.rows, sorting.value_bytes = <const char *>cnp.PyArray_DATA(self.Y), self.value_bytes
+        sorting.n_samples, sorting.n_units = self.n_samples, <int64_t>(MAX_RANGES * n_levels)
+        for i in range(self.n_samples):
+            sorting.items[i] = i
+        sorting.n_ranges = 1
+        sorting.ranges[0] = Range(0, self.n_samples, LEAF_POINTS)
+        while sorting.ranges[0].unit < self.n_samples:
+            sorting.ranges[0].unit *= FAN_OUT
+        return run_job(
+            sort_task, sorting, next_sorting_phase(sorting), n_threads, advance, 1.0,
+            next_sorting_phase, &sorting.n_done, <double>sorting.n_units,
+        )
 
     cdef void keep_samples(self, const uint64_t *items) noexcept nogil:
         """Drop what items were ordered by, where they are, and the room that this leaves."""
@@ -619,66 +686,29 @@ cdef class KDTree:
         smaller = <uint32_t *>PyMem_RawRealloc(self.indices, padded * sizeof(uint32_t))
         self.indices = self.indices if smaller == NULL else smaller
 
-    cdef int sort_into_leaves(
-        self, const Value *rows, Sorting *sorting, int n_threads, advance
-    ) except -1:
-        """Order the items; between steps Ctrl-C takes effect."""
-        cdef Range ranges[MAX_RANGES]
-        cdef Py_ssize_t n_ranges = 1, n = self.n_samples, first, last, i
-        # All steps that halve ranges take about the same time.
-        cdef double share = 1.0 / max(1.0, ceil(log2(<double>self.n_nodes[0]))), left = 1.0
-        for i in range(n):
-            sorting.items[i] = i
-        ranges[0].start = 0
-        ranges[0].stop = n
-        ranges[0].unit = LEAF_POINTS
-        while ranges[0].unit < n:
-            ranges[0].unit *= FAN_OUT
-        while n_ranges < MAX_RANGES and n > n_ranges * MIN_RANGE:
-            for i in range(n_ranges - 1, -1, -1):
-                ranges[2 * i] = ranges[i]
-            with nogil:
-                for i in prange(
-                    n_ranges, num_threads=max(1, min(n_threads, n_ranges)), schedule="dynamic",
-                    use_threads_if=n_threads > 1,
-                ):
-                    halve(rows, sorting, threadid(), &ranges[2 * i])
-            n_ranges *= 2
-            PyErr_CheckSignals()
-            left -= share
-            if advance is not None:
-                advance(share)
-        for first in range(0, n_ranges, BATCH_RANGES):
-            last = min(first + BATCH_RANGES, n_ranges)
-            with nogil:
-                for i in prange(
-                    first, last, num_threads=n_threads, schedule="dynamic",
-                    use_threads_if=n_threads > 1,
-                ):
-                    self.finish_range(rows, sorting, threadid(), ranges[i])
-            PyErr_CheckSignals()
-            if advance is not None:
-                advance(left * (last - first) / n_ranges)
-        return 0
+    cdef void pack_leaves(self, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+        cdef const void *rows = cnp.PyArray_DATA(self.Y)
+        cdef Py_ssize_t leaf
+        for leaf in range(first, min(last, self.n_nodes[0])):
+            if self.value_bytes == sizeof(float):
+                self.pack_leaf(<const float *>rows, leaf)
+            elif self.value_bytes == sizeof(double):
+                self.pack_leaf(<const double *>rows, leaf)
+            else:
+                self.pack_leaf(<const uint8_t *>rows, leaf)
 
-    cdef void finish_range(
-        self, const Value *rows, Sorting *sorting, int thread, Range samples
-    ) noexcept nogil:
-        cdef double *box = sorting.boxes + thread * sorting.box_size
-        bound_rows(rows, sorting, samples, box)
-        split_all(rows, sorting, samples, box)
-
-    cdef void pack(self, const Value *rows, int n_threads) noexcept nogil:
-        """Fill the leaves, and the boxes from the lowest level up."""
-        cdef Py_ssize_t level, i
-        for i in prange(
-            self.n_nodes[0], num_threads=n_threads, schedule="static",
-            use_threads_if=n_threads > 1,
-        ):
-            self.pack_leaf(rows, i)
+    cdef void bound_nodes(self) noexcept nogil:
+        """Fill the boxes above the leaves', from the lowest level up."""
+        cdef const void *rows = cnp.PyArray_DATA(self.Y)
+        cdef Py_ssize_t level, node
         for level in range(1, self.height):
-            for i in range(self.n_nodes[level]):
-                self.bound_node(rows, level, i)
+            for node in range(self.n_nodes[level]):
+                if self.value_bytes == sizeof(float):
+                    self.bound_node(<const float *>rows, level, node)
+                elif self.value_bytes == sizeof(double):
+                    self.bound_node(<const double *>rows, level, node)
+                else:
+                    self.bound_node(<const uint8_t *>rows, level, node)
 
     cdef inline Py_ssize_t n_children(self, Py_ssize_t level, Py_ssize_t node) noexcept nogil:
         return min(<Py_ssize_t>FAN_OUT, self.n_nodes[level - 1] - node * FAN_OUT)
@@ -848,16 +878,12 @@ cdef class KDTree:
 
     cdef object homes_of(self, cnp.ndarray X, Py_ssize_t first, Py_ssize_t n, SearchMemory memory):
         """Return the leaf next to each of n rows of X."""
-        cdef const char *rows = <const char *>cnp.PyArray_DATA(X)
-        cdef int n_threads = memory.n_threads
-        cdef Py_ssize_t i
         homes = np.empty(n, dtype=np.uint32)
-        cdef uint32_t[::1] home = homes
-        with nogil:
-            for i in prange(
-                n, num_threads=n_threads, schedule="static", use_threads_if=n_threads > 1
-            ):
-                home[i] = self.nearest_leaf(&memory.searches[threadid()], rows, first + i)
+        cdef Descent d
+        d.tree, d.searches, d.n = <void *>self, memory.searches, n
+        d.rows = <const char *>cnp.PyArray_DATA(X) + first * self.n_features * self.value_bytes
+        d.homes = <uint32_t *>cnp.PyArray_DATA(homes)
+        run_queries(descend_task, &d, n, memory.n_threads, None, 0.0)
         return homes
 
     cdef object order_of(self, const uint32_t[::1] homes):
@@ -919,9 +945,8 @@ cdef class KDTree:
         cdef cnp.npy_intp[2] shape = [X.shape[0], k]
         cdef Py_ssize_t n_queries = X.shape[0], wanted = k + exclude_self, capacity = wanted
         cdef SearchMemory memory
-        if n_queries < MIN_PARALLEL_QUERIES:
-            n_threads = 1
-        cdef Threads _gathered = gather(n_threads)
+        cdef IEEEScope _ieee = ieee_scope()
+        n_threads = threads_for(n_threads, n_queries, nanoseconds_to_descend(n_queries))
         if not self.usable or (X is not self.Y and not all_finite(X, n_threads)):
             return None
         if wanted > MAX_SORTED:
@@ -939,57 +964,38 @@ cdef class KDTree:
             else:
                 homes = self.homes_of(X, first, n, memory)
                 order = self.order_of(homes)
-            for start, stop in _paced(n):
-                self.find_nearest(
-                    X, order, start, stop, homes, first, memory, distances, indices, exclude_self
-                )
-                if advance is not None:
-                    advance((stop - start) / n_queries)
+            self.find_nearest(
+                X, order, homes, first, memory, distances, indices, exclude_self, advance,
+                <double>n / n_queries,
+            )
         return distances, indices, memory.n_leaves() * LEAF_POINTS
 
     cdef int find_nearest(
         self,
         cnp.ndarray X,
         const uint32_t[::1] order,
-        Py_ssize_t start,
-        Py_ssize_t stop,
         const uint32_t[::1] homes,
         Py_ssize_t first,
         SearchMemory memory,
         cnp.ndarray distances,
         cnp.ndarray indices,
         bint exclude_self,
+        object advance,
+        double share,
     ) except -1:
-        """Write the neighbors of the rows first + order[start:stop] of X.
+        """Write the neighbors of the rows first + order[...] of X.
 
         homes[0] is the leaf next to row `first`; without homes X are the samples, leaf after leaf.
         """
-        cdef const char *rows = <const char *>cnp.PyArray_DATA(X)
-        cdef double *first_distance = <double *>cnp.PyArray_DATA(distances)
-        cdef int64_t *first_index = <int64_t *>cnp.PyArray_DATA(indices)
-        cdef Py_ssize_t k = distances.shape[1], row_bytes = self.n_features * self.value_bytes
-        cdef Py_ssize_t i, ahead, row
-        cdef int n_threads = memory.n_threads
-        cdef bint all_samples = homes is None
-        with nogil:
-            for i in prange(
-                start, stop, num_threads=n_threads, schedule="dynamic", chunksize=TASK_QUERIES,
-                use_threads_if=n_threads > 1 and stop - start > TASK_QUERIES,
-            ):
-                ahead = first + order[min(i + PREFETCH_AHEAD, stop - 1)]
-                fnn_prefetch(rows + ahead * row_bytes)
-                fnn_prefetch(first_distance + ahead * k)
-                fnn_prefetch(first_index + ahead * k)
-                row = first + order[i]
-                self.find(
-                    &memory.searches[threadid()], rows, row,
-                    i // LEAF_POINTS if all_samples else homes[order[i]],
-                )
-                write_nearest(
-                    &memory.searches[threadid()], first_distance + row * k,
-                    first_index + row * k, row if exclude_self else -1,
-                )
-        return 0
+        cdef NearestOfSlice s
+        s.tree, s.searches, s.n = <void *>self, memory.searches, order.shape[0]
+        s.rows, s.row_bytes = <const char *>cnp.PyArray_DATA(X), self.n_features * self.value_bytes
+        s.order, s.first = &order[0], first
+        s.homes = NULL if homes is None else &homes[0]
+        s.distances = <double *>cnp.PyArray_DATA(distances)
+        s.indices = <int64_t *>cnp.PyArray_DATA(indices)
+        s.k, s.exclude_self = distances.shape[1], exclude_self
+        return run_queries(nearest_task, &s, s.n, memory.n_threads, advance, share)
 
     def radius_neighbors(
         self,
@@ -1024,9 +1030,8 @@ cdef class KDTree:
         """
         cdef Py_ssize_t n_queries = X.shape[0], first = 0, size = FIRST_RADIUS_QUERIES, n
         cdef SearchMemory memory
-        if n_queries < MIN_PARALLEL_QUERIES:
-            n_threads = 1
-        cdef Threads _gathered = gather(n_threads)
+        cdef IEEEScope _ieee = ieee_scope()
+        n_threads = threads_for(n_threads, n_queries, nanoseconds_to_descend(n_queries))
         if not self.usable or (X is not self.Y and not all_finite(X, n_threads)):
             return None
         memory = SearchMemory(n_threads, self.n_features, FIRST_CAPACITY)
@@ -1046,7 +1051,7 @@ cdef class KDTree:
             first += n
             # Many queries at a time have more of their neighbors in common.
             size = SLICE_PAIRS * n // max(1, len(found[2]))
-            size = max(<Py_ssize_t>TASK_QUERIES, min(size, <Py_ssize_t>SLICE_QUERIES))
+            size = max(<Py_ssize_t>QUERIES_PER_TASK, min(size, <Py_ssize_t>SLICE_QUERIES))
         return slices
 
     cdef object leaves_of_samples(self):
@@ -1063,33 +1068,24 @@ cdef class KDTree:
         bint by_distance, bint exclude_self, bint with_distances,
     ):
         """Return (counts, distances, indices) of the rows of X from `first` on."""
-        cdef Py_ssize_t n = homes.shape[0], i
+        cdef Py_ssize_t n = homes.shape[0]
         cdef const char *rows = <const char *>cnp.PyArray_DATA(X)
         cdef int n_threads = memory.n_threads, thread
+        cdef WithinSlice w
         cdef const uint32_t[::1] order = self.order_of(homes)
         # Of each query: the thread that collected its neighbors, and where they start there.
         cdef int64_t[::1] finder = np.empty(n, dtype=np.int64)
         cdef int64_t[::1] place = np.empty(n, dtype=np.int64)
         counts = np.empty(n, dtype=np.int64)
         cdef int64_t[::1] count = counts
-        cdef const uint32_t[::1] part
         for thread in range(n_threads):
             memory.searches[thread].n = 0
             memory.searches[thread].numbers_alone = not with_distances and not by_distance
-        for start, stop in _paced(n):
-            part = order[start:stop]
-            with nogil:
-                for i in prange(
-                    part.shape[0], num_threads=n_threads, schedule="dynamic",
-                    chunksize=TASK_QUERIES,
-                    use_threads_if=n_threads > 1 and part.shape[0] > TASK_QUERIES,
-                ):
-                    finder[part[i]] = threadid()
-                    place[part[i]] = memory.searches[threadid()].n
-                    count[part[i]] = self.collect_within(
-                        &memory.searches[threadid()], rows, first + part[i], by_distance,
-                        exclude_self,
-                    )
+        w.tree, w.searches, w.n, w.rows = <void *>self, memory.searches, n, rows
+        w.order, w.first = &order[0], first
+        w.finder, w.place, w.count = &finder[0], &place[0], &count[0]
+        w.by_distance, w.exclude_self = by_distance, exclude_self
+        run_queries(within_task, &w, n, n_threads, None, 0.0)
         for thread in range(n_threads):
             if memory.searches[thread].out_of_memory:
                 raise MemoryError()
@@ -1101,16 +1097,11 @@ cdef class KDTree:
         if with_distances:
             first_distance = <double *>cnp.PyArray_DATA(distances)
         cdef int64_t *first_index = <int64_t *>cnp.PyArray_DATA(indices)
-        with nogil:
-            for i in prange(
-                n, num_threads=n_threads, schedule="dynamic", chunksize=TASK_QUERIES,
-                use_threads_if=n_threads > 1,
-            ):
-                write_within(
-                    &memory.searches[finder[i]], place[i], count[i],
-                    first_distance + (end[i] - count[i]) if with_distances else NULL,
-                    first_index + end[i] - count[i],
-                )
+        w.distances, w.indices, w.ends = first_distance, first_index, &end[0]
+        run_queries(
+            write_task, &w, n,
+            threads_for(n_threads, n, nanoseconds_to_pack(2.0 * ends[n - 1])), None, 0.0,
+        )
         return counts, distances, indices
 
     cdef Py_ssize_t collect_within(
@@ -1132,6 +1123,112 @@ cdef class KDTree:
         else:
             search.n = before + by_index(search.items + before, search.n - before, itself)
         return search.n - before
+
+
+# ---- tasks: some queries, or leaves, each --------------------------------------------------------
+
+
+cdef void pack_task(void *tree, Py_ssize_t task, int thread) noexcept nogil:
+    (<KDTree>tree).pack_leaves(task * LEAVES_PER_TASK, (task + 1) * LEAVES_PER_TASK)
+
+
+cdef int run_queries(
+    run_task_t run_task, void *context, Py_ssize_t n, int n_threads, advance, double share
+) except -1:
+    cdef Py_ssize_t n_tasks = (n + QUERIES_PER_TASK - 1) // QUERIES_PER_TASK
+    return run_job(run_task, context, n_tasks, n_threads, advance, share)
+
+
+cdef struct Descent:
+    void *tree
+    Search *searches
+    Py_ssize_t n
+    const char *rows
+    uint32_t *homes
+
+
+cdef void descend_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef const Descent *d = <const Descent *>context
+    cdef Py_ssize_t start = task * QUERIES_PER_TASK, i
+    for i in range(start, min(start + QUERIES_PER_TASK, d.n)):
+        d.homes[i] = (<KDTree>d.tree).nearest_leaf(&d.searches[thread], d.rows, i)
+
+
+cdef struct NearestOfSlice:
+    void *tree
+    Search *searches
+    Py_ssize_t n
+    const char *rows
+    Py_ssize_t row_bytes
+    # The rows first + order[i], and the leaf next to each; NULL: these are the samples themselves.
+    const uint32_t *order
+    Py_ssize_t first
+    const uint32_t *homes
+    double *distances
+    int64_t *indices
+    Py_ssize_t k
+    bint exclude_self
+
+
+cdef void nearest_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef const NearestOfSlice *s = <const NearestOfSlice *>context
+    cdef Search *search = &s.searches[thread]
+    cdef Py_ssize_t start = task * QUERIES_PER_TASK, i, row, ahead
+    for i in range(start, min(start + QUERIES_PER_TASK, s.n)):
+        ahead = s.first + s.order[min(i + PREFETCH_AHEAD, s.n - 1)]
+        fnn_prefetch(s.rows + ahead * s.row_bytes)
+        fnn_prefetch(s.distances + ahead * s.k)
+        fnn_prefetch(s.indices + ahead * s.k)
+        row = s.first + s.order[i]
+        (<KDTree>s.tree).find(
+            search, s.rows, row, i // LEAF_POINTS if s.homes == NULL else s.homes[s.order[i]]
+        )
+        write_nearest(
+            search, s.distances + row * s.k, s.indices + row * s.k, row if s.exclude_self else -1
+        )
+
+
+cdef struct WithinSlice:
+    void *tree
+    Search *searches
+    Py_ssize_t n
+    const char *rows
+    const uint32_t *order
+    Py_ssize_t first
+    # Of each query: the thread that collected its neighbors, where they start there, how many.
+    int64_t *finder
+    int64_t *place
+    int64_t *count
+    bint by_distance, exclude_self
+    # Where they are written, and where those of each query end.
+    double *distances
+    int64_t *indices
+    const int64_t *ends
+
+
+cdef void within_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef const WithinSlice *w = <const WithinSlice *>context
+    cdef Py_ssize_t start = task * QUERIES_PER_TASK, i, query
+    for i in range(start, min(start + QUERIES_PER_TASK, w.n)):
+        query = w.order[i]
+        w.finder[query], w.place[query] = thread, w.searches[thread].n
+        w.count[query] = (<KDTree>w.tree).collect_within(
+            &w.searches[thread], w.rows, w.first + query, w.by_distance, w.exclude_self
+        )
+
+
+cdef void write_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef const WithinSlice *w = <const WithinSlice *>context
+    cdef Py_ssize_t start = task * QUERIES_PER_TASK, i, at
+    for i in range(start, min(start + QUERIES_PER_TASK, w.n)):
+        at = w.ends[i] - w.count[i]
+        write_within(
+            &w.searches[w.finder[i]], w.place[i], w.count[i],
+            NULL if w.distances == NULL else w.distances + at, w.indices + at,
+        )
+
+
+# ---- results -------------------------------------------------------------------------------------
 
 
 cdef inline Py_ssize_t without(Indexed *items, Py_ssize_t n, int64_t itself) noexcept nogil:
@@ -1183,44 +1280,35 @@ cdef void write_pairs(
             distances[i] = -items[i].key
 
 
-cdef bint all_finite(cnp.ndarray X, int n_threads):
-    cdef Py_ssize_t n = X.shape[0] * X.shape[1], part = MIN_PARALLEL_VALUES, i
-    cdef Py_ssize_t n_parts = (n + part - 1) // part
-    cdef const float *singles = <const float *>cnp.PyArray_DATA(X)
-    cdef const double *doubles = <const double *>cnp.PyArray_DATA(X)
-    cdef bint single = cnp.PyArray_ITEMSIZE(X) == sizeof(float)
-    cdef int found = 0
-    if cnp.PyArray_ITEMSIZE(X) == sizeof(uint8_t):
+cdef struct Finiteness:
+    const char *values
+    Py_ssize_t value_bytes, n
+    int64_t is_broken
+
+
+cdef void check_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef Finiteness *f = <Finiteness *>context
+    cdef Py_ssize_t start = task * VALUES_PER_TASK, n = min(f.n - start, VALUES_PER_TASK)
+    cdef const char *values = f.values + start * f.value_bytes
+    cdef bint found
+    if f.value_bytes == sizeof(float):
+        found = any_not_finite(<const float *>values, n)
+    else:
+        found = any_not_finite(<const double *>values, n)
+    if found:
+        fnn_store(&f.is_broken, True)
+
+
+cdef bint all_finite(cnp.ndarray X, int n_threads) except -1:
+    cdef Py_ssize_t n = X.shape[0] * X.shape[1]
+    cdef Py_ssize_t n_tasks = (n + VALUES_PER_TASK - 1) // VALUES_PER_TASK
+    cdef Finiteness f = Finiteness(
+        <const char *>cnp.PyArray_DATA(X), cnp.PyArray_ITEMSIZE(X), n, False
+    )
+    if f.value_bytes == sizeof(uint8_t):
         return True
-    with nogil:
-        for i in prange(
-            n_parts, num_threads=n_threads, schedule="static",
-            use_threads_if=n_threads > 1 and n_parts > 1,
-        ):
-            if single:
-                found |= any_not_finite(singles + i * part, min(part, n - i * part))
-            else:
-                found |= any_not_finite(doubles + i * part, min(part, n - i * part))
-    return not found
-
-
-def _paced(Py_ssize_t n):
-    """Yield ranges (start, stop) of n, each of which takes the caller about a tenth of a second.
-
-    In between Ctrl-C takes effect.
-    """
-    cdef Py_ssize_t size = FIRST_QUERIES, start = 0, stop
-    while start < n:
-        stop = min(start + size, n)
-        began = time.perf_counter()
-        yield start, stop
-        PyErr_CheckSignals()
-        elapsed = time.perf_counter() - began
-        if elapsed < 0.05:
-            size *= 2
-        elif elapsed > 0.2:
-            size = max(<Py_ssize_t>TASK_QUERIES, size // 2)
-        start = stop
+    run_job(check_task, &f, n_tasks, threads_for(n_threads, n_tasks, nanoseconds_to_pack(n)))
+    return not fnn_load(&f.is_broken)
 
 
 def _rebuild(Y, metric, weights, most):

@@ -7,8 +7,7 @@ added to the gradient (add_outer) while it is still there.
 Blocks belong to tasks, and tasks to rounds. A task keeps a gradient of its own, so that tasks share
 nothing; at the end of a round they are added up in order, strip by strip, and after the last round
 of a batch each strip takes its step. How rows are divided depends on the shapes alone, never on the
-number of threads, and so do all sums. The threads stay together from batch to batch: see
-csrc/fnn_team.h.
+number of threads, and so do all sums. All batches are one job, of two or three phases each.
 
 Rows may be bytes, or any numbers, that stand for (x - mean) * scale. They are used as they are:
 
@@ -18,9 +17,7 @@ Rows may be bytes, or any numbers, that stand for (x - mean) * scale. They are u
 Weights are kept as the kernels want them, in strips of features: see csrc/fnn_kernels.h.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
-from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t
 from libc.string cimport memset
@@ -39,9 +36,9 @@ from ._dispatch cimport (
     fnn_row_losses,
     fnn_step,
 )
-from ._team cimport fnn_join, fnn_member, fnn_next_task, fnn_team, fnn_wait_for_all
+from ._jobs cimport IEEEScope, fnn_fetch_add, ieee_scope, run_job, threads_for
 from ._rows cimport aligned_bytes
-from ._threads cimport Threads, gather
+from ._tuning cimport nanoseconds_to_compare, nanoseconds_to_pack
 
 cnp.import_array()
 
@@ -55,10 +52,6 @@ cdef enum:
     # sums in float32 do not grow longer.
     MIN_TASK_ROWS = 64
     MAX_TASK_ROWS = 256
-    # Multiplications under which a second thread costs more than it does.
-    MIN_PARALLEL_WORK = 1 << 19
-    # Multiplications between two checks for Ctrl-C: some 0.05 s.
-    SLICE_WORK = 1 << 30
 
 
 cdef aligned_empty(Py_ssize_t n_rows, Py_ssize_t n_columns, dtype):
@@ -118,10 +111,15 @@ cdef struct Scratch:
     double sample_weights[FNN_MAX_BLOCK_ROWS]
 
 
+cdef enum Stage:
+    ROWS
+    STRIPS
+    OFFSETS
+
+
 cdef struct Run:
     # What threads share while they go through rows together, batch after batch.
     Work work
-    fnn_team team
     Py_ssize_t n_rows
     Py_ssize_t batch_size
     # A batch is one round of rows, or several.
@@ -157,11 +155,16 @@ cdef struct Run:
     const char *scale
     # [threads] sums and scores of a block
     double *scratch
-
-
-cdef struct Position:
-    # Where a run is. Each thread has a copy of its own; they are equal, bit for bit.
-    Py_ssize_t row
+    # Where the run is: the round's rows and its tasks, the batch's rows and its step.
+    Stage stage
+    Py_ssize_t first
+    Py_ssize_t stop
+    Py_ssize_t n_tasks
+    Py_ssize_t rows_per_task
+    Py_ssize_t batch_first
+    Py_ssize_t batch_last
+    fnn_step round_step
+    int64_t n_done
     # Of the batch: losses so far, and what the penalty adds for each row.
     double loss
     double penalty
@@ -319,11 +322,24 @@ cdef double run_task(
     return loss
 
 
-cdef void score_rows(
-    const Work *work, Py_ssize_t first, Py_ssize_t n, double *sums, void *scores
-) noexcept nogil:
+cdef struct Scoring:
+    Work work
+    Py_ssize_t n_rows
+    # [rows][classes], and what a row takes there; [threads] sums and scores of a block.
+    char *scores
+    Py_ssize_t score_bytes
+    double *scratch
+
+
+cdef void score_task(void *context, Py_ssize_t block, int thread) noexcept nogil:
+    cdef const Scoring *s = <const Scoring *>context
     cdef Scratch scratch
-    score_block(work, first, n, &scratch, sums, scores)
+    cdef Py_ssize_t first = block * s.work.block_rows
+    score_block(
+        &s.work, first, min(s.work.block_rows, s.n_rows - first), &scratch,
+        s.scratch + thread * 2 * FNN_MAX_BLOCK_ROWS * s.work.n_classes,
+        s.scores + first * s.score_bytes,
+    )
 
 
 # ---- the rounds of a run -----------------------------------------------------------------------
@@ -476,83 +492,75 @@ cdef void finish_offsets(
         )
 
 
-cdef void run_tasks(
-    Run *run, Py_ssize_t first, Py_ssize_t last, Py_ssize_t per_task, fnn_member *member,
-    int thread,
-) noexcept nogil:
-    cdef Py_ssize_t n_tasks = (last - first + per_task - 1) // per_task
-    cdef double *scratch = run.scratch + thread * 2 * FNN_MAX_BLOCK_ROWS * run.work.n_classes
-    cdef Py_ssize_t task = fnn_next_task(member, n_tasks)
-    while task >= 0:
+cdef void run_phase_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef Run *run = <Run *>context
+    cdef bint is_first = run.first == run.batch_first, is_last = run.stop == run.batch_last
+    cdef Py_ssize_t first
+    if run.stage == ROWS:
+        first = run.first + task * run.rows_per_task
         run.losses[task] = run_task(
-            &run.work, first + task * per_task, min(first + (task + 1) * per_task, last), scratch,
+            &run.work, first, min(first + run.rows_per_task, run.stop),
+            run.scratch + thread * 2 * FNN_MAX_BLOCK_ROWS * run.work.n_classes,
             NULL if run.gradients == NULL else run.gradients + task * run.gradient_bytes,
             run.task_offsets + task * run.work.n_classes,
         )
-        task = fnn_next_task(member, n_tasks)
-    fnn_wait_for_all(member, n_tasks)
+    elif run.stage == OFFSETS:
+        shift_offsets(run, run.kernels_of_weights)
+    elif task < run.n_strips:
+        finish_strip(run, task, is_first, is_last, run.n_tasks, &run.round_step)
+    else:
+        finish_offsets(run, is_first, is_last, run.n_tasks, &run.round_step)
 
 
-cdef void finish_round(
-    Run *run, bint is_first, bint is_last, Py_ssize_t n_tasks, const fnn_step *step,
-    fnn_member *member,
-) noexcept nogil:
-    """Add up what the tasks have; after the last round of a batch take its step."""
-    cdef Py_ssize_t n = run.n_strips + 1 if run.gradients != NULL else 0
-    cdef Py_ssize_t part = fnn_next_task(member, n)
-    while part >= 0:
-        if part < run.n_strips:
-            finish_strip(run, part, is_first, is_last, n_tasks, step)
-        else:
-            finish_offsets(run, is_first, is_last, n_tasks, step)
-        part = fnn_next_task(member, n)
-    fnn_wait_for_all(member, n)
-    if is_last and run.rates != NULL and run.scale != NULL:
-        n = 1
-        part = fnn_next_task(member, n)
-        while part >= 0:
-            shift_offsets(run, run.kernels_of_weights)
-            part = fnn_next_task(member, n)
-        fnn_wait_for_all(member, n)
+cdef Py_ssize_t next_run_phase(void *context) noexcept nogil:
+    """Rows, strips of the gradient, offsets where rows are moved; then the next round."""
+    cdef Run *run = <Run *>context
+    if run.stage == ROWS:
+        add_losses(run)
+        if run.has_failed:
+            return 0
+        run.stage = STRIPS
+        if run.gradients != NULL:
+            return run.n_strips + 1
+    if run.stage == STRIPS:
+        run.stage = OFFSETS
+        if run.stop == run.batch_last and run.rates != NULL and run.scale != NULL:
+            return 1
+    return next_round(run)
 
 
-cdef void run_round(Run *run, Position *at, fnn_member *member, int thread) noexcept nogil:
-    """Go on by a round."""
-    cdef Py_ssize_t batch = at.row // run.batch_size, first = batch * run.batch_size, i
-    cdef Py_ssize_t last = min(first + run.batch_size, run.n_rows)
-    cdef Py_ssize_t stop = min(at.row + run.round_rows, last)
-    cdef Py_ssize_t per_task = rows_per_task(stop - at.row, run.max_tasks)
-    cdef Py_ssize_t n_tasks = (stop - at.row + per_task - 1) // per_task
-    cdef fnn_step step = run.step
-    run_tasks(run, at.row, stop, per_task, member, thread)
-    for i in range(n_tasks):
-        at.loss += run.losses[i]
-    if stop == last:
-        at.loss += at.penalty * (last - first)
-        at.has_failed = run.rates != NULL and not isfinite(at.loss)
-        if at.has_failed:
-            return
-        at.total += at.loss
-    step.factor = 1.0 / (last - first)
+cdef void add_losses(Run *run) noexcept nogil:
+    cdef Py_ssize_t task
+    for task in range(run.n_tasks):
+        run.loss += run.losses[task]
+    if run.stop == run.batch_last:
+        run.loss += run.penalty * (run.batch_last - run.batch_first)
+        run.has_failed = run.rates != NULL and not isfinite(run.loss)
+        if not run.has_failed:
+            run.total += run.loss
+
+
+cdef Py_ssize_t next_round(Run *run) noexcept nogil:
+    """Go on by a round; return how many tasks that is."""
+    cdef Py_ssize_t batch, strip
+    fnn_fetch_add(&run.n_done, run.stop - run.first)
+    if run.stop == run.batch_last and run.stop > 0:
+        run.loss = run.penalty = 0.0
+        for strip in range(run.n_strips if run.rates != NULL else 0):
+            run.penalty += 0.5 * run.step.decay * run.squares[strip]
+    if run.stop == run.n_rows:
+        return 0
+    batch = run.stop // run.batch_size
+    run.stage, run.first, run.batch_first = ROWS, run.stop, batch * run.batch_size
+    run.batch_last = min(run.batch_first + run.batch_size, run.n_rows)
+    run.stop = min(run.first + run.round_rows, run.batch_last)
+    run.rows_per_task = rows_per_task(run.stop - run.first, run.max_tasks)
+    run.n_tasks = (run.stop - run.first + run.rows_per_task - 1) // run.rows_per_task
+    run.round_step = run.step
+    run.round_step.factor = 1.0 / (run.batch_last - run.batch_first)
     if run.rates != NULL:
-        step.rate = run.rates[batch]
-    finish_round(run, at.row == first, stop == last, n_tasks, &step, member)
-    at.row = stop
-    if stop == last:
-        at.loss = at.penalty = 0.0
-        for i in range(run.n_strips if run.rates != NULL else 0):
-            at.penalty += 0.5 * run.step.decay * run.squares[i]
-
-
-cdef void go_on_together(Run *run, Position at, Position *end, int thread) noexcept nogil:
-    """Go on for SLICE_WORK, or until all is done or has failed: what each of the threads does."""
-    cdef fnn_member member = fnn_join(&run.team)
-    cdef Py_ssize_t rows = SLICE_WORK // (run.work.n_features * run.work.n_classes) + 1
-    cdef Py_ssize_t last = min(at.row + rows, run.n_rows)
-    while at.row < last and not at.has_failed:
-        run_round(run, &at, &member, thread)
-    if thread == 0:
-        end[0] = at
+        run.round_step.rate = run.rates[batch]
+    return run.n_tasks
 
 
 cdef Py_ssize_t rows_per_task(Py_ssize_t n_rows, Py_ssize_t max_tasks) noexcept nogil:
@@ -688,9 +696,12 @@ cdef class LinearModel:
             return &kernels.linear_u8
         return &kernels.linear_f32 if X.dtype == np.float32 else &kernels.linear_f64
 
-    cdef int threads_for(self, Py_ssize_t n_rows) noexcept:
-        cdef bint few = <double>n_rows * self.n_features * self.n_classes < MIN_PARALLEL_WORK
-        return 1 if few else self.n_threads
+    cdef int threads_worth(self, Py_ssize_t n_rows, Py_ssize_t n_tasks) noexcept:
+        cdef double n_values = <double>n_rows * self.n_features
+        return threads_for(
+            self.n_threads, n_tasks,
+            nanoseconds_to_compare(n_values * self.n_classes) + nanoseconds_to_pack(0.1 * n_values),
+        )
 
     cdef Work work_on(self, order):
         cdef Work work
@@ -723,30 +734,17 @@ cdef class LinearModel:
 
     def scores(self):
         """Return the scores of all rows, of shape (n, n_classes)."""
-        cdef Work work = self.work_on(None)
-        cdef Py_ssize_t n_blocks = (self.n_rows + work.block_rows - 1) // work.block_rows, block
-        cdef Py_ssize_t slice_blocks = SLICE_WORK // (
-            work.block_rows * self.n_features * self.n_classes
-        ) + 1
-        cdef Py_ssize_t first, last
-        scores = np.empty((self.n_rows, self.n_classes), self.dtype)
-        cdef char *target = <char *>cnp.PyArray_DATA(scores)
-        cdef Py_ssize_t row_bytes = self.n_classes * <Py_ssize_t>scores.itemsize
+        cdef IEEEScope _ieee = ieee_scope()
+        cdef Scoring scoring
         cdef double[:, ::1] scratch = self.scratch
-        cdef int n_threads = max(1, min(self.threads_for(self.n_rows), n_blocks))
-        cdef Threads _gathered = gather(n_threads)
-        for first in range(0, n_blocks, slice_blocks):
-            last = min(first + slice_blocks, n_blocks)
-            for block in prange(
-                first, last, nogil=True, num_threads=n_threads, schedule="dynamic",
-                use_threads_if=n_threads > 1,
-            ):
-                score_rows(
-                    &work, block * work.block_rows,
-                    min(work.block_rows, self.n_rows - block * work.block_rows),
-                    &scratch[threadid(), 0], target + block * work.block_rows * row_bytes,
-                )
-            PyErr_CheckSignals()
+        cdef Py_ssize_t n_blocks
+        scoring.work = self.work_on(None)
+        scores = np.empty((self.n_rows, self.n_classes), self.dtype)
+        scoring.scores, scoring.scratch = <char *>cnp.PyArray_DATA(scores), &scratch[0, 0]
+        scoring.n_rows = self.n_rows
+        scoring.score_bytes = self.n_classes * <Py_ssize_t>scores.itemsize
+        n_blocks = (self.n_rows + scoring.work.block_rows - 1) // scoring.work.block_rows
+        run_job(score_task, &scoring, n_blocks, self.threads_worth(self.n_rows, n_blocks))
         return scores
 
     def loss_and_gradient(self, bint with_gradient=True):
@@ -842,22 +840,15 @@ cdef class LinearModel:
     cdef double go_on(self, Run *run, double penalty, progress) except? -1:
         """Return the sum of the rows' losses, with a penalty for each, or one that is not finite.
 
-        `progress` is told how many more rows are done, and Ctrl-C takes effect.
+        `progress` is told how many more rows are done.
         """
+        cdef IEEEScope _ieee = ieee_scope()
         cdef Py_ssize_t n_tasks = max(
             run.n_strips, min(run.max_tasks, run.batch_size // MIN_TASK_ROWS)
         )
-        cdef int n_threads = max(1, min(self.threads_for(run.batch_size), n_tasks))
-        cdef Threads _gathered = gather(n_threads)
-        cdef Position at = Position(0, 0.0, penalty, 0.0, False), next = at
-        while at.row < run.n_rows:
-            memset(&run.team, 0, sizeof(fnn_team))
-            with nogil, parallel(num_threads=n_threads, use_threads_if=n_threads > 1):
-                go_on_together(run, at, &next, threadid())
-            if next.has_failed:
-                return next.loss
-            if progress is not None:
-                progress(next.row - at.row)
-            at = next
-            PyErr_CheckSignals()
-        return at.total
+        run.penalty = penalty
+        run_job(
+            run_phase_task, run, next_round(run), self.threads_worth(run.batch_size, n_tasks),
+            progress, run.n_rows, next_run_phase, &run.n_done, run.n_rows,
+        )
+        return run.loss if run.has_failed else run.total

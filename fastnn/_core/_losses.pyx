@@ -1,29 +1,49 @@
 """Losses of scores and their gradients: blocks of rows over the threads, sums over fixed blocks."""
 
-from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
-from cython.parallel cimport prange, threadid
 from libc.stdint cimport int64_t
 
 import numpy as np
 
 from ._dispatch cimport active_kernels, fnn_linear, fnn_row_losses, fnn_where_positive
-from ._threads cimport Threads, gather
+from ._jobs cimport IEEEScope, ieee_scope, run_job, threads_for
+from ._tuning cimport nanoseconds_to_pack
 
 cdef enum:
-    # Scores of a task: 128 KiB of float32.
-    TASK_SCORES = 1 << 15
-    # Of the rectifier: as much, so that its tasks are cheap to divide.
+    # Scores of a task, and values of the rectifier's: some ten microseconds. Sums of losses are
+    # over the tasks.
+    TASK_SCORES = 1 << 13
     TASK_VALUES = 1 << 15
-    MIN_PARALLEL_SCORES = 1 << 15
     # Scores that a thread combines at a time: they stay in the first-level cache.
     COMBINED_SCORES = 1 << 11
-    # Points of a landscape between two checks for Ctrl-C, times the scores of each.
-    SLICE_SCORES = 1 << 26
+    # Points of a landscape that a task combines them for.
+    TASK_POINTS = 64
 
 
 cdef fnn_row_losses losses_named(const fnn_linear *kernels, str loss):
     return kernels.softmax_losses if loss == "softmax" else kernels.svm_losses
+
+
+cdef struct Scores:
+    # What tasks share: some rows each.
+    const char *scores
+    char *gradient
+    Py_ssize_t value_bytes, n_rows, n_classes, rows_per_task
+    const int64_t *labels
+    const double *weights
+    fnn_row_losses losses
+    double margin
+    # [n_tasks]
+    double *sums
+
+
+cdef void sum_losses_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef const Scores *s = <const Scores *>context
+    cdef Py_ssize_t start = task * s.rows_per_task, at = start * s.n_classes * s.value_bytes
+    s.sums[task] = s.losses(
+        s.scores + at, s.labels + start, s.weights + start,
+        min(s.rows_per_task, s.n_rows - start), s.n_classes, s.margin, s.gradient + at,
+    )
 
 
 def sum_losses(
@@ -55,34 +75,24 @@ def sum_losses(
     float
         NaN if any score is not finite.
     """
-    cdef Py_ssize_t n = scores.shape[0], n_classes = scores.shape[1]
-    cdef Py_ssize_t rows_per_task = max(1, TASK_SCORES // n_classes)
-    cdef Py_ssize_t n_tasks = (n + rows_per_task - 1) // rows_per_task, task, start
+    cdef IEEEScope _ieee = ieee_scope()
+    cdef Py_ssize_t n = scores.shape[0], n_classes = scores.shape[1], n_tasks
+    cdef Scores s
     cdef const fnn_linear *kernels
     if floating is float:
         kernels = &active_kernels().linear_f32
     else:
         kernels = &active_kernels().linear_f64
-    cdef fnn_row_losses losses = losses_named(kernels, loss)
+    s.rows_per_task = max(1, TASK_SCORES // n_classes)
+    n_tasks = (n + s.rows_per_task - 1) // s.rows_per_task
     sums = np.empty(n_tasks)
     cdef double[::1] sums_view = sums
-    if n * n_classes < MIN_PARALLEL_SCORES:
-        n_threads = 1
-    cdef Threads _gathered = gather(n_threads)
-    for task in prange(
-        n_tasks, nogil=True, num_threads=n_threads, schedule="static",
-        use_threads_if=n_threads > 1,
-    ):
-        start = task * rows_per_task
-        sums_view[task] = losses(
-            &scores[start, 0],
-            &labels[start],
-            &weights[start],
-            min(rows_per_task, n - start),
-            n_classes,
-            margin,
-            &gradient[start, 0],
-        )
+    s.scores, s.gradient = <const char *>&scores[0, 0], <char *>&gradient[0, 0]
+    s.value_bytes, s.n_rows, s.n_classes = sizeof(floating), n, n_classes
+    s.labels, s.weights = &labels[0], &weights[0]
+    s.losses, s.margin, s.sums = losses_named(kernels, loss), margin, &sums_view[0]
+    n_threads = threads_for(n_threads, n_tasks, nanoseconds_to_pack(2.0 * n * n_classes))
+    run_job(sum_losses_task, &s, n_tasks, n_threads)
     return float(sums.sum())
 
 
@@ -103,6 +113,40 @@ cdef void combine(
         coefficient = <floating>coefficients[t]
         for i in range(n):
             combined[i] += coefficient * terms[(t + 1) * term_stride + i]
+
+
+cdef struct Combinations:
+    # What tasks share: a block of rows and some points each.
+    const char *terms
+    Py_ssize_t value_bytes, n_terms, n_rows, n_classes, block_rows, n_blocks, n_points
+    const double *coefficients
+    const int64_t *labels
+    const double *weights
+    fnn_row_losses losses
+    double margin
+    # [n_threads][scores of a block]
+    char *scratch
+    # [n_blocks][n_points]
+    double *sums
+
+
+cdef void combine_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef const Combinations *c = <const Combinations *>context
+    cdef Py_ssize_t block = task % c.n_blocks, row = block * c.block_rows
+    cdef Py_ssize_t n_rows = min(c.block_rows, c.n_rows - row), n = n_rows * c.n_classes, point
+    cdef Py_ssize_t first = task // c.n_blocks * TASK_POINTS, stride = c.n_rows * c.n_classes
+    cdef const char *terms = c.terms + row * c.n_classes * c.value_bytes
+    cdef char *combined = c.scratch + thread * c.block_rows * c.n_classes * c.value_bytes
+    cdef const double *coefficients
+    for point in range(first, min(first + TASK_POINTS, c.n_points)):
+        coefficients = c.coefficients + point * (c.n_terms - 1)
+        if c.value_bytes == sizeof(float):
+            combine(<const float *>terms, c.n_terms, stride, coefficients, n, <float *>combined)
+        else:
+            combine(<const double *>terms, c.n_terms, stride, coefficients, n, <double *>combined)
+        c.sums[block * c.n_points + point] = c.losses(
+            combined, c.labels + row, c.weights + row, n_rows, c.n_classes, c.margin, combined
+        )
 
 
 def losses_of_combinations(
@@ -131,73 +175,66 @@ def losses_of_combinations(
     -------
     ndarray of shape (n_points,), float64
     """
+    cdef IEEEScope _ieee = ieee_scope()
     cdef Py_ssize_t n_terms = terms.shape[0], n = terms.shape[1], n_classes = terms.shape[2]
-    cdef Py_ssize_t n_points = coefficients.shape[0], n_directions = coefficients.shape[1]
-    cdef Py_ssize_t block_rows = max(1, COMBINED_SCORES // n_classes)
-    cdef Py_ssize_t n_blocks = (n + block_rows - 1) // block_rows
-    cdef Py_ssize_t slice_points = max(1, SLICE_SCORES // max(1, n * n_classes))
-    cdef Py_ssize_t first, last, point, block, rows
+    cdef Py_ssize_t n_points = coefficients.shape[0], n_tasks
+    cdef Combinations c
     cdef const fnn_linear *kernels
     if floating is float:
         kernels = &active_kernels().linear_f32
-        dtype = np.float32
     else:
         kernels = &active_kernels().linear_f64
-        dtype = np.float64
-    cdef fnn_row_losses losses = losses_named(kernels, loss)
-    cdef floating[:, ::1] scratch = np.empty((n_threads, block_rows * n_classes), dtype)
-    cdef floating *combined
-    sums = np.empty((n_blocks, n_points))
+    c.block_rows = max(1, COMBINED_SCORES // n_classes)
+    c.n_blocks = (n + c.block_rows - 1) // c.block_rows
+    n_tasks = c.n_blocks * ((n_points + TASK_POINTS - 1) // TASK_POINTS)
+    n_threads = threads_for(
+        n_threads, n_tasks, nanoseconds_to_pack(2.0 * n_points * n * n_classes)
+    )
+    sums = np.empty((c.n_blocks, n_points))
     cdef double[:, ::1] sums_view = sums
-    if n_directions == 0:
-        coefficients = np.zeros((n_points, 1))
-    cdef Threads _gathered = gather(n_threads)
-    for first in range(0, n_points, slice_points):
-        last = min(first + slice_points, n_points)
-        for block in prange(
-            n_blocks, nogil=True, num_threads=n_threads, schedule="static",
-            use_threads_if=n_threads > 1,
-        ):
-            rows = min(block_rows, n - block * block_rows)
-            combined = &scratch[threadid(), 0]
-            for point in range(first, last):
-                combine(
-                    &terms[0, block * block_rows, 0],
-                    n_terms,
-                    n * n_classes,
-                    &coefficients[point, 0],
-                    rows * n_classes,
-                    combined,
-                )
-                sums_view[block, point] = losses(
-                    combined,
-                    &labels[block * block_rows],
-                    &weights[block * block_rows],
-                    rows,
-                    n_classes,
-                    margin,
-                    combined,
-                )
-        PyErr_CheckSignals()
+    cdef floating[::1] scratch = np.empty(
+        n_threads * c.block_rows * n_classes, np.float32 if floating is float else np.float64
+    )
+    c.terms, c.value_bytes, c.n_terms = <const char *>&terms[0, 0, 0], sizeof(floating), n_terms
+    c.n_rows, c.n_classes, c.n_points = n, n_classes, n_points
+    c.coefficients = NULL if n_terms == 1 else &coefficients[0, 0]
+    c.labels, c.weights = &labels[0], &weights[0]
+    c.losses, c.margin = losses_named(kernels, loss), margin
+    c.scratch, c.sums = <char *>&scratch[0], &sums_view[0, 0]
+    run_job(combine_task, &c, n_tasks, n_threads)
     return sums.sum(axis=0)
+
+
+cdef struct Rectifier:
+    const char *x
+    const char *values
+    char *out
+    Py_ssize_t value_bytes, n
+    fnn_where_positive kernel
+
+
+cdef void where_positive_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef const Rectifier *r = <const Rectifier *>context
+    cdef Py_ssize_t start = task * TASK_VALUES, at = start * r.value_bytes
+    r.kernel(r.x + at, r.values + at, min(<Py_ssize_t>TASK_VALUES, r.n - start), r.out + at)
 
 
 def where_positive(
     const floating[::1] x, const floating[::1] values, floating[::1] out, int n_threads
 ):
     """Write 0 to `out` where x <= 0 and `values` elsewhere; `out` may be `x` or `values`."""
-    cdef Py_ssize_t n = x.shape[0], n_tasks = (n + TASK_VALUES - 1) // TASK_VALUES, task, start
-    cdef fnn_where_positive kernel
+    cdef IEEEScope _ieee = ieee_scope()
+    cdef Py_ssize_t n = x.shape[0], n_tasks = (n + TASK_VALUES - 1) // TASK_VALUES
+    cdef Rectifier r
+    if n == 0:
+        return
+    r.x, r.values, r.out = <const char *>&x[0], <const char *>&values[0], <char *>&out[0]
+    r.value_bytes, r.n = sizeof(floating), n
     if floating is float:
-        kernel = active_kernels().where_positive_f32
+        r.kernel = active_kernels().where_positive_f32
     else:
-        kernel = active_kernels().where_positive_f64
-    if n_tasks < 2:
-        n_threads = 1
-    cdef Threads _gathered = gather(n_threads)
-    for task in prange(
-        n_tasks, nogil=True, num_threads=n_threads, schedule="static",
-        use_threads_if=n_threads > 1,
-    ):
-        start = task * TASK_VALUES
-        kernel(&x[start], &values[start], min(<Py_ssize_t>TASK_VALUES, n - start), &out[start])
+        r.kernel = active_kernels().where_positive_f64
+    run_job(
+        where_positive_task, &r, n_tasks,
+        threads_for(n_threads, n_tasks, nanoseconds_to_pack(0.5 * n)),
+    )

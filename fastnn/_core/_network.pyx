@@ -16,15 +16,13 @@ next layer's samples as they are. So a batch takes two rounds of tasks, and a sh
     for each panel of inputs:      gradient tile by tile, and each tile's step of descent
     for each panel of inputs:      pack the new weights for the way back
 
-The threads stay together from batch to batch: see csrc/fnn_team.h. Sums over a batch run in the
-order of its rows, in parts that depend on the shapes alone, never on the number of threads.
+All batches are one job, and these are its phases. Sums over a batch run in the order of its rows,
+in parts that depend on the shapes alone, never on the number of threads.
 
 Rows may be bytes, or any numbers, that stand for (x - mean) * scale.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
-from cython.parallel cimport parallel, threadid
 from libc.math cimport isfinite, pow, sqrt
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -50,17 +48,17 @@ from ._dispatch cimport (
     fnn_step,
     fnn_tile,
 )
-from ._team cimport (
-    fnn_join,
+from ._jobs cimport (
+    IEEEScope,
+    fnn_fetch_add,
     fnn_load,
-    fnn_member,
-    fnn_next_task,
     fnn_store,
-    fnn_team,
-    fnn_wait_for_all,
+    ieee_scope,
+    run_job,
+    threads_for,
 )
 from ._rows cimport aligned_bytes
-from ._threads cimport Threads, gather
+from ._tuning cimport nanoseconds_to_compare
 
 cnp.import_array()
 
@@ -74,10 +72,6 @@ cdef enum:
     # Panels of inputs of a task, at most: each asks for the next one's values.
     MAX_TASK_PANELS = 4
     CACHE_LINE = 64
-    # Multiplications under which a second thread costs more than it does.
-    MIN_PARALLEL_WORK = 1 << 19
-    # Multiplications between two checks for Ctrl-C: some 0.05 s.
-    SLICE_WORK = 1 << 30
 
 
 cdef enum Method:
@@ -138,9 +132,15 @@ cdef struct Batch:
     fnn_adam_step adam
 
 
+cdef enum Stage:
+    ALL_LAYERS
+    STEPS
+    WAY_BACK
+
+
 cdef struct Run:
     # What threads share while they go through rows together, chunk by chunk.
-    fnn_team team
+    void *network
     Method method
     const int64_t *order
     Py_ssize_t n_rows
@@ -153,12 +153,16 @@ cdef struct Run:
     # Of Adam's, and chunks: those before the run.
     int64_t steps
     uint64_t chunks
-
-
-cdef struct Position:
-    # Where a run is. Each thread has a copy of its own; they are equal, bit for bit.
+    int n_threads
+    # Where the run is, and where it ends for now. Panels of inputs that a task of STEPS takes, and
+    # how many of these tasks there are.
+    Stage stage
+    Py_ssize_t stop
     Py_ssize_t row
     Py_ssize_t chunk
+    Py_ssize_t task_panels
+    Py_ssize_t n_tasks
+    int64_t n_done
     # Of the batch so far; the penalty is added to its losses.
     double loss
     double penalty
@@ -595,7 +599,7 @@ cdef class Network:
         self.start(&run, FORWARD, self.n_rows, self.n_rows)
         run.scores = <char *>cnp.PyArray_DATA(scores)
         fnn_store(&self.overflowed, False)
-        self.go_through(&run, 0.0, None)
+        self.go_on(&run, run.n_rows, None)
         return scores
 
     def loss_and_gradient(self, bint with_gradient=True):
@@ -611,7 +615,6 @@ cdef class Network:
         gradient_of_offsets : list of ndarray of shape (n_out,), or None
         """
         cdef Run run
-        cdef Position at = Position(0, 0, 0.0, 0.0, 0.0, 0.0, False)
         cdef double dropout = self.dropout
         cdef Py_ssize_t i
         gradients, of_offsets = None, None
@@ -620,11 +623,10 @@ cdef class Network:
             self.make_gradients()
         # One chunk is one batch, so that sums go on in float64 from chunk to chunk.
         self.start(&run, GRADIENT if with_gradient else FORWARD, self.n_rows, CHUNK_ROWS)
-        while at.row < self.n_rows:
-            at = self.go_on(&run, at, 1)
-            PyErr_CheckSignals()
+        while run.row < self.n_rows:
+            self.go_on(&run, self.n_rows if not with_gradient else run.row + 1, None)
             if not with_gradient:
-                continue
+                break
             g = [self.take(self.layers[i].gradient, i).astype(np.float64)
                  for i in range(self.n_layers)]
             b = [self.take_offsets(self.layers[i].gradient_of_offsets, i).astype(np.float64)
@@ -636,7 +638,7 @@ cdef class Network:
                 of_offsets = [one + other for one, other in zip(of_offsets, b)]
         self.dropout = dropout
         n = self.n_rows if self.sample_weights is None else self.sample_weights.sum()
-        loss = (at.total + self.alpha * self.half_sum_of_squares()) / n
+        loss = (run.total + self.alpha * self.half_sum_of_squares()) / n
         if not with_gradient:
             return loss, None, None
         weights = self.get_weights()[0]
@@ -673,7 +675,6 @@ cdef class Network:
             Of the scores that the losses are of, with the same weights.
         """
         cdef Run run
-        cdef Position end
         cdef double[::1] batch_weights = self.sum_weights(np.asarray(order), batch_size)
         self.start(&run, SGD if adam is None else ADAM, order.shape[0], batch_size)
         run.order, run.rates, run.batch_weights = &order[0], &rates[0], &batch_weights[0]
@@ -683,12 +684,13 @@ cdef class Network:
             self.make_second_moments()
         if batch_size > CHUNK_ROWS:
             self.make_gradients()
-        end = self.go_through(&run, self.alpha * self.half_sum_of_squares(), progress)
-        if end.has_failed:
-            return end.loss, np.nan
+        run.penalty = self.alpha * self.half_sum_of_squares()
+        self.go_on(&run, run.n_rows, progress)
+        if run.has_failed:
+            return run.loss, np.nan
         self.steps += panels_of(run.n_rows, batch_size)
         weight = np.sum(batch_weights)
-        return end.total / weight, end.hits / weight
+        return run.total / weight, run.hits / weight
 
     cdef sum_weights(self, order, batch_size):
         """Return the sum of the rows' weights for each batch."""
@@ -703,73 +705,82 @@ cdef class Network:
     ) noexcept:
         """Prepare to go through rows as they lie."""
         memset(run, 0, sizeof(Run))
+        run.network = <void *>self
         run.method, run.n_rows, run.batch_size = method, n_rows, batch_size
         run.steps, run.chunks = self.steps, self.chunks
 
-    cdef Position go_through(self, Run *run, double penalty, progress) except *:
-        """Go through all rows, or up to a batch whose loss is not finite."""
-        cdef Position at = Position(0, 0, 0.0, penalty, 0.0, 0.0, False)
-        cdef Py_ssize_t row
-        while at.row < run.n_rows and not at.has_failed:
-            row = at.row
-            at = self.go_on(run, at, SLICE_WORK // self.work_per_row + 1)
-            if progress is not None and not at.has_failed:
-                progress(at.row - row)
-            PyErr_CheckSignals()
-        return at
-
-    cdef Position go_on(self, Run *run, Position start, Py_ssize_t n_rows):
-        """Go on by some rows, to the end of a chunk."""
+    cdef int go_on(self, Run *run, Py_ssize_t stop, progress) except -1:
+        """Go on to the end of the chunk that has row `stop`, or of one whose loss is not finite."""
+        cdef IEEEScope _ieee = ieee_scope()
         cdef Py_ssize_t chunk_rows = min(run.n_rows, min(run.batch_size, <Py_ssize_t>CHUNK_ROWS))
         cdef Py_ssize_t n_tasks = max(self.n_input_panels, panels_of(chunk_rows, self.tile_cols))
-        cdef int n_threads = max(1, min(self.threads_for(chunk_rows), n_tasks))
-        cdef Threads _gathered = gather(n_threads)
-        cdef Position end = start
-        memset(&run.team, 0, sizeof(fnn_team))
-        self.find_chunk(run, &start, n_threads)
-        with nogil, parallel(num_threads=n_threads, use_threads_if=n_threads > 1):
-            self.go_on_together(run, start, n_rows, &end, threadid())
-        self.chunks = run.chunks + end.chunk
-        return end
+        run.n_threads = threads_for(
+            self.n_threads, n_tasks, nanoseconds_to_compare(<double>chunk_rows * self.work_per_row)
+        )
+        run.stop = stop
+        run_job(
+            run_phase_task, run, self.next_chunk(run), run.n_threads, progress, run.n_rows,
+            next_run_phase, &run.n_done, run.n_rows,
+        )
+        self.chunks = run.chunks + run.chunk
+        return 0
 
-    cdef void go_on_together(
-        self, Run *run, Position at, Py_ssize_t n_rows, Position *end, int thread
-    ) noexcept nogil:
-        cdef fnn_member member = fnn_join(&run.team)
-        cdef Py_ssize_t last = min(at.row + n_rows, run.n_rows)
-        cdef char *scratch = self.scratch_of_threads + thread * self.scratch_bytes
-        while at.row < last and not at.has_failed:
-            self.run_chunk(run, &at, &member, scratch)
-        if thread == 0:
-            end[0] = at
+    cdef Py_ssize_t next_chunk(self, Run *run) noexcept nogil:
+        """Go on to the next chunk; return how many tasks its first phase has."""
+        self.find_chunk(run)
+        run.stage = ALL_LAYERS
+        return panels_of(self.batch.n_panels, self.batch.group)
 
-    cdef void run_chunk(
-        self, Run *run, Position *at, fnn_member *member, char *scratch
-    ) noexcept nogil:
-        """Take a chunk forward and back, and the step that may follow; find the next chunk."""
-        # Others may find the next chunk as soon as all have done the last round of tasks.
-        cdef Py_ssize_t n_rows = self.batch.n_rows, n_panels = self.batch.n_panels, panel
-        cdef bint ends = self.batch.last, steps = ends and run.method >= SGD
-        self.run_forward(run, member, scratch)
+    cdef Py_ssize_t next_phase(self, Run *run) noexcept nogil:
+        """Through all layers and back, gradients and steps, the way back; then the next chunk."""
+        if run.stage == ALL_LAYERS:
+            self.add_losses(run)
+            if run.has_failed:
+                return 0
+            if run.method >= GRADIENT:
+                run.stage = STEPS
+                return self.count_steps(run)
+        if run.stage == STEPS and self.has_stepped(run) and self.n_back_panels > 0:
+            run.stage = WAY_BACK
+            return self.n_back_panels
+        self.end_chunk(run)
+        return 0 if run.row >= run.stop else self.next_chunk(run)
+
+    cdef bint has_stepped(self, const Run *run) noexcept nogil:
+        return self.batch.last and run.method >= SGD
+
+    cdef void add_losses(self, Run *run) noexcept nogil:
+        cdef Py_ssize_t panel
         if run.scores == NULL:
-            for panel in range(n_panels):
-                at.loss += self.batch.losses[panel]
-                at.hits += self.batch.hits[panel]
-        if ends:
-            at.loss += at.penalty
-            at.has_failed = run.method >= SGD and not isfinite(at.loss)
-            if at.has_failed:
-                return
-            at.total += at.loss
-        if run.method >= GRADIENT:
-            self.run_gradient(run, member, scratch)
-        at.row += n_rows
-        at.chunk += 1
-        if ends:
-            at.loss = 0.0
-        if steps:
-            at.penalty = self.alpha * 0.5 * self.sum_of_squares()
-        self.get_ready(run, at, steps, member)
+            for panel in range(self.batch.n_panels):
+                run.loss += self.batch.losses[panel]
+                run.hits += self.batch.hits[panel]
+        if self.batch.last:
+            run.loss += run.penalty
+            run.has_failed = run.method >= SGD and not isfinite(run.loss)
+            if not run.has_failed:
+                run.total += run.loss
+
+    cdef void end_chunk(self, Run *run) noexcept nogil:
+        run.row += self.batch.n_rows
+        run.chunk += 1
+        fnn_fetch_add(&run.n_done, self.batch.n_rows)
+        if self.batch.last:
+            run.loss = 0.0
+        if self.has_stepped(run):
+            run.penalty = self.alpha * 0.5 * self.sum_of_squares()
+
+    cdef void run_task(self, const Run *run, Py_ssize_t task, int thread) noexcept nogil:
+        cdef char *scratch = self.scratch_of_threads + thread * self.scratch_bytes
+        cdef Py_ssize_t first = task * self.batch.group
+        if run.stage == ALL_LAYERS:
+            self.run_group(run, first, min(self.batch.group, self.batch.n_panels - first), scratch)
+        elif run.stage == WAY_BACK:
+            self.transpose_task(task)
+        elif task < run.n_tasks - 1:
+            self.gradient_task(run, task, run.task_panels, scratch)
+        else:
+            self.step_all_offsets(run)
 
     cdef double sum_of_squares(self) noexcept nogil:
         cdef double total = 0.0
@@ -778,24 +789,24 @@ cdef class Network:
             total += self.panel_squares[i]
         return total
 
-    cdef void find_chunk(self, const Run *run, const Position *at, int n_threads) noexcept nogil:
+    cdef void find_chunk(self, const Run *run) noexcept nogil:
         """Note where the rows of a chunk are, how it is divided, and what its step will be."""
         cdef Batch *batch = self.batch
-        cdef Py_ssize_t number = at.row // run.batch_size, first = number * run.batch_size
+        cdef Py_ssize_t number = run.row // run.batch_size, first = number * run.batch_size
         cdef Py_ssize_t last = min(first + run.batch_size, run.n_rows)
-        cdef Py_ssize_t n = min(<Py_ssize_t>CHUNK_ROWS, last - at.row), r, row
+        cdef Py_ssize_t n = min(<Py_ssize_t>CHUNK_ROWS, last - run.row), r, row
         for r in range(n):
-            row = at.row + r if run.order == NULL else run.order[at.row + r]
+            row = run.row + r if run.order == NULL else run.order[run.row + r]
             batch.rows[r] = self.rows + row * self.row_bytes
             batch.sample_weights[r] = 1.0
             if self.weights_of_rows != NULL:
                 batch.sample_weights[r] = self.weights_of_rows[row]
             if self.labels_of_rows != NULL:
                 batch.labels[r] = self.labels_of_rows[row]
-        batch.start, batch.n_rows, batch.n_panels = at.row, n, panels_of(n, self.tile_cols)
-        batch.group = min(panels_of(batch.n_panels, n_threads), <Py_ssize_t>MAX_GROUP)
-        batch.first, batch.last = at.row == first, at.row + n == last
-        batch.key = mixed(self.seed ^ mixed(run.chunks + <uint64_t>at.chunk + 1))
+        batch.start, batch.n_rows, batch.n_panels = run.row, n, panels_of(n, self.tile_cols)
+        batch.group = min(panels_of(batch.n_panels, run.n_threads), <Py_ssize_t>MAX_GROUP)
+        batch.first, batch.last = run.row == first, run.row + n == last
+        batch.key = mixed(self.seed ^ mixed(run.chunks + <uint64_t>run.chunk + 1))
         if run.method >= SGD:
             self.set_step(run.batch_weights[number], run.rates[number], run.steps + number + 1)
 
@@ -810,21 +821,7 @@ cdef class Network:
             / (1.0 - pow(batch.adam.beta_1, <double>number))
         )
 
-    cdef int threads_for(self, Py_ssize_t n_rows) noexcept:
-        return 1 if <double>n_rows * self.work_per_row < MIN_PARALLEL_WORK else self.n_threads
-
     # ---- the way of a chunk --------------------------------------------------------------------
-
-    cdef void run_forward(self, Run *run, fnn_member *member, char *scratch) noexcept nogil:
-        """Take a chunk's panels of rows forward and, for gradients, back."""
-        cdef Batch *batch = self.batch
-        cdef Py_ssize_t n_groups = panels_of(batch.n_panels, batch.group)
-        cdef Py_ssize_t group = fnn_next_task(member, n_groups), first
-        while group >= 0:
-            first = group * batch.group
-            self.run_group(run, first, min(batch.group, batch.n_panels - first), scratch)
-            group = fnn_next_task(member, n_groups)
-        fnn_wait_for_all(member, n_groups)
 
     cdef void run_group(
         self, const Run *run, Py_ssize_t first, Py_ssize_t n, char *scratch
@@ -1047,22 +1044,20 @@ cdef class Network:
 
     # ---- gradients and steps -------------------------------------------------------------------
 
-    cdef void run_gradient(self, Run *run, fnn_member *member, char *scratch) noexcept nogil:
-        """Make the gradients of a chunk and, after the last chunk of a batch, its step."""
-        cdef Py_ssize_t size = self.n_input_panels // (4 * member.n_members), n_tasks = 1, task, i
-        size = max(<Py_ssize_t>1, min(<Py_ssize_t>MAX_TASK_PANELS, size))
+    cdef Py_ssize_t count_steps(self, Run *run) noexcept nogil:
+        """Divide the gradients of a chunk into tasks; the last one is all offsets."""
+        cdef Py_ssize_t size = self.n_input_panels // (4 * run.n_threads), i
+        run.task_panels = max(<Py_ssize_t>1, min(<Py_ssize_t>MAX_TASK_PANELS, size))
+        run.n_tasks = 1
         for i in range(self.n_layers):
-            n_tasks = n_tasks + panels_of(self.layers[i].in_panels, size)
-        task = fnn_next_task(member, n_tasks)
-        while task >= 0:
-            if task < n_tasks - 1:
-                self.gradient_task(run, task, size, scratch)
-            else:
-                for i in range(self.n_layers):
-                    self.step_offsets(run, &self.layers[i])
-                self.refresh_offsets()
-            task = fnn_next_task(member, n_tasks)
-        fnn_wait_for_all(member, n_tasks)
+            run.n_tasks += panels_of(self.layers[i].in_panels, run.task_panels)
+        return run.n_tasks
+
+    cdef void step_all_offsets(self, const Run *run) noexcept nogil:
+        cdef Py_ssize_t i
+        for i in range(self.n_layers):
+            self.step_offsets(run, &self.layers[i])
+        self.refresh_offsets()
 
     cdef void gradient_task(
         self, const Run *run, Py_ssize_t task, Py_ssize_t size, char *scratch
@@ -1162,21 +1157,7 @@ cdef class Network:
                 layer.second_moments_of_offsets, layer.offsets,
             )
 
-    # ---- between chunks ------------------------------------------------------------------------
-
-    cdef void get_ready(
-        self, const Run *run, const Position *at, bint has_stepped, fnn_member *member
-    ) noexcept nogil:
-        """Bring up to date what follows from the weights, and find the next chunk."""
-        cdef Py_ssize_t n_panels = self.n_back_panels if has_stepped else 0
-        cdef Py_ssize_t task = fnn_next_task(member, n_panels + 1)
-        while task >= 0:
-            if task < n_panels:
-                self.transpose_task(task)
-            elif at.row < run.n_rows:
-                self.find_chunk(run, at, member.n_members)
-            task = fnn_next_task(member, n_panels + 1)
-        fnn_wait_for_all(member, n_panels + 1)
+    # ---- after a step ------------------------------------------------------------------------
 
     cdef void refresh_offsets(self) noexcept nogil:
         cdef Py_ssize_t i
@@ -1209,3 +1190,11 @@ cdef class Network:
                 rows, 0, n_inputs, R, n_units, self.no_means, 1.0,
                 layer.transposed + (task * layer.n_out + k * R) * R * self.itemsize,
             )
+
+
+cdef void run_phase_task(void *run, Py_ssize_t task, int thread) noexcept nogil:
+    (<Network>(<Run *>run).network).run_task(<Run *>run, task, thread)
+
+
+cdef Py_ssize_t next_run_phase(void *run) noexcept nogil:
+    return (<Network>(<Run *>run).network).next_phase(<Run *>run)

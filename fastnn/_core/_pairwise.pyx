@@ -21,8 +21,6 @@ distances are rounded to float32, 1e-9. (Float32 tiles would be twice as fast. T
 several times 1e-6 S, and rows of one value, whose rounding errors agree in sign, come near it.)
 """
 
-from cpython.exc cimport PyErr_CheckSignals
-from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int64_t
 from libc.string cimport memset
@@ -43,6 +41,7 @@ from ._dispatch cimport (
     fnn_expansion,
     fnn_kernels,
 )
+from ._jobs cimport IEEEScope, ieee_scope, run_job, threads_for
 from ._rows cimport (
     CHEBYSHEV,
     L1,
@@ -55,8 +54,8 @@ from ._rows cimport (
     norm_of,
     rows_of,
 )
-from ._threads cimport Threads, gather
 from ._tiles cimport Expansion, Panels, choose_expansion, new_panels
+from ._tuning cimport nanoseconds_to_compare, nanoseconds_to_pack
 
 cnp.import_array()
 
@@ -67,13 +66,15 @@ cdef enum:
     GROUP_PANELS = 8
     # A block of panels of Y stays in L2 while the group's panels pass.
     BLOCK_BYTES = 192 << 10
-    MIN_PARALLEL_WORK = 1 << 18
     # Up to here blocks are about as quick as tiles.
     BLOCK_FEATURES = 16
     BLOCK_POINTS = FNN_MAX_BLOCK_POINTS
+    # Rows of X that a task takes through the blocks that are held,
+    BLOCK_GROUP = 64
+    # and rows of X and of Y of a task without tiles or blocks; blocks that one fills.
     ROWS_PER_TASK = 256
-    # Differences between two looks at signals, for each thread: see _scan.pyx.
-    STEP_WORK = 1 << 28
+    QUERIES_PER_TASK = 16
+    BLOCK_ROWS_PER_TASK = 16 * BLOCK_POINTS
 
 # Relative errors of entries, by the type of what is returned.
 cdef double FLOAT64_TOLERANCE = 1e-12
@@ -303,73 +304,194 @@ cdef void compare_with_blocks(
             y += BLOCK_POINTS
 
 
-cdef object fill_by_blocks(Rows X, Rows Y, Norm norm, const Target *target, int n_threads):
-    cdef Py_ssize_t d = Y.n_features, n_y = Y.n_rows, first = 0, last, i, n_blocks, group = 64
-    cdef Py_ssize_t held = max(1, CHUNK_BYTES // (8 * d * BLOCK_POINTS)) * BLOCK_POINTS
-    cdef Py_ssize_t n_groups = (X.n_rows + group - 1) // group
-    cdef fnn_block_points kernel = block_kernel(norm)
-    cdef cnp.ndarray memory = aligned_bytes(8 * d * (min(held, n_y) + BLOCK_POINTS))
-    cdef double *points = <double *>cnp.PyArray_DATA(memory)
-    while first < n_y:
-        last = min(first + held, n_y)
-        n_blocks = (last - first + BLOCK_POINTS - 1) // BLOCK_POINTS
-        with nogil:
-            for i in prange(
-                n_blocks, num_threads=max(1, min(n_threads, n_blocks)), schedule="static",
-                use_threads_if=n_threads > 1,
-            ):
-                fill_block(Y, first + i * BLOCK_POINTS, points + i * BLOCK_POINTS * d)
-            for i in prange(
-                n_groups, num_threads=max(1, min(n_threads, n_groups)), schedule="dynamic",
-                use_threads_if=n_threads > 1,
-            ):
-                compare_with_blocks(
-                    X, i * group, min((i + 1) * group, X.n_rows), points, first, last, kernel,
-                    target,
-                )
-        PyErr_CheckSignals()
-        first = last
+cdef class BlockFill:
+    """X against blocks of Y, as many as are held at a time: phases fill these, then compare."""
+
+    cdef Rows X, Y
+    cdef const Target *target
+    cdef fnn_block_points kernel
+    cdef double *points
+    # Rows of Y: how many are held, and which at present.
+    cdef Py_ssize_t held, first, last
+    cdef bint is_filling
+    cdef object memory
+
+    def __cinit__(self, Rows X, Rows Y):
+        cdef Py_ssize_t d = Y.n_features
+        self.X, self.Y = X, Y
+        self.held = max(1, CHUNK_BYTES // (8 * d * BLOCK_POINTS)) * BLOCK_POINTS
+        self.memory = aligned_bytes(8 * d * (min(self.held, Y.n_rows) + BLOCK_POINTS))
+        self.points = <double *>cnp.PyArray_DATA(self.memory)
+
+    cdef Py_ssize_t next_phase(self) noexcept nogil:
+        if self.is_filling:
+            self.is_filling = False
+            return (self.X.n_rows + BLOCK_GROUP - 1) // BLOCK_GROUP
+        self.first, self.last = self.last, min(self.last + self.held, self.Y.n_rows)
+        self.is_filling = True
+        return (self.last - self.first + BLOCK_ROWS_PER_TASK - 1) // BLOCK_ROWS_PER_TASK
+
+    cdef void run_task(self, Py_ssize_t task) noexcept nogil:
+        cdef Py_ssize_t d = self.Y.n_features, y, start = task * BLOCK_GROUP
+        if not self.is_filling:
+            compare_with_blocks(
+                self.X, start, min(start + BLOCK_GROUP, self.X.n_rows), self.points, self.first,
+                self.last, self.kernel, self.target,
+            )
+            return
+        start = self.first + task * BLOCK_ROWS_PER_TASK
+        y = start
+        while y < min(start + BLOCK_ROWS_PER_TASK, self.last):
+            fill_block(self.Y, y, self.points + (y - self.first) * d)
+            y += BLOCK_POINTS
+
+
+cdef void run_block_task(void *fill, Py_ssize_t task, int thread) noexcept nogil:
+    (<BlockFill>fill).run_task(task)
+
+
+cdef Py_ssize_t next_block_phase(void *fill) noexcept nogil:
+    return (<BlockFill>fill).next_phase()
+
+
+cdef int fill_by_blocks(
+    Rows X, Rows Y, Norm norm, const Target *target, int n_threads
+) except -1:
+    cdef BlockFill fill = BlockFill(X, Y)
+    fill.kernel, fill.target = block_kernel(norm), target
+    return run_job(
+        run_block_task, <void *>fill, fill.next_phase(), n_threads, None, 1.0, next_block_phase
+    )
 
 
 # ---- rows ----------------------------------------------------------------------------------------
 
 
-cdef void fill_rows(
-    Py_ssize_t first_x,
-    Py_ssize_t last_x,
-    Py_ssize_t n_y,
-    const Target *target,
-    ExactDistances exact,
-    int n_threads,
-) noexcept nogil:
+cdef class RowFill:
     """For Chebyshev distances, and weights that tiles do not suit: no packing."""
-    cdef Py_ssize_t n_tasks = (n_y + ROWS_PER_TASK - 1) // ROWS_PER_TASK, task
-    for task in prange(
-        n_tasks,
-        num_threads=max(1, min(n_threads, n_tasks)),
-        schedule="static",
-        use_threads_if=n_threads > 1,
-    ):
-        fill_rows_task(
-            first_x, last_x, task * ROWS_PER_TASK, min((task + 1) * ROWS_PER_TASK, n_y), target,
-            exact, threadid(),
-        )
+
+    cdef ExactDistances exact
+    cdef const Target *target
+    cdef Py_ssize_t n_pieces
+
+    cdef void run_task(self, Py_ssize_t task, int thread) noexcept nogil:
+        cdef double distances[ROWS_PER_TASK]
+        cdef Py_ssize_t start = task % self.n_pieces * ROWS_PER_TASK, x
+        cdef Py_ssize_t n = min(<Py_ssize_t>ROWS_PER_TASK, self.exact.Y.n_rows - start)
+        cdef Py_ssize_t first = task // self.n_pieces * QUERIES_PER_TASK
+        for x in range(first, min(first + QUERIES_PER_TASK, self.exact.X.n_rows)):
+            evaluate_row(x, start, n, self.target, self.exact, thread, distances)
+            write_row(distances, x, start, n, self.target)
 
 
-cdef void fill_rows_task(
-    Py_ssize_t first_x,
-    Py_ssize_t last_x,
-    Py_ssize_t start,
-    Py_ssize_t stop,
-    const Target *target,
-    ExactDistances exact,
-    int thread,
-) noexcept nogil:
-    cdef double distances[ROWS_PER_TASK]
-    cdef Py_ssize_t x
-    for x in range(first_x, last_x):
-        evaluate_row(x, start, stop - start, target, exact, thread, distances)
-        write_row(distances, x, start, stop - start, target)
+cdef void run_row_task(void *fill, Py_ssize_t task, int thread) noexcept nogil:
+    (<RowFill>fill).run_task(task, thread)
+
+
+cdef int fill_by_rows(ExactDistances exact, const Target *target, int n_threads) except -1:
+    cdef RowFill fill = RowFill.__new__(RowFill)
+    cdef Py_ssize_t n_groups = (exact.X.n_rows + QUERIES_PER_TASK - 1) // QUERIES_PER_TASK
+    fill.exact, fill.target = exact, target
+    fill.n_pieces = (exact.Y.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK
+    return run_job(run_row_task, <void *>fill, n_groups * fill.n_pieces, n_threads)
+
+
+# ---- tiles ---------------------------------------------------------------------------------------
+
+
+cdef enum Stage:
+    PACK_X
+    PACK_Y
+    FILL
+
+
+cdef class TileFill:
+    """Panels of X against panels of Y, a chunk of each at a time: phases pack these, then fill."""
+
+    cdef Rows X, Y
+    cdef Panels queries, samples
+    cdef ExactDistances exact
+    cdef const Target *target
+    cdef Stage stage
+    # Rows of a chunk of each side, and where the present ones begin.
+    cdef Py_ssize_t held_x, held_y, x, y
+    # Panels of Y that stay in L2, and groups of panels of X.
+    cdef Py_ssize_t block_panels, n_groups
+
+    cdef Py_ssize_t pack_x(self) noexcept nogil:
+        self.stage = PACK_X
+        self.queries.hold(min(self.held_x, self.X.n_rows - self.x))
+        return self.queries.n_panels
+
+    cdef Py_ssize_t pack_y(self) noexcept nogil:
+        self.stage = PACK_Y
+        self.samples.hold(min(self.held_y, self.Y.n_rows - self.y))
+        return self.samples.n_panels
+
+    cdef Py_ssize_t next_phase(self) noexcept nogil:
+        if self.stage == PACK_X:
+            self.y = self.x if self.target.symmetric else 0
+            return self.pack_y()
+        if self.stage == PACK_Y:
+            self.stage = FILL
+            self.n_groups = (self.queries.n_panels + GROUP_PANELS - 1) // GROUP_PANELS
+            return self.n_groups * (
+                (self.samples.n_panels + self.block_panels - 1) // self.block_panels
+            )
+        self.y += self.held_y
+        if self.y < self.Y.n_rows:
+            return self.pack_y()
+        self.x += self.held_x
+        return self.pack_x() if self.x < self.X.n_rows else 0
+
+    cdef void run_task(self, Py_ssize_t task, int thread) noexcept nogil:
+        cdef Py_ssize_t group = task % self.n_groups * GROUP_PANELS
+        cdef Py_ssize_t block = task // self.n_groups * self.block_panels
+        if self.stage == PACK_X:
+            self.queries.pack_held(task, self.X, self.x)
+        elif self.stage == PACK_Y:
+            self.samples.pack_held(task, self.Y, self.y)
+        else:
+            fill_group(
+                self.queries, group, min(group + GROUP_PANELS, self.queries.n_panels), self.x,
+                self.samples, block, min(block + self.block_panels, self.samples.n_panels), self.y,
+                self.target, self.exact, thread,
+            )
+
+
+cdef void run_tile_task(void *fill, Py_ssize_t task, int thread) noexcept nogil:
+    (<TileFill>fill).run_task(task, thread)
+
+
+cdef Py_ssize_t next_tile_phase(void *fill) noexcept nogil:
+    return (<TileFill>fill).next_phase()
+
+
+cdef int fill_by_tiles(
+    ExactDistances exact, Expansion expansion, const Target *target, int n_threads
+) except -1:
+    cdef TileFill fill = TileFill.__new__(TileFill)
+    cdef Py_ssize_t rows = expansion.tile.rows, cols = expansion.tile.cols
+    cdef Py_ssize_t d = exact.Y.n_features, packed_row, held
+    packed_row = (d + expansion.tile.step) // expansion.tile.step * expansion.tile.word_bytes
+    held = CHUNK_BYTES // packed_row
+    fill.X, fill.Y, fill.exact, fill.target = exact.X, exact.Y, exact, target
+    # Whole panels.
+    fill.held_x, fill.held_y = max(rows, held // rows * rows), max(cols, held // cols * cols)
+    no_center = np.zeros(d)
+    fill.queries = new_panels(
+        expansion, True, min(fill.held_x, fill.X.n_rows), d, no_center, 1.0
+    )
+    fill.samples = new_panels(
+        expansion, False, min(fill.held_y, fill.Y.n_rows), d, no_center, 1.0
+    )
+    fill.block_panels = max(1, BLOCK_BYTES // fill.samples.panel_bytes)
+    return run_job(
+        run_tile_task, <void *>fill, fill.pack_x(), n_threads, None, 1.0, next_tile_phase
+    )
+
+
+# ---- all three -----------------------------------------------------------------------------------
 
 
 def fill_distances(
@@ -399,16 +521,10 @@ def fill_distances(
     cdef Expansion expansion = choose_expansion(
         kernels, y_rows.value_type, norm_of(metric), norm_of(metric) == CHEBYSHEV
     )
+    cdef IEEEScope _ieee = ieee_scope()
     cdef Py_ssize_t n_x = x_rows.n_rows, n_y = y_rows.n_rows, d = y_rows.n_features
-    cdef Py_ssize_t packed_row = (d + expansion.tile.step) // expansion.tile.step
-    cdef Py_ssize_t held, held_x, held_y, x, y, task, n_groups, n_blocks, block, first = 0, step
-    cdef Panels queries, samples
+    cdef ExactDistances exact
     cdef Target target
-    packed_row *= expansion.tile.word_bytes
-    # Whole panels.
-    held = CHUNK_BYTES // packed_row
-    held_x = max(expansion.tile.rows, held // expansion.tile.rows * expansion.tile.rows)
-    held_y = max(expansion.tile.cols, held // expansion.tile.cols * expansion.tile.cols)
     target.out = <char *>cnp.PyArray_DATA(out)
     target.float32_out = out.dtype == np.float32
     target.n_columns = n_y
@@ -420,43 +536,16 @@ def fill_distances(
     )
     target.expansion.smallest = SMALLEST_SAFE_SIZE
     target.expansion.largest = LARGEST_SAFE_SIZE
-    if <double>n_x * n_y * d < MIN_PARALLEL_WORK:
-        n_threads = 1
-    cdef Threads _gathered = gather(n_threads)
+    # Short rows take as long as what is written.
+    n_threads = threads_for(
+        n_threads, n_x * n_y,
+        nanoseconds_to_compare(<double>n_x * n_y * d) + nanoseconds_to_pack(<double>n_x * n_y),
+    )
     if d <= BLOCK_FEATURES and not expansion.integer and not y_rows.weighted:
         fill_by_blocks(x_rows, y_rows, expansion.norm, &target, n_threads)
         return
-    cdef ExactDistances exact = new_distances(x_rows, y_rows, expansion.norm, n_threads)
+    exact = new_distances(x_rows, y_rows, expansion.norm, n_threads)
     if expansion.norm == CHEBYSHEV or (y_rows.weighted and not y_rows.has_mild_weights()):
-        step = max(1, n_threads * STEP_WORK // (n_y * d))
-        while first < n_x:
-            with nogil:
-                fill_rows(first, min(first + step, n_x), n_y, &target, exact, n_threads)
-            PyErr_CheckSignals()
-            first += step
-        return
-    queries = new_panels(expansion, True, min(held_x, n_x), d, np.zeros(d), 1.0)
-    samples = new_panels(expansion, False, min(held_y, n_y), d, np.zeros(d), 1.0)
-    block = max(1, BLOCK_BYTES // samples.panel_bytes)
-    for x in range(0, n_x, held_x):
-        with nogil:
-            queries.pack(x_rows, x, min(held_x, n_x - x), n_threads)
-        for y in range(x if symmetric else 0, n_y, held_y):
-            with nogil:
-                samples.pack(y_rows, y, min(held_y, n_y - y), n_threads)
-                n_groups = (queries.n_panels + GROUP_PANELS - 1) // GROUP_PANELS
-                n_blocks = (samples.n_panels + block - 1) // block
-                for task in prange(
-                    n_groups * n_blocks,
-                    num_threads=max(1, min(n_threads, n_groups * n_blocks)),
-                    schedule="dynamic",
-                    use_threads_if=n_threads > 1,
-                ):
-                    fill_group(
-                        queries, task % n_groups * GROUP_PANELS,
-                        min((task % n_groups + 1) * GROUP_PANELS, queries.n_panels), x,
-                        samples, task // n_groups * block,
-                        min((task // n_groups + 1) * block, samples.n_panels), y,
-                        &target, exact, threadid(),
-                    )
-            PyErr_CheckSignals()
+        fill_by_rows(exact, &target, n_threads)
+    else:
+        fill_by_tiles(exact, expansion, &target, n_threads)

@@ -13,7 +13,6 @@ No moved copy of the samples is ever made: panels are packed from strips, and th
 distances decide are fetched again.
 """
 
-from cython.parallel cimport prange, threadid
 from libc.float cimport DBL_MAX
 from libc.math cimport fabs, frexp, ldexp, sqrt
 
@@ -22,7 +21,8 @@ import numpy as np
 cimport numpy as cnp
 
 from ._dispatch cimport FNN_MAX_TILE_COLS, active_kernels
-from ._threads cimport Threads, gather
+from ._jobs cimport IEEEScope, ieee_scope, run_job, threads_for
+from ._tuning cimport nanoseconds_to_pack
 
 cnp.import_array()
 
@@ -30,7 +30,6 @@ cdef enum:
     # Rows whose distances are evaluated at a time: what stays in the second-level cache.
     MAX_HELD_ROWS = 256
     HELD_BYTES = 128 << 10
-    MIN_PARALLEL_VALUES = 1 << 16
 
 # Sums of squares in between lost nothing to underflow or overflow.
 cdef double SMALLEST_SQUARES = 2.0 ** -400
@@ -199,7 +198,7 @@ cdef class Rows:
         """
         if not self.moved:
             return self.values[index]
-        cdef Threads _gathered = gather(1)
+        cdef IEEEScope _ieee = ieee_scope()
         cdef Py_ssize_t i, k
         cdef int64_t[:] chosen = np.arange(self.n_rows)[index]
         cdef double[:, ::1] moved = np.empty((chosen.shape[0], self.n_features))
@@ -224,50 +223,56 @@ cdef class Rows:
 # ---- norms of unit rows --------------------------------------------------------------------------
 
 
+cdef struct Measurement:
+    # What tasks share.
+    void *rows
+    Py_ssize_t rows_per_task
+    fnn_row_distances squares
+    const void *zeros
+    # [threads][features]
+    double *scratch
+    double *scales
+    double *norms
+
+
 cdef object measure(Rows rows, int n_threads):
     """Find each row's norm, and the scale that keeps its squares in range."""
+    cdef IEEEScope _ieee = ieee_scope()
     cdef Py_ssize_t n = rows.n_rows, d = rows.n_given
+    cdef Py_ssize_t step = max(1, min(<Py_ssize_t>MAX_HELD_ROWS, HELD_BYTES // rows.row_bytes))
+    cdef Py_ssize_t n_tasks = (n + step - 1) // step
+    cdef Measurement m
+    n_threads = threads_for(n_threads, n_tasks, nanoseconds_to_pack(<double>n * d))
     scales, norms = np.ones(n), np.empty(n)
     zeros = np.zeros(d, rows.values.dtype)
     scratch = np.empty(n_threads * d)
-    cdef double *scale_data = <double *>cnp.PyArray_DATA(scales)
-    cdef double *norm_data = <double *>cnp.PyArray_DATA(norms)
-    cdef double *scratch_data = <double *>cnp.PyArray_DATA(scratch)
-    cdef const void *zero_data = cnp.PyArray_DATA(zeros)
-    cdef fnn_row_distances squares = row_distances_of(active_kernels(), rows.value_type, L2)
-    cdef Py_ssize_t step = max(1, min(<Py_ssize_t>MAX_HELD_ROWS, HELD_BYTES // rows.row_bytes))
-    cdef Py_ssize_t n_steps = (n + step - 1) // step, i
+    m.rows, m.rows_per_task = <void *>rows, step
+    m.squares = row_distances_of(active_kernels(), rows.value_type, L2)
+    m.zeros = cnp.PyArray_DATA(zeros)
+    m.scratch = <double *>cnp.PyArray_DATA(scratch)
+    m.scales = <double *>cnp.PyArray_DATA(scales)
+    m.norms = <double *>cnp.PyArray_DATA(norms)
+    run_job(measure_task, &m, n_tasks, n_threads)
     rows.keep_alive = scales, norms
-    rows.scales, rows.norms = scale_data, norm_data
-    if n * d < MIN_PARALLEL_VALUES:
-        n_threads = 1
-    cdef Threads _gathered = gather(n_threads)
-    for i in prange(
-        n_steps, nogil=True, num_threads=n_threads, schedule="static",
-        use_threads_if=n_threads > 1,
-    ):
-        measure_step(
-            rows, i * step, min((i + 1) * step, n), squares, zero_data,
-            scratch_data + threadid() * d, scale_data, norm_data,
-        )
+    rows.scales, rows.norms = m.scales, m.norms
 
 
-cdef void measure_step(
-    Rows rows,
-    Py_ssize_t start,
-    Py_ssize_t stop,
-    fnn_row_distances squares,
-    const void *zeros,
-    double *scratch,
-    double *scales,
-    double *norms,
-) noexcept nogil:
-    cdef Py_ssize_t d = rows.n_given, i
-    squares(zeros, rows.data + start * rows.row_bytes, d, NULL, stop - start, d, norms + start)
+cdef void measure_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef const Measurement *m = <const Measurement *>context
+    cdef Py_ssize_t start = task * m.rows_per_task, i
+    cdef Py_ssize_t stop = min(start + m.rows_per_task, (<Rows>m.rows).n_rows)
+    cdef Py_ssize_t d = (<Rows>m.rows).n_given, row_bytes = (<Rows>m.rows).row_bytes
+    cdef const char *values = (<Rows>m.rows).data
+    m.squares(m.zeros, values + start * row_bytes, d, NULL, stop - start, d, m.norms + start)
     for i in range(start, stop):
-        if rows.value_type == FLOAT64 and not SMALLEST_SQUARES <= norms[i] <= DBL_MAX:
-            norms[i] = scaled_squares(rows, i, squares, zeros, scratch, &scales[i])
-        norms[i] = sqrt(norms[i])
+        if (
+            (<Rows>m.rows).value_type == FLOAT64
+            and not SMALLEST_SQUARES <= m.norms[i] <= DBL_MAX
+        ):
+            m.norms[i] = scaled_squares(
+                <Rows>m.rows, i, m.squares, m.zeros, m.scratch + thread * d, &m.scales[i]
+            )
+        m.norms[i] = sqrt(m.norms[i])
 
 
 cdef double scaled_squares(

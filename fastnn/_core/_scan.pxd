@@ -5,7 +5,6 @@ from libc.stdint cimport int32_t, int64_t
 from ._collect cimport Collector
 from ._index cimport Block, Chunk, FlatIndex, Mode
 from ._rows cimport ExactDistances, Rows
-from ._team cimport fnn_member, fnn_team
 from ._tiles cimport Panels
 
 
@@ -13,6 +12,13 @@ ctypedef fused lane_t:
     float
     int32_t
     int64_t
+
+
+cdef enum Stage:
+    BEFORE
+    PACK
+    COMPARE
+    FINISH
 
 
 cdef class Scan:
@@ -24,7 +30,9 @@ cdef class Scan:
     cdef Panels queries
     cdef Mode mode
     cdef int n_threads
-    cdef Py_ssize_t n_queries, n_samples, n_splits, step_rows
+    cdef Py_ssize_t n_queries, n_samples, n_splits, step_rows, piece_rows
+    # Panels of queries of a task, or GROUP_QUERIES, and how many such groups there are.
+    cdef Py_ssize_t group_panels, n_groups
     # Whether a task is a block of samples for all queries, or some queries for all samples.
     cdef bint by_blocks
     # Of every query: the error's share.
@@ -32,32 +40,27 @@ cdef class Scan:
     # [n_threads][GROUP_PANELS][panels of a block] tiles of partial sums, where rows are long.
     cdef char *partial_sums
     cdef Py_ssize_t partial_bytes
-    # When threads come back for a while, and whether they do, of even and odd steps.
-    cdef double deadline
-    cdef bint ends[2]
+    # The phase: samples start to stop, and the chunk that holds them.
+    cdef Stage stage
+    cdef Py_ssize_t start, stop, first_of_chunk
+    cdef void *chunk
+    # Samples that are packed for good, and room for those that are packed on the way.
+    cdef Chunk resident, moving
+    # Tasks (BY_ROWS) or samples.
+    cdef int64_t n_done
     cdef int64_t is_not_finite
     cdef object keep_alive
 
     cdef object prepare_tiles(self, Rows X)
     cdef object share_out(self)
+    cdef object cut_into_pieces(self)
     cdef bint run(self, object advance, double share) except -1
-    cdef Py_ssize_t go_on(self, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop)
-    cdef void go_on_together(
-        self, fnn_team *team, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop,
-        Py_ssize_t *end, int thread,
-    ) noexcept nogil
-    cdef bint has_to_end(self) noexcept nogil
-    cdef Py_ssize_t scan_blocks(
-        self, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop, fnn_member *member,
-        int thread,
-    ) noexcept nogil
-    cdef void pack(
-        self, Chunk chunk, Py_ssize_t start, Py_ssize_t stop, fnn_member *member
-    ) noexcept nogil
-    cdef Py_ssize_t scan_packed(
-        self, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop, fnn_member *member,
-        int thread,
-    ) noexcept nogil
+    cdef Py_ssize_t next_phase(self) noexcept nogil
+    cdef Py_ssize_t next_step(self) noexcept nogil
+    cdef void run_task(self, Py_ssize_t task, int thread) noexcept nogil
+    cdef bint has_failed(self) noexcept nogil
+    cdef void scan_block(self, Py_ssize_t task, int thread) noexcept nogil
+    cdef void scan_queries(self, Py_ssize_t task, int thread) noexcept nogil
     cdef void scan_group(
         self,
         Chunk chunk,
@@ -89,9 +92,7 @@ cdef class Scan:
         int thread,
     ) noexcept nogil
     cdef lane_t threshold(self, double bound, double error, lane_t *tile) noexcept nogil
-    cdef Py_ssize_t scan_rows(
-        self, Py_ssize_t start, Py_ssize_t stop, fnn_member *member, int thread
-    ) noexcept nogil
+    cdef void scan_rows(self, Py_ssize_t task, int thread) noexcept nogil
     cdef void compare_rows(
         self,
         Py_ssize_t start,
@@ -128,6 +129,6 @@ cdef class Scan:
 cdef Py_ssize_t slice_size(
     FlatIndex index, Py_ssize_t n_queries, Py_ssize_t query_bytes, int n_threads
 )
-cdef int threads_for(FlatIndex index, Py_ssize_t n_queries, int n_threads)
+cdef int scan_threads(FlatIndex index, Py_ssize_t n_queries, int n_threads)
 cdef Mode mode_for(FlatIndex index, Py_ssize_t n_queries, bint by_rows)
 cdef Scan new_scan(FlatIndex index, Rows X, Mode mode, Collector collector, int n_threads)

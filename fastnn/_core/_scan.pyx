@@ -23,12 +23,9 @@ BY_ROWS, for few queries (the time is that of reading the samples) and for value
 holds: float64 distances row by row.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
-from cython.parallel cimport parallel, threadid
 from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, nextafterf
 from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint32_t
-from libc.string cimport memset
 
 import numpy as np
 
@@ -43,16 +40,10 @@ from ._dispatch cimport (
     fnn_tile_lanes,
 )
 from ._index cimport BY_BOUNDS, BY_ROWS, Block
+from ._jobs cimport fnn_fetch_add, fnn_load, fnn_store, run_job, threads_for
 from ._rows cimport CHEBYSHEV, L2, UINT8, has_rough_distances, new_distances
-from ._team cimport (
-    fnn_join,
-    fnn_load,
-    fnn_next_task,
-    fnn_store,
-    fnn_wait_for_all,
-    omp_get_wtime,
-)
 from ._tiles cimport new_panels
+from ._tuning cimport nanoseconds_to_compare
 
 cnp.import_array()
 
@@ -84,18 +75,11 @@ cdef enum:
     MAX_STEP_ROWS = 256
     # Exact distances that are evaluated together where few are needed.
     FEW_ROWS = 16
-    # Parts of the samples for each thread, so that a late one does not decide; their least size.
-    ROW_SPLITS = 8
-    MIN_SPLIT_ROWS = 1024
-    # Multiply-adds below which starting threads costs more than it gains.
-    MIN_PARALLEL_WORK = 1 << 19
-    # A step between two looks at the clock: differences of values for each thread, of which a
-    # billion take half a second at most, and bytes of rows.
-    STEP_WORK = 1 << 28
-    STEP_BYTES = 1 << 30
+    # A piece of the samples that some queries are compared with row by row: differences of values,
+    # and how many pieces there are for each thread, so that a late one does not decide.
+    PIECE_WORK = 1 << 21
+    MIN_PIECES = 8
 
-# Between two looks at signals and the progress bar threads stay together: see fnn_team.h.
-cdef double SECONDS_TOGETHER = 0.1
 cdef int64_t INT64_LOW = -(<int64_t>1 << 61)
 
 
@@ -116,9 +100,9 @@ cdef Mode mode_for(FlatIndex index, Py_ssize_t n_queries, bint by_rows):
     return index.mode
 
 
-cdef int threads_for(FlatIndex index, Py_ssize_t n_queries, int n_threads):
-    cdef double work = <double>n_queries * index.rows.n_rows * index.rows.n_features
-    return 1 if work < MIN_PARALLEL_WORK else n_threads
+cdef int scan_threads(FlatIndex index, Py_ssize_t n_queries, int n_threads):
+    cdef double n_differences = <double>n_queries * index.rows.n_rows * index.rows.n_features
+    return threads_for(n_threads, index.rows.n_rows, nanoseconds_to_compare(n_differences))
 
 
 cdef Py_ssize_t slice_size(
@@ -141,14 +125,10 @@ cdef Scan new_scan(FlatIndex index, Rows X, Mode mode, Collector collector, int 
     scan.n_queries, scan.n_samples = X.n_rows, index.rows.n_rows
     scan.exact = new_distances(X, index.rows, index.norm, n_threads)
     collector.attach(index, scan.exact, mode, n_threads)
-    scan.step_rows = max(1, n_threads * STEP_WORK // (X.n_rows * index.rows.n_features))
+    scan.stage, scan.stop = BEFORE, 0
     if mode == BY_ROWS:
-        # Rows reach the caches in order, a part to each thread.
         scan.n_splits = n_threads
-        if n_threads > 1:
-            scan.n_splits = min(ROW_SPLITS * n_threads, scan.n_samples // MIN_SPLIT_ROWS)
-            scan.n_splits = max(n_threads, scan.n_splits)
-        scan.step_rows = max(1, min(scan.step_rows, STEP_BYTES // index.rows.row_bytes))
+        scan.cut_into_pieces()
     else:
         scan.prepare_tiles(X if index.tile_rows is index.rows else X.as_float32())
         terms = scan.queries.terms
@@ -194,154 +174,145 @@ cdef class Scan:
             and list_bytes * (self.n_threads - 1) * MIN_BYTES_PER_LIST_BYTE <= packed_bytes
         )
         self.n_splits = self.n_threads if self.by_blocks else 1
-        if not self.by_blocks:
-            self.step_rows = min(self.step_rows, CHUNK_BYTES // self.index.packed_row_bytes)
-        # Whole blocks, some for each thread.
-        self.step_rows = max(self.step_rows, self.n_splits * size) // size * size
+        self.group_panels = max(
+            1, min(<Py_ssize_t>GROUP_PANELS, self.queries.n_panels // (4 * self.n_threads))
+        )
+        self.n_groups = (self.queries.n_panels + self.group_panels - 1) // self.group_panels
+        if self.by_blocks:
+            self.step_rows = self.n_samples
+        else:  # whole blocks
+            self.step_rows = max(size, CHUNK_BYTES // self.index.packed_row_bytes // size * size)
+
+    cdef object cut_into_pieces(self):
+        """Divide the rows among tasks, in whole steps of what exact distances hold."""
+        cdef Py_ssize_t n_queries = min(self.n_queries, <Py_ssize_t>GROUP_QUERIES)
+        cdef Py_ssize_t rows = PIECE_WORK // (n_queries * self.exact.Y.n_features)
+        if self.n_threads > 1:
+            rows = min(rows, self.n_samples // (MIN_PIECES * self.n_threads))
+        self.piece_rows = max(self.exact.held, rows // self.exact.held * self.exact.held)
+        self.n_groups = (self.n_queries + GROUP_QUERIES - 1) // GROUP_QUERIES
 
     cdef bint run(self, object advance, double share) except -1:
-        """Go through all samples; return False where a value is not finite.
+        """Go through all samples, and finish; return False where a value is not finite.
 
-        `advance` is called with each part of `share`. In between Ctrl-C takes effect.
+        `advance` is called with each part of `share`.
         """
-        cdef Py_ssize_t start = 0, stop, n_packed = 0, room
-        cdef Chunk chunk = self.index.resident if self.mode != BY_ROWS else None
-        if chunk is not None:
-            n_packed = chunk.n_rows
-        while start < self.n_samples:
-            if self.mode != BY_ROWS and start == n_packed:  # the rest is packed on the way
-                room = min(self.step_rows, self.n_samples - start)
-                if self.by_blocks:
-                    room = self.n_threads * self.index.block_rows
-                chunk = self.index.new_chunk(room)
-            if start < n_packed:
-                stop = self.go_on(chunk, False, start, n_packed)
-            else:
-                stop = self.go_on(chunk, True, start, self.n_samples)
-            if fnn_load(&self.is_not_finite) or fnn_load(&self.index.is_not_finite):
-                return False
-            if fnn_load(&self.collector.out_of_memory):
-                raise MemoryError()
-            PyErr_CheckSignals()
-            if advance is not None:
-                advance(share * (stop - start) / self.n_samples)
-            start = stop
+        cdef Py_ssize_t n_packed = 0, n_tasks
+        if self.mode != BY_ROWS:
+            self.resident = self.index.resident
+            if self.resident is not None:
+                n_packed = self.resident.n_rows
+            if n_packed < self.n_samples:
+                self.moving = self.index.new_chunk(
+                    self.n_threads * self.index.block_rows if self.by_blocks
+                    else min(self.step_rows, self.n_samples - n_packed)
+                )
+        n_tasks = self.next_step()
+        run_job(
+            run_scan_task, <void *>self, n_tasks, self.n_threads, advance, share,
+            next_scan_phase, &self.n_done, n_tasks if self.mode == BY_ROWS else self.n_samples,
+        )
+        if fnn_load(&self.is_not_finite) or fnn_load(&self.index.is_not_finite):
+            return False
+        if fnn_load(&self.collector.out_of_memory):
+            raise MemoryError()
         return True
 
-    cdef Py_ssize_t go_on(self, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop):
-        """Go from step to step for a while, or up to `stop`; return where that has led.
-
-        The chunk holds the samples, or is packed anew in each step.
-        """
-        cdef fnn_team team
-        cdef Py_ssize_t end = start
-        memset(&team, 0, sizeof(team))
-        memset(self.ends, 0, sizeof(self.ends))
-        self.deadline = omp_get_wtime() + SECONDS_TOGETHER
-        with nogil, parallel(num_threads=self.n_threads, use_threads_if=self.n_threads > 1):
-            self.go_on_together(&team, chunk, packs, start, stop, &end, threadid())
-        return end
-
-    cdef void go_on_together(
-        self, fnn_team *team, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop,
-        Py_ssize_t *end, int thread,
-    ) noexcept nogil:
-        """What each thread of a team does: the same steps, with a wait after each."""
-        cdef fnn_member member = fnn_join(team)
-        cdef Py_ssize_t step = 0, last, n_tasks
-        while start < stop:
-            last = min(start + self.step_rows, stop)
-            if self.mode == BY_ROWS:
-                n_tasks = self.scan_rows(start, last, &member, thread)
-            elif self.by_blocks:
-                n_tasks = self.scan_blocks(chunk, packs, start, last, &member, thread)
-            else:
-                if packs:
-                    self.pack(chunk, start, last, &member)
-                n_tasks = self.scan_packed(chunk, packs, start, last, &member, thread)
-            # Others look at it after the wait, and may still do so during the next step.
-            if thread == 0 and self.has_to_end():
-                self.ends[step % 2] = True
-            fnn_wait_for_all(&member, n_tasks)
-            start = last
-            if self.ends[step % 2]:
-                break
-            step += 1
-        if thread == 0:
-            end[0] = start
-
-    cdef bint has_to_end(self) noexcept nogil:
+    cdef bint has_failed(self) noexcept nogil:
         return (
             fnn_load(&self.is_not_finite) or fnn_load(&self.index.is_not_finite)
-            or fnn_load(&self.collector.out_of_memory) or omp_get_wtime() > self.deadline
+            or fnn_load(&self.collector.out_of_memory)
         )
+
+    cdef Py_ssize_t next_phase(self) noexcept nogil:
+        """Go on to the next step, or within one; return how many tasks that is."""
+        if self.stage == FINISH or self.has_failed():
+            return 0
+        if self.stage == PACK:
+            self.stage = COMPARE
+            return self.n_groups
+        if self.mode != BY_ROWS and not self.by_blocks:
+            fnn_store(&self.n_done, self.stop)
+        return self.next_step()
+
+    cdef Py_ssize_t next_step(self) noexcept nogil:
+        cdef Py_ssize_t n_packed = 0 if self.resident is None else self.resident.n_rows
+        cdef Py_ssize_t size = self.index.block_rows, end = self.n_samples
+        self.start, self.stage = self.stop, COMPARE
+        if self.start == end:
+            self.stage = FINISH
+            return self.collector.n_finish_tasks()
+        if self.mode == BY_ROWS:
+            self.stop = end
+            return self.n_groups * ((end + self.piece_rows - 1) // self.piece_rows)
+        if self.start < n_packed:
+            end, self.chunk, self.first_of_chunk = n_packed, <void *>self.resident, 0
+        else:
+            self.chunk, self.first_of_chunk = <void *>self.moving, self.start
+        self.stop = min(self.start + self.step_rows, end)
+        if self.by_blocks:
+            return (self.stop - self.start + size - 1) // size
+        if self.start < n_packed:
+            return self.n_groups
+        self.stage = PACK
+        return self.index.n_parts(self.stop - self.start)
+
+    cdef void run_task(self, Py_ssize_t task, int thread) noexcept nogil:
+        if self.stage == FINISH:
+            self.collector.finish_task(task, thread)
+        elif self.stage == PACK:
+            self.index.pack_part(<Chunk>self.chunk, task, self.start, self.stop)
+        elif self.has_failed():
+            return
+        elif self.mode == BY_ROWS:
+            self.scan_rows(task, thread)
+        elif self.by_blocks:
+            self.scan_block(task, thread)
+        else:
+            self.scan_queries(task, thread)
 
     # ---- tiles ----------------------------------------------------------------------------
 
-    cdef Py_ssize_t scan_blocks(
-        self, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop, fnn_member *member,
-        int thread,
-    ) noexcept nogil:
-        """Compare all queries with samples start to stop, block by block; return how many tasks.
+    cdef void scan_block(self, Py_ssize_t task, int thread) noexcept nogil:
+        """Compare all queries with a block of samples, for the list of this thread.
 
         A block comes to a thread's own cache once, and is packed there. Cores that share no cache
         would pay for each other's panels as for those in memory.
         """
         cdef Py_ssize_t size = self.index.block_rows, cols = self.index.expansion.tile.cols
-        cdef Py_ssize_t n_tasks = (stop - start + size - 1) // size, task, first, panel
+        cdef Py_ssize_t first = self.start + task * size, panel = first // cols
+        cdef bint packs = self.chunk == <void *>self.moving
         cdef Block block
-        task = fnn_next_task(member, n_tasks)
-        while task >= 0:
-            first = start + task * size
-            panel = thread * (size // cols) if packs else first // cols
-            block = self.index.block(first, min(first + size, stop), panel)
-            if packs:
-                self.index.pack(chunk, &block)
-            panel = 0
-            while panel < self.queries.n_panels:
-                self.scan_group(
-                    chunk, &block, thread, panel,
-                    min(panel + GROUP_PANELS, self.queries.n_panels), thread,
-                )
-                panel += GROUP_PANELS
-            task = fnn_next_task(member, n_tasks)
-        return n_tasks
+        if packs:
+            panel = thread * (size // cols)
+        block = self.index.block(first, min(first + size, self.stop), panel)
+        if packs:
+            self.index.pack(<Chunk>self.chunk, &block)
+        panel = 0
+        while panel < self.queries.n_panels:
+            self.scan_group(
+                <Chunk>self.chunk, &block, thread, panel,
+                min(panel + GROUP_PANELS, self.queries.n_panels), thread,
+            )
+            panel += GROUP_PANELS
+        fnn_fetch_add(&self.n_done, block.stop - block.first)
 
-    cdef void pack(
-        self, Chunk chunk, Py_ssize_t start, Py_ssize_t stop, fnn_member *member
-    ) noexcept nogil:
-        cdef Py_ssize_t n_tasks = self.index.n_parts(stop - start), task
-        task = fnn_next_task(member, n_tasks)
-        while task >= 0:
-            self.index.pack_part(chunk, task, start, stop)
-            task = fnn_next_task(member, n_tasks)
-        fnn_wait_for_all(member, n_tasks)
-
-    cdef Py_ssize_t scan_packed(
-        self, Chunk chunk, bint packs, Py_ssize_t start, Py_ssize_t stop, fnn_member *member,
-        int thread,
-    ) noexcept nogil:
-        """Compare groups of queries with packed samples start to stop; return how many tasks.
-
-        The chunk holds these samples, or all from the first.
-        """
+    cdef void scan_queries(self, Py_ssize_t task, int thread) noexcept nogil:
+        """Compare a group of queries with the samples of a step."""
         cdef Py_ssize_t size = self.index.block_rows, cols = self.index.expansion.tile.cols
-        cdef Py_ssize_t n_panels = self.queries.n_panels, group = max(
-            1, min(<Py_ssize_t>GROUP_PANELS, n_panels // (4 * self.n_threads))
-        )
-        cdef Py_ssize_t n_tasks = (n_panels + group - 1) // group, task, first, i
-        cdef Py_ssize_t origin = start if packs else 0
+        cdef Py_ssize_t first = self.start, n_panels = self.queries.n_panels
         cdef Block block
-        task = fnn_next_task(member, n_tasks)
-        while task >= 0:
-            for i in range((stop - start + size - 1) // size):
-                first = start + i * size
-                block = self.index.block(first, min(first + size, stop), (first - origin) // cols)
-                self.scan_group(
-                    chunk, &block, 0, task * group, min((task + 1) * group, n_panels), thread
-                )
-            task = fnn_next_task(member, n_tasks)
-        return n_tasks
+        while first < self.stop:
+            block = self.index.block(
+                first, min(first + size, self.stop), (first - self.first_of_chunk) // cols
+            )
+            self.scan_group(
+                <Chunk>self.chunk, &block, 0, task * self.group_panels,
+                min((task + 1) * self.group_panels, n_panels), thread,
+            )
+            first += size
+        # Whole samples: the end of the phase adds what is left of them.
+        fnn_fetch_add(&self.n_done, (self.stop - self.start) // self.n_groups)
 
     cdef void scan_group(
         self,
@@ -527,22 +498,16 @@ cdef class Scan:
 
     # ---- rows -----------------------------------------------------------------------------
 
-    cdef Py_ssize_t scan_rows(
-        self, Py_ssize_t start, Py_ssize_t stop, fnn_member *member, int thread
-    ) noexcept nogil:
-        cdef Py_ssize_t group = GROUP_QUERIES
-        cdef Py_ssize_t n_groups = (self.n_queries + group - 1) // group
-        cdef Py_ssize_t n_tasks = n_groups * self.n_splits, n = stop - start, split, task
-        task = fnn_next_task(member, n_tasks)
-        while task >= 0:
-            split = task // n_groups
-            self.compare_rows(
-                start + split * n // self.n_splits, start + (split + 1) * n // self.n_splits, split,
-                (task % n_groups) * group, min((task % n_groups + 1) * group, self.n_queries),
-                self.exact.rough_kernel != NULL, thread,
-            )
-            task = fnn_next_task(member, n_tasks)
-        return n_tasks
+    cdef void scan_rows(self, Py_ssize_t task, int thread) noexcept nogil:
+        """Compare a group of queries with a piece of the samples, for the list of this thread."""
+        cdef Py_ssize_t start = task // self.n_groups * self.piece_rows
+        cdef Py_ssize_t first = task % self.n_groups * GROUP_QUERIES
+        self.compare_rows(
+            start, min(start + self.piece_rows, self.n_samples), thread,
+            first, min(first + GROUP_QUERIES, self.n_queries),
+            self.exact.rough_kernel != NULL, thread,
+        )
+        fnn_fetch_add(&self.n_done, 1)
 
     cdef void compare_rows(
         self,
@@ -642,3 +607,11 @@ cdef class Scan:
         """A distance may be infinite because it overflows, or because a value is."""
         if not (self.exact.X.is_finite_row(query) and self.exact.Y.is_finite_row(sample)):
             fnn_store(&self.is_not_finite, True)
+
+
+cdef void run_scan_task(void *scan, Py_ssize_t task, int thread) noexcept nogil:
+    (<Scan>scan).run_task(task, thread)
+
+
+cdef Py_ssize_t next_scan_phase(void *scan) noexcept nogil:
+    return (<Scan>scan).next_phase()

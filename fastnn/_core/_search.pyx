@@ -6,9 +6,9 @@ cimport numpy as cnp
 
 from ._collect cimport Nearest, Within
 from ._index cimport BY_ROWS, FlatIndex, Mode, index_of
+from ._jobs cimport IEEEScope, ieee_scope
 from ._rows cimport Rows, rows_of
-from ._scan cimport Scan, mode_for, new_scan, slice_size, threads_for
-from ._threads cimport Threads, gather
+from ._scan cimport Scan, mode_for, new_scan, scan_threads, slice_size
 
 cnp.import_array()
 
@@ -53,8 +53,8 @@ def find_neighbors(
     cdef cnp.npy_intp[2] shape = [n_queries, k]
     cdef Nearest nearest = Nearest(wanted, len(index))
     cdef Scan scan
-    n_threads = threads_for(index, n_queries, n_threads)
-    cdef Threads _gathered = gather(n_threads)
+    cdef IEEEScope _ieee = ieee_scope()
+    n_threads = scan_threads(index, n_queries, n_threads)
     cdef Mode mode = mode_for(index, n_queries, by_rows)
     if mode != BY_ROWS:
         index.settle_in(n_threads)
@@ -64,14 +64,14 @@ def find_neighbors(
     while first < n_queries:
         if first > 0:
             nearest = Nearest(wanted, len(index))
-        scan = new_scan(index, queries.part(first, first + size), mode, nearest, n_threads)
-        if not scan.run(advance, <double>scan.n_queries / n_queries):
-            return None
-        nearest.finish(
+        nearest.write_to(
             <double *>cnp.PyArray_DATA(distances) + first * k,
             <int64_t *>cnp.PyArray_DATA(indices) + first * k,
             first if exclude_self else -1,
         )
+        scan = new_scan(index, queries.part(first, first + size), mode, nearest, n_threads)
+        if not scan.run(advance, <double>scan.n_queries / n_queries):
+            return None
         first += size
     return distances, indices
 
@@ -109,8 +109,8 @@ def find_within_radius(
     cdef Py_ssize_t first = 0, n_queries = queries.n_rows, size
     cdef Within within = Within(radius, by_distance)
     cdef Scan scan
-    n_threads = threads_for(index, n_queries, n_threads)
-    cdef Threads _gathered = gather(n_threads)
+    cdef IEEEScope _ieee = ieee_scope()
+    n_threads = scan_threads(index, n_queries, n_threads)
     cdef Mode mode = mode_for(index, n_queries, by_rows)
     if mode != BY_ROWS:
         index.settle_in(n_threads)
@@ -119,9 +119,10 @@ def find_within_radius(
     while first < n_queries:
         if first > 0:
             within = Within(radius, by_distance)
+        within.first_self = first if exclude_self else -1
         scan = new_scan(index, queries.part(first, first + size), mode, within, n_threads)
         if not scan.run(None, 0.0):
             return None
-        slices.append(within.finish(first if exclude_self else -1))
+        slices.append(within.results())
         first += size
     return slices

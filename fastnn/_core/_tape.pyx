@@ -7,8 +7,6 @@ cache, gate by gate, so that the loops over a block are vectorized. Both ways ro
 add up the derivatives in the same order: the results are the same, bit for bit.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
-from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
@@ -16,7 +14,8 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from ._dispatch cimport active_kernels, fnn_gate, fnn_kernels
-from ._threads cimport Threads, gather
+from ._jobs cimport IEEEScope, ieee_scope, run_job, threads_for
+from ._tuning cimport nanoseconds_to_pack
 
 cdef enum:
     # Values and derivatives of a block: half of a second-level cache of 512 KiB.
@@ -28,11 +27,6 @@ cdef enum:
     # Derivatives are summed over the rows of a task, then over the tasks. Each takes an array of
     # sums, so they are not many.
     MAX_TASKS = 32
-    # Rows times gates, about a millisecond: with fewer, to wake a second thread may cost what it
-    # gains.
-    MIN_PARALLEL_WORK = 1 << 21
-    # Rows times gates between two checks for Ctrl-C: some tenths of a second.
-    SLICE_WORK = 1 << 27
 
 
 cdef struct Rows:
@@ -51,6 +45,11 @@ cdef struct Rows:
     Py_ssize_t upstream_step
     double *dX
     double *sums
+    void *tape
+    const fnn_kernels *kernels
+    # Of each thread, so many values.
+    double *scratch
+    Py_ssize_t scratch_values
 
 
 cdef class Tape:
@@ -155,7 +154,7 @@ cdef class Tape:
         cdef double[:, ::1] view = slots
         cdef double *values = &view[0, 0]
         cdef const fnn_gate *gates = active_kernels().gates
-        cdef Threads _gathered = gather(1)
+        cdef IEEEScope _ieee = ieee_scope()
         with nogil:
             memcpy(values, self.values, self.n_slots * sizeof(double))
             if self.n_variables:
@@ -256,26 +255,23 @@ cdef Rows rows_of(
     return rows
 
 
-cdef int run_rows(Tape tape, const Rows *rows, int n_threads) except -1:
-    """Do all tasks, some in a slice."""
-    cdef Py_ssize_t work = rows.n * (tape.n_gates + 1), first, last, task
-    cdef Py_ssize_t slice_tasks = max(<Py_ssize_t>n_threads, rows.n_tasks * SLICE_WORK // work)
-    cdef const fnn_kernels *kernels = active_kernels()
-    if work < MIN_PARALLEL_WORK:
-        n_threads = 1
-    n_threads = min(<Py_ssize_t>n_threads, rows.n_tasks)
-    cdef Threads _gathered = gather(n_threads)
-    cdef Py_ssize_t arrays = 1 if rows.upstream == NULL else 2
-    cdef double[:, ::1] scratch = np.empty((n_threads, arrays * tape.n_slots * rows.block_rows))
-    for first in range(0, rows.n_tasks, slice_tasks):
-        last = min(first + slice_tasks, rows.n_tasks)
-        for task in prange(
-            first, last, nogil=True, num_threads=n_threads, schedule="static",
-            use_threads_if=n_threads > 1,
-        ):
-            run_task(tape, rows, task, kernels, &scratch[threadid(), 0])
-        PyErr_CheckSignals()
-    return 0
+cdef int run_rows(Tape tape, Rows *rows, int n_threads) except -1:
+    """Do all tasks."""
+    cdef IEEEScope _ieee = ieee_scope()
+    cdef double n_values = <double>rows.n * (tape.n_gates + 1)
+    n_threads = threads_for(n_threads, rows.n_tasks, nanoseconds_to_pack(n_values))
+    rows.tape, rows.kernels = <void *>tape, active_kernels()
+    rows.scratch_values = (1 if rows.upstream == NULL else 2) * tape.n_slots * rows.block_rows
+    cdef double[::1] scratch = np.empty(n_threads * rows.scratch_values)
+    rows.scratch = &scratch[0]
+    return run_job(run_rows_task, rows, rows.n_tasks, n_threads)
+
+
+cdef void run_rows_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef const Rows *rows = <const Rows *>context
+    run_task(
+        <Tape>rows.tape, rows, task, rows.kernels, rows.scratch + thread * rows.scratch_values
+    )
 
 
 cdef void run_task(

@@ -1,11 +1,12 @@
-"""The thread policy: how many threads a call may use, and what state they are in."""
+"""The thread policy: how many threads a call may use. How they share work is in _jobs.pyx.
+
+The loops run on threads of our own. OpenMP, where there is one, only says how many threads others
+leave to us: what OMP_NUM_THREADS, threadpoolctl or omp_set_num_threads limit is its loops.
+"""
 
 import os
 from functools import lru_cache
-from threading import Lock
-
-from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport calloc, free
+from threading import RLock
 
 
 cdef extern from "fnn_openmp.h" nogil:
@@ -13,22 +14,16 @@ cdef extern from "fnn_openmp.h" nogil:
     int omp_get_max_threads()
 
 
-cdef extern from "fnn_gather.h" nogil:
-    int64_t fnn_gather(int n_threads, uint64_t *before)
-    void fnn_release(int n_threads, const uint64_t *before)
-
-
-# OpenMP ends the process when it cannot start a thread, so absurd wishes are cut down to this.
 cdef enum:
+    # Absurd wishes are cut down to this: each thread has scratch of its own.
     MAX_THREADS_PER_CORE = 16
 
 cdef bint in_forked_child = False
 
 
 def _mark_forked_child():
-    # The threads of an OpenMP pool do not survive fork, and libgomp waits for them for ever. Any
-    # library may have started the pool that we share, so a forked child always runs serially: the
-    # results are the same, and workers of a fork pool do not fight over the cores.
+    # The threads that help do not survive a fork. That children start none of their own leaves the
+    # workers of a fork pool a core each.
     global in_forked_child
     in_forked_child = True
 
@@ -38,7 +33,11 @@ if hasattr(os, "register_at_fork"):
 
 
 class RenewedLock:
-    """A lock that is free in a forked child, where its holder may be missing."""
+    """A lock that is free in a forked child, where its holder may be missing.
+
+    Its holder may take it again: a kernel that is called meanwhile may run signal handlers, and
+    these may call anything.
+    """
 
     def __init__(self):
         self._renew()
@@ -46,7 +45,7 @@ class RenewedLock:
             os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self):
-        self._lock = Lock()
+        self._lock = RLock()
 
     def __enter__(self):
         self._lock.acquire()
@@ -64,25 +63,29 @@ def available_cores():
 
 
 def openmp_version():
-    """Return the OpenMP standard of this build as a date (201511), or 0 for a serial build."""
+    """Return the OpenMP standard of this build as a date (201511), or 0: built without OpenMP."""
     return FNN_OPENMP
 
 
-cdef int limit_from_outside():
+def limit_from_outside():
     """Return how many threads others leave to us, or 0: nobody has set a limit."""
-    cdef int limit = omp_get_max_threads()
+    cdef int limit
+    wanted = os.environ.get("OMP_NUM_THREADS")
+    if not FNN_OPENMP:
+        # One number for each level of nesting.
+        outermost = (wanted or "").split(",")[0].strip()
+        return int(outermost) if outermost.isdecimal() else 0
+    limit = omp_get_max_threads()
     # In joblib's workers the variable is set, too.
-    return limit if "OMP_NUM_THREADS" in os.environ or limit < available_cores() else 0
+    return limit if wanted is not None or limit < available_cores() else 0
 
 
 def describe_threads():
     """Return (threads with n_jobs=None, the reason)."""
-    if not FNN_OPENMP:
-        return 1, "built without OpenMP"
     if in_forked_child:
-        return 1, "forked child process: OpenMP's threads do not survive fork"
+        return 1, "forked child process: its parent's threads do not survive fork"
     cores, limit = available_cores(), limit_from_outside()
-    if "OMP_NUM_THREADS" in os.environ:
+    if limit and "OMP_NUM_THREADS" in os.environ:
         return limit, f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}"
     if limit:
         return limit, f"limited to {limit} (threadpoolctl or omp_set_num_threads); {cores} cores"
@@ -94,8 +97,7 @@ def effective_n_threads(n_jobs=None):
 
     None means all that this process may use; negative values count back from the number of cores
     (-1: all of them). Never more than OMP_NUM_THREADS, threadpoolctl or the parent of a worker
-    process leave. Builds without OpenMP and forked children always use one. No core gets more than
-    16 threads.
+    process leave. Forked children always use one. No core gets more than 16 threads.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def effective_n_threads(n_jobs=None):
             raise ValueError(
                 "n_jobs == 0 has no meaning; use None, a positive or a negative integer"
             )
-    if not FNN_OPENMP or in_forked_child:
+    if in_forked_child:
         return 1
     cores, limit = available_cores(), limit_from_outside()
     if wanted is None:
@@ -124,32 +126,3 @@ def effective_n_threads(n_jobs=None):
     if wanted < 0:
         wanted = max(1, cores + 1 + wanted)
     return min(wanted, limit or MAX_THREADS_PER_CORE * cores)
-
-
-def ieee_arithmetic():
-    """Have this thread compute as IEEE 754 has it until what is returned is dropped.
-
-    That is for NumPy's conversions: modes that torch.set_flush_denormal sets, say, take small
-    float32 values for 0.
-    """
-    return gather(1)
-
-
-cdef Threads gather(int n_threads):
-    """Have so many threads ready until what is returned is dropped."""
-    cdef Threads threads = Threads.__new__(Threads)
-    threads.n_threads = n_threads
-    threads.before = <uint64_t *>calloc(n_threads, sizeof(uint64_t))
-    if threads.before == NULL:
-        raise MemoryError()
-    if not fnn_gather(n_threads, threads.before):
-        free(threads.before)
-        threads.before = NULL
-    return threads
-
-
-cdef class Threads:
-    def __dealloc__(self):
-        if self.before != NULL:
-            fnn_release(self.n_threads, self.before)
-            free(self.before)

@@ -64,9 +64,9 @@ cdef class Panels:
     cdef double *terms
     cdef double *magnitudes
 
-    cdef void pack(
-        self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, int n_threads
-    ) noexcept nogil
+    cdef int pack(self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, int n_threads) except -1
+    cdef void hold(self, Py_ssize_t n_rows) noexcept nogil
+    cdef void pack_held(self, Py_ssize_t panel, Rows rows, Py_ssize_t first) noexcept nogil
     cdef void clear_row(self, Py_ssize_t row) noexcept nogil
     cdef void pack_panel(
         self, Py_ssize_t panel, Rows rows, Py_ssize_t first, Py_ssize_t n_rows

@@ -1,6 +1,5 @@
 """The tile engine's data: see _tiles.pxd for the picture."""
 
-from cython.parallel cimport prange
 from libc.math cimport sqrt
 from libc.string cimport memset
 
@@ -9,7 +8,9 @@ import numpy as np
 cimport numpy as cnp
 
 from ._dispatch cimport FNN_MAX_TILE_COLS, fnn_kernels
+from ._jobs cimport run_job, threads_for
 from ._rows cimport CHEBYSHEV, FLOAT32, L1, L2, UINT8, aligned_bytes, row_distances_of, rows_of
+from ._tuning cimport nanoseconds_to_pack
 
 cnp.import_array()
 
@@ -122,24 +123,36 @@ cdef Panels new_panels(
     return panels
 
 
+cdef struct Packing:
+    void *panels
+    void *rows
+    Py_ssize_t first
+
+
+cdef void pack_task(void *context, Py_ssize_t panel, int thread) noexcept nogil:
+    cdef const Packing *packing = <const Packing *>context
+    (<Panels>packing.panels).pack_held(panel, <Rows>packing.rows, packing.first)
+
+
 cdef class Panels:
-    cdef void pack(
-        self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, int n_threads
-    ) noexcept nogil:
+    cdef int pack(self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, int n_threads) except -1:
         """Pack `n_rows` rows from `first` on, replacing what was packed before."""
-        cdef Py_ssize_t panel
+        cdef Packing packing = Packing(<void *>self, <void *>rows, first)
+        self.hold(n_rows)
+        n_threads = threads_for(
+            n_threads, self.n_panels, nanoseconds_to_pack(<double>n_rows * self.n_features)
+        )
+        return run_job(pack_task, &packing, self.n_panels, n_threads)
+
+    cdef void hold(self, Py_ssize_t n_rows) noexcept nogil:
+        """Be as many panels as so many rows take."""
         self.n_rows = n_rows
         self.n_panels = (n_rows + self.width - 1) // self.width
-        for panel in prange(
-            self.n_panels,
-            num_threads=max(1, min(n_threads, self.n_panels)),
-            schedule="static",
-            use_threads_if=n_threads > 1,
-        ):
-            self.pack_panel(
-                panel, rows, first + panel * self.width,
-                min(self.width, n_rows - panel * self.width),
-            )
+
+    cdef void pack_held(self, Py_ssize_t panel, Rows rows, Py_ssize_t first) noexcept nogil:
+        """Pack one of the panels that are held, of rows from `first` on."""
+        cdef Py_ssize_t start = panel * self.width
+        self.pack_panel(panel, rows, first + start, min(self.width, self.n_rows - start))
 
     cdef void pack_panel(
         self, Py_ssize_t panel, Rows rows, Py_ssize_t first, Py_ssize_t n_rows

@@ -8,7 +8,7 @@ def sum_votes(
     weights: NDArray[np.float64] | None,
     n_threads: int,
 ) -> NDArray[np.float64]: ...
-def elect_for_each_k(
+def predict_for_each_k(
     neighbors: NDArray[np.int64],
     labels: NDArray[np.int64],
     n_classes: int,

@@ -1,19 +1,47 @@
 """The vote of the neighbors: sums of weights per class, for one k or for every k at once."""
 
-from cython.parallel cimport prange, threadid
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
 
 import numpy as np
 
-from ._threads cimport Threads, gather
+from ._jobs cimport IEEEScope, ieee_scope, run_job, run_task_t, threads_for
+from ._tuning cimport CACHE_LINE, VOTES_PER_TASK, nanoseconds_to_pack
 
 
-cdef enum:
-    MIN_PARALLEL_VOTES = 1 << 16
-    # Between the sums of two threads, so that they share no cache line.
-    PADDING = 16
+cdef struct Election:
+    # What tasks share. Weights may be NULL: each neighbor counts as 1.
+    const int64_t *neighbors
+    const double *weights
+    const int64_t *labels
+    Py_ssize_t n_queries, n_neighbors, n_classes, queries_per_task
+    # [n_queries][n_classes]; or [n_threads][stride], of which all are 0 between queries.
+    double *sums
+    Py_ssize_t stride
+    # Values of k, ascending, and the winners for each: [n_queries][n_numbers].
+    const int64_t *numbers
+    Py_ssize_t n_numbers
+    int64_t *winners
+
+
+cdef int run_election(
+    Election *e, run_task_t run_task, Py_ssize_t votes_per_query, int n_threads
+) except -1:
+    cdef Py_ssize_t n_tasks
+    e.queries_per_task = max(1, VOTES_PER_TASK // votes_per_query)
+    n_tasks = (e.n_queries + e.queries_per_task - 1) // e.queries_per_task
+    return run_job(run_task, e, n_tasks, n_threads)
+
+
+cdef void sum_votes_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef const Election *e = <const Election *>context
+    cdef Py_ssize_t first = task * e.queries_per_task, query
+    for query in range(first, min(first + e.queries_per_task, e.n_queries)):
+        add_votes(
+            e.neighbors + query * e.n_neighbors,
+            NULL if e.weights == NULL else e.weights + query * e.n_neighbors,
+            e.n_neighbors, e.labels, e.sums + query * e.n_classes,
+        )
 
 
 cdef void add_votes(
@@ -33,7 +61,7 @@ def sum_votes(
     const int64_t[:, ::1] neighbors,
     const int64_t[::1] labels,
     Py_ssize_t n_classes,
-    weights,
+    const double[:, ::1] weights,
     int n_threads,
 ):
     """Return the sum of weights of each class among each query's neighbors.
@@ -53,33 +81,37 @@ def sum_votes(
     -------
     ndarray of shape (n_queries, n_classes), float64
     """
-    cdef Py_ssize_t n = neighbors.shape[0], k = neighbors.shape[1], i
+    cdef IEEEScope _ieee = ieee_scope()
+    cdef Py_ssize_t n = neighbors.shape[0], k = neighbors.shape[1]
+    cdef double n_votes = <double>n * (k + n_classes)
+    cdef Election e
     sums = np.zeros((n, n_classes))
     cdef double[:, ::1] sums_view = sums
-    cdef const double[:, ::1] weights_view = weights
     if n == 0 or k == 0:
         return sums
-    if n * (k + n_classes) < MIN_PARALLEL_VOTES:
-        n_threads = 1
-    cdef Threads _gathered = gather(n_threads)
-    for i in prange(n, nogil=True, num_threads=n_threads, use_threads_if=n_threads > 1):
-        add_votes(
-            &neighbors[i, 0],
-            NULL if weights_view is None else &weights_view[i, 0],
-            k,
-            &labels[0],
-            &sums_view[i, 0],
-        )
+    e.neighbors, e.labels = &neighbors[0, 0], &labels[0]
+    e.weights = NULL if weights is None else &weights[0, 0]
+    e.n_queries, e.n_neighbors, e.n_classes = n, k, n_classes
+    e.sums = &sums_view[0, 0]
+    n_threads = threads_for(n_threads, n, nanoseconds_to_pack(n_votes))
+    run_election(&e, sum_votes_task, k + n_classes, n_threads)
     return sums
 
 
-cdef void elect_as_votes_come_in(
-    const int64_t *neighbors,
-    const double *weights,
-    const int64_t *labels,
-    const int64_t *numbers,
-    Py_ssize_t n_numbers,
-    double *sums,
+cdef void predict_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef const Election *e = <const Election *>context
+    cdef Py_ssize_t first = task * e.queries_per_task, query
+    for query in range(first, min(first + e.queries_per_task, e.n_queries)):
+        predict_as_votes_come_in(
+            e,
+            e.neighbors + query * e.n_neighbors,
+            NULL if e.weights == NULL else e.weights + query * e.n_neighbors,
+            e.sums + thread * e.stride, e.winners + query * e.n_numbers,
+        )
+
+
+cdef void predict_as_votes_come_in(
+    const Election *e, const int64_t *neighbors, const double *weights, double *sums,
     int64_t *winners,
 ) noexcept nogil:
     """Note the leading class when each of the numbers of votes is reached.
@@ -88,21 +120,23 @@ cdef void elect_as_votes_come_in(
     """
     cdef Py_ssize_t j = 0, i
     cdef int64_t leader = 0, label
-    for i in range(n_numbers):
-        while j < numbers[i]:
-            label = labels[neighbors[j]]
+    for i in range(e.n_numbers):
+        while j < e.numbers[i]:
+            label = e.labels[neighbors[j]]
             sums[label] += weights[j] if weights != NULL else 1.0
             if sums[label] > sums[leader] or (sums[label] == sums[leader] and label < leader):
                 leader = label
             j += 1
         winners[i] = leader
+    for i in range(j):
+        sums[e.labels[neighbors[i]]] = 0.0
 
 
-def elect_for_each_k(
+def predict_for_each_k(
     const int64_t[:, ::1] neighbors,
     const int64_t[::1] labels,
     Py_ssize_t n_classes,
-    weights,
+    const double[:, ::1] weights,
     const int64_t[::1] numbers,
     int n_threads,
 ):
@@ -127,33 +161,28 @@ def elect_for_each_k(
     -------
     ndarray of shape (n_queries, n_numbers), int64
     """
-    cdef Py_ssize_t n = neighbors.shape[0], n_numbers = numbers.shape[0], i
+    cdef IEEEScope _ieee = ieee_scope()
+    cdef Py_ssize_t n = neighbors.shape[0], n_numbers = numbers.shape[0], k
+    cdef Election e
     winners = np.empty((n, n_numbers), np.int64)
     cdef int64_t[:, ::1] winners_view = winners
-    cdef const double[:, ::1] weights_view = weights
     if winners.size == 0:
         return winners
-    if n * (numbers[n_numbers - 1] + n_classes) < MIN_PARALLEL_VOTES:
-        n_threads = 1
-    cdef Threads _gathered = gather(n_threads)
-    cdef Py_ssize_t stride = n_classes + PADDING
-    cdef double *all_sums = <double *>calloc(n_threads * stride, sizeof(double))
-    if all_sums == NULL:
+    k = numbers[n_numbers - 1]
+    e.neighbors, e.labels = &neighbors[0, 0], &labels[0]
+    e.weights = NULL if weights is None else &weights[0, 0]
+    e.n_queries, e.n_neighbors, e.n_classes = n, neighbors.shape[1], n_classes
+    e.numbers, e.n_numbers, e.winners = &numbers[0], n_numbers, &winners_view[0, 0]
+    n_threads = threads_for(n_threads, n, nanoseconds_to_pack(2.0 * n * k))
+    # No two threads write to the same cache line.
+    e.stride = n_classes + CACHE_LINE // sizeof(double)
+    e.sums = <double *>calloc(n_threads * e.stride, sizeof(double))
+    if e.sums == NULL:
         raise MemoryError()
-    cdef double *sums
-    for i in prange(n, nogil=True, num_threads=n_threads, use_threads_if=n_threads > 1):
-        sums = all_sums + threadid() * stride
-        memset(sums, 0, n_classes * sizeof(double))
-        elect_as_votes_come_in(
-            &neighbors[i, 0],
-            NULL if weights_view is None else &weights_view[i, 0],
-            &labels[0],
-            &numbers[0],
-            n_numbers,
-            sums,
-            &winners_view[i, 0],
-        )
-    free(all_sums)
+    try:
+        run_election(&e, predict_task, k, n_threads)
+    finally:
+        free(e.sums)
     return winners
 
 
