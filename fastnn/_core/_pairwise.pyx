@@ -445,18 +445,23 @@ cdef class TileFill:
         return self.pack_x() if self.x < self.X.n_rows else 0
 
     cdef void run_task(self, Py_ssize_t task, int thread) noexcept nogil:
-        cdef Py_ssize_t group = task % self.n_groups * GROUP_PANELS
-        cdef Py_ssize_t block = task // self.n_groups * self.block_panels
         if self.stage == PACK_X:
             self.queries.pack_held(task, self.X, self.x)
         elif self.stage == PACK_Y:
             self.samples.pack_held(task, self.Y, self.y)
         else:
-            fill_group(
-                self.queries, group, min(group + GROUP_PANELS, self.queries.n_panels), self.x,
-                self.samples, block, min(block + self.block_panels, self.samples.n_panels), self.y,
-                self.target, self.exact, thread,
+            self.fill_some(
+                task % self.n_groups * GROUP_PANELS, task // self.n_groups * self.block_panels,
+                thread,
             )
+
+    cdef void fill_some(self, Py_ssize_t group, Py_ssize_t block, int thread) noexcept nogil:
+        """A group of panels of X against a block of panels of Y, from these on."""
+        fill_group(
+            self.queries, group, min(group + GROUP_PANELS, self.queries.n_panels), self.x,
+            self.samples, block, min(block + self.block_panels, self.samples.n_panels), self.y,
+            self.target, self.exact, thread,
+        )
 
 
 cdef void run_tile_task(void *fill, Py_ssize_t task, int thread) noexcept nogil:
