@@ -24,6 +24,9 @@ BUILD_FOLDER = f"build/{'debug' if DEBUG else 'release'}-{'openmp' if WANT_OPENM
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 X86_64 = platform.machine().lower() in ("x86_64", "amd64") and not MSVC
 
+# What Cython needs for memoryviews, compiled once: else it is more than half of every module.
+SHARED_MODULE = "fastnn._core._cyutility"
+
 # All but pytest-benchmark's.
 BENCH_FILES = [
     path
@@ -160,11 +163,10 @@ class BuildPy(build_py):
             self.copy_file(str(path), str(folder / path.name))
 
 
-def extension(path):
-    name = ".".join(path.with_suffix("").parts)
+def extension(name, source):
     return Extension(
         name,
-        [str(path)],
+        [source],
         include_dirs=["csrc", numpy.get_include()],
         depends=[*HEADERS, *(str(p) for p in Path("csrc").glob("*.c"))],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
@@ -176,7 +178,14 @@ def extension(path):
 setup(
     libraries=libraries,
     ext_modules=cythonize(
-        [extension(path) for path in sorted(Path("fastnn", "_core").glob("*.pyx"))],
+        [
+            extension(SHARED_MODULE, f"{SHARED_MODULE.replace('.', '/')}.c"),  # cythonize writes it
+            *(
+                extension(".".join(path.with_suffix("").parts), str(path))
+                for path in sorted(Path("fastnn", "_core").glob("*.pyx"))
+            ),
+        ],
+        shared_utility_qualified_name=SHARED_MODULE,
         compiler_directives={
             "language_level": "3",
             "boundscheck": DEBUG,
@@ -189,6 +198,10 @@ setup(
         # Other ways to start processes would run this file again in each.
         nthreads=CPUS if multiprocessing.get_start_method() == "fork" else 0,
     ),
-    options={"build": {"build_base": BUILD_FOLDER}},
+    # The kernels are the same for every Python.
+    options={
+        "build": {"build_base": BUILD_FOLDER},
+        "build_clib": {"build_clib": f"{BUILD_FOLDER}/kernels", "build_temp": BUILD_FOLDER},
+    },
     cmdclass={"build_clib": BuildClib, "build_ext": BuildExt, "build_py": BuildPy},
 )

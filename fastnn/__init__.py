@@ -5,7 +5,16 @@ Public names are imported when they are first used, so that ``import fastnn`` st
 
 from importlib import import_module as _import_module
 
-from ._core._dispatch import available_isas, get_isa, set_isa
+try:
+    from ._core._dispatch import available_isas, get_isa, set_isa
+except ModuleNotFoundError as error:
+    if error.name != f"{__name__}._core._dispatch":
+        raise
+    raise ImportError(
+        f"the compiled modules of fastnn are not in {__path__[0]}: this is a source tree that has "
+        "not been built. Start Python in another folder to use an installed fastnn, or build this "
+        "one with 'pip install -e .'"
+    ) from error
 from ._version import __version__
 
 _LAZY = {

@@ -21,6 +21,7 @@ from sklearn.neighbors import (
     KDTree,
     KNeighborsClassifier,
     RadiusNeighborsClassifier,
+    RadiusNeighborsRegressor,
 )
 from sklearn.utils.validation import check_is_fitted
 
@@ -41,6 +42,7 @@ ORIGINALS = {
         (KNeighborsClassifier, "predict"),
         (KNeighborsClassifier, "predict_proba"),
         (RadiusNeighborsClassifier, "predict_proba"),
+        (RadiusNeighborsRegressor, "predict"),
     ]
 }
 
@@ -305,6 +307,18 @@ def radius_predict_proba(self, X):
     return ORIGINALS[RadiusNeighborsClassifier, "predict_proba"](_searching_as_told(self), X)
 
 
+@in_place_of(RadiusNeighborsRegressor, "predict")
+def radius_regressor_predict(self, X):
+    theirs = ORIGINALS[RadiusNeighborsRegressor, "predict"]
+    check_is_fitted(self, "_fit_method")
+    if self._y.dtype.kind == "f":
+        return theirs(self, X)
+    # For a query without neighbors scikit-learn writes NaN into an array of the targets' type.
+    twin = copy.copy(self)
+    twin._y = self._y.astype(np.float64)
+    return theirs(twin, X)
+
+
 REPLACEMENTS = {
     (NeighborsBase, "_fit"): fit_neighbors,
     (KNeighborsMixin, "kneighbors"): kneighbors,
@@ -312,4 +326,5 @@ REPLACEMENTS = {
     (KNeighborsClassifier, "predict"): predict,
     (KNeighborsClassifier, "predict_proba"): predict_proba,
     (RadiusNeighborsClassifier, "predict_proba"): radius_predict_proba,
+    (RadiusNeighborsRegressor, "predict"): radius_regressor_predict,
 }

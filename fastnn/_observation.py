@@ -28,5 +28,16 @@ def observe(operation, reason=None):
     try:
         yield
     finally:
+        seconds = time.perf_counter() - start
         for observer in list(observers):
-            observer(operation, reason, time.perf_counter() - start)
+            _tell(observer, operation, reason, seconds)
+
+
+def _tell(observer, operation, reason, seconds):
+    """A program does not fail because of those who look at it: they are told no more."""
+    try:
+        observer(operation, reason, seconds)
+    except Exception:
+        logger.warning("%r is told no more, as it failed", observer, exc_info=True)
+        with contextlib.suppress(ValueError):
+            observers.remove(observer)

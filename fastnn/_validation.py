@@ -4,17 +4,20 @@ Nothing below this module checks anything. An array that is already right passes
 microsecond, without a copy.
 """
 
+import math
 import numbers
 import operator
 
 import numpy as np
 
 from ._core._jobs import ieee_arithmetic
+from ._core._losses import find_label_outside
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 UINT8 = np.dtype(np.uint8)
 NATIVE = (FLOAT32, FLOAT64, UINT8)
+FLOATS = (FLOAT32, FLOAT64)
 # Every value of these fits float32's 24 bits.
 WIDENED_TO_FLOAT32 = (np.float16, np.int8, np.int16, np.uint16)
 EXACT_IN_FLOAT64 = 2**53
@@ -74,6 +77,8 @@ def _to_native(X, name):
         )
     if np.ma.is_masked(X):
         raise ValueError(f"{name} must have no masked values")
+    if hasattr(X, "dtypes"):
+        return check_rows(_values_of_frame(X, name), name)
     try:
         X = np.asarray(X)
     except ValueError as error:  # ragged sequences
@@ -102,6 +107,25 @@ def _to_native(X, name):
     return X.astype(FLOAT64, order="C")
 
 
+def _values_of_frame(frame, name):
+    """Return a data frame's values, NaN for what is missing, as scikit-learn's estimators do.
+
+    Columns may have pandas' nullable types or Arrow's.
+    """
+    from sklearn.utils import check_array
+
+    return check_array(
+        frame,
+        dtype="numeric",
+        ensure_all_finite=False,
+        ensure_2d=False,
+        allow_nd=True,
+        ensure_min_samples=0,
+        ensure_min_features=0,
+        input_name=name,
+    )
+
+
 def check_pair(X, Y, x_name="X", y_name="Y"):
     """Return both as `check_rows` does, of one dtype and with the same number of features."""
     X = check_rows(X, x_name)
@@ -121,6 +145,14 @@ def to_common_dtype(X, Y):
     common = FLOAT64 if FLOAT64 in (X.dtype, Y.dtype) else FLOAT32
     _kept = ieee_arithmetic()
     return X.astype(common, copy=False), Y.astype(common, copy=False)
+
+
+def is_finite(X):
+    """Whether all values of an array are finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = X.sum()
+    # A sum may overflow, and opposite infinities give NaN.
+    return math.isfinite(total) or bool(np.isfinite(X).all())
 
 
 def require_finite(X, name):
@@ -158,9 +190,8 @@ def check_labels(y, n_samples, n_classes, name="y"):
         )
     # A view, where it is one, turns what int64 cannot hold into negative classes.
     labels = np.ascontiguousarray(y, np.int64)
-    outside = (labels < 0) | (labels >= n_classes)
-    if outside.any():
-        row = int(outside.argmax())
+    row = find_label_outside(labels, n_classes)
+    if row >= 0:
         raise ValueError(
             f"{name} must hold classes from 0 to {n_classes - 1}, got {y[row]} at row {row}"
         )
@@ -192,7 +223,7 @@ def check_number(value, name, low=None):
     if not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     number = float(value)
-    if not np.isfinite(number) or (low is not None and number < low):
+    if not math.isfinite(number) or (low is not None and number < low):
         wanted = "a finite number" if low is None else f"a finite number >= {low}"
         raise ValueError(f"{name} must be {wanted}, got {number}")
     return number

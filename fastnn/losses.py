@@ -128,7 +128,7 @@ def _loss_of_scores(scores, y, loss, margin, sample_weight, out, n_jobs):
     weights = _shares_of_mean(sample_weight, n)
     gradient = _check_target(out, {"scores": scores})
     factor = 1.0
-    if gradient.ctypes.data == scores.ctypes.data:
+    if out is not None and out.ctypes.data == scores.ctypes.data:
         # They would be gone afterwards.
         _validation.require_finite(scores, "scores")
         factor = _factor_for_differences(scores, loss)
@@ -507,6 +507,8 @@ def relu_backward(dout, x, *, out=None, n_jobs=None):
 
 
 def _check_array(x, name):
+    if type(x) is np.ndarray and x.dtype in _validation.FLOATS and x.flags.carray:
+        return x
     array = np.asarray(x)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold real numbers of up to 64 bits, got dtype {array.dtype}")

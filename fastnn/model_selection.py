@@ -82,7 +82,9 @@ DEFAULT_LARGEST = 30
 # ---- splits --------------------------------------------------------------------------------------
 
 
-def train_val_test_split(X, y, *, val_size=1000, test_size=0.2, stratify=True, random_state=0):
+def train_val_test_split(
+    X, y, *, val_size=1000, test_size=0.2, stratify=True, shuffle=True, random_state=0
+):
     """Split data into a training, a validation and a test set.
 
     Parameters
@@ -91,8 +93,11 @@ def train_val_test_split(X, y, *, val_size=1000, test_size=0.2, stratify=True, r
     y : array-like of shape (n_samples,)
     val_size, test_size : int or float, default=1000 and 0.2
         A number of samples, or a fraction of all of them (rounded up).
-    stratify : bool, default=True
-        Whether each set has the classes of `y` in the same proportions.
+    stratify : bool, None or array-like of shape (n_samples,), default=True
+        Whether each set has the classes of `y`, or of this array, in the same proportions. None is
+        False.
+    shuffle : bool, default=True
+        False: the sets are the first, the next and the last samples, which `stratify` must allow.
     random_state : int, RandomState or None, default=0
         The same number, the same sets: a test set that changes from run to run is soon known.
 
@@ -104,10 +109,10 @@ def train_val_test_split(X, y, *, val_size=1000, test_size=0.2, stratify=True, r
     Raises
     ------
     TypeError
-        If a size is no number, `y` is None, or `stratify` is neither True nor False.
+        If a size is no number or `y` is None.
     ValueError
-        If a size is out of range, nothing is left to train on, the lengths of X and y differ, or
-        a class would not be in each set, with `stratify`.
+        If a size is out of range, nothing is left to train on, the lengths of X and y differ,
+        samples are to be stratified but not shuffled, or a class would not be in each set.
 
     Examples
     --------
@@ -120,12 +125,12 @@ def train_val_test_split(X, y, *, val_size=1000, test_size=0.2, stratify=True, r
     """
     if y is None:
         raise TypeError("y must be array-like, got None")
-    if not isinstance(stratify, (bool, np.bool_)):
-        raise TypeError(
-            f"stratify must be True or False, the classes are those of y, got "
-            f"{type(stratify).__name__}"
-        )
     X, y = indexable(X, y)
+    groups = stratify
+    if stratify is None or isinstance(stratify, (bool, np.bool_)):
+        groups = y if stratify else None
+    if groups is not None and not shuffle:
+        raise ValueError("stratify must be False or None with shuffle=False, got True or an array")
     n = num_samples(X)
     if n < 3:
         raise ValueError(f"X must hold at least 3 samples, one for each set, got {n}")
@@ -137,12 +142,20 @@ def train_val_test_split(X, y, *, val_size=1000, test_size=0.2, stratify=True, r
             f"of {n}"
         )
     sizes = {"train": n - n_val - n_test, "val": n_val, "test": n_test}
-    classes = _check_classes(y, sizes) if stratify else None
+    if groups is not None:
+        indexable(X, groups)
+    classes = None if groups is None else _check_classes(groups, sizes)
     random_state = check_random_state(random_state)
 
     def split(rows, size):
         of_rows = None if classes is None else classes[rows]
-        return train_test_split(rows, test_size=size, stratify=of_rows, random_state=random_state)
+        return train_test_split(
+            rows,
+            test_size=size,
+            stratify=of_rows,
+            shuffle=shuffle,
+            random_state=random_state if shuffle else None,
+        )
 
     rest, test = split(np.arange(n), n_test)
     train, val = split(rest, n_val)
@@ -153,8 +166,8 @@ def train_val_test_split(X, y, *, val_size=1000, test_size=0.2, stratify=True, r
                 row = np.flatnonzero(classes == lacking[0])[0]
                 raise ValueError(
                     f"y must have members of each class for each set, got too few of class "
-                    f"{np.asarray(y)[row]}: the {name} set would have none. Raise its size, or use "
-                    "stratify=False"
+                    f"{np.asarray(groups)[row]}: the {name} set would have none. Raise its size, "
+                    "or use stratify=False"
                 )
     return tuple(safe_indexing(values, rows) for values in (X, y) for rows in (train, val, test))
 
@@ -295,7 +308,7 @@ class _Folds:
         """Yield (columns of the scores, train, test, distances, positions in train)."""
         for i, (train, test) in enumerate(self.splits):
             distances, indices = search(
-                test, train, k, partial(_advance_by_share, advance, len(test))
+                test, train, min(k, len(train)), partial(_advance_by_share, advance, len(test))
             )
             yield slice(i, i + 1), train, test, distances, indices
 
@@ -305,6 +318,7 @@ class _Resamples(_Folds):
 
     def find_neighbors(self, search, k, advance):
         n = self.samples.n
+        k = min(k, n)
         length = min(n, k + spare_neighbors(k))
         distances, indices = search(
             None, None, length, lambda share: advance(share * self.n_queries)
@@ -353,6 +367,7 @@ class _LeaveOneOut(_Folds):
 
     def find_neighbors(self, search, k, advance):
         n = self.samples.n
+        k = min(k, n - 1)
         distances, indices = search(None, None, k + 1, partial(_advance_by_share, advance, n))
         rows = np.arange(n)
         others = indices != rows[:, None]
@@ -430,7 +445,10 @@ class _Scores:
                 self._evaluate_together(m, estimator.set_params(metric=metric), search, advance)
 
     def _evaluate_together(self, m, estimator, search, advance):
-        """Score all candidates of a metric by the neighbors for the largest k."""
+        """Score all candidates of a metric by the neighbors for the largest k.
+
+        Where a training set has fewer, as many as it has are found.
+        """
         start = time.perf_counter()
         largest = int(self.ascending[-1])
         n_candidates = len(self.numbers) * len(self.weights)
@@ -457,13 +475,15 @@ class _Scores:
             return None
         labels = self.samples.labels
         n_classes = int(labels.max()) + 1
+        numbers = self.ascending[self.ascending <= indices.shape[1]]
         winners = predict_for_each_k(
-            indices, labels[train], n_classes, values, self.ascending, self.samples.n_threads
+            indices, labels[train], n_classes, values, numbers, self.samples.n_threads
         )
         hits = winners == labels[test][:, None]
-        if self.splits.n_scores == self.samples.n == len(test):
-            return hits.T[self.place]
-        return hits.mean(axis=0)[self.place][:, None]
+        one_by_one = self.splits.n_scores == self.samples.n == len(test)
+        scores = hits.T if one_by_one else hits.mean(axis=0)[:, None]
+        missing = np.full((len(self.ascending) - len(numbers), scores.shape[1]), np.nan)
+        return np.concatenate([scores, missing])[self.place]
 
     def _score_by_scorer(self, weights, estimator, train, test, distances, indices):
         """Return the scores of an estimator that has these neighbors."""
@@ -681,8 +701,8 @@ class _KNeighborsCV(BaseSearchCV):
         Raises
         ------
         TypeError, ValueError
-            For parameters and data that scikit-learn refuses, for a sparse `y`, and for a number of
-            neighbors that is larger than a training set.
+            For parameters and data that scikit-learn refuses, for a sparse `y`, and where a
+            training set has fewer samples than any number of neighbors to try.
         """
         if issparse(y):
             raise TypeError(f"y must be dense, got a sparse {type(y).__name__}; use toarray()")
@@ -732,9 +752,16 @@ class _KNeighborsCV(BaseSearchCV):
             numbers = range(1, min(DEFAULT_LARGEST, smallest) + 1)
         else:
             numbers = [self.n_neighbors] if np.ndim(self.n_neighbors) == 0 else self.n_neighbors
-        for k in numbers:
-            if _validation.check_integer(k, "n_neighbors", 1) > smallest:
-                raise ValueError(f"n_neighbors must be at most {smallest}, {name}, got {k}")
+        too_many = [k for k in numbers if _validation.check_integer(k, "n_neighbors", 1) > smallest]
+        if too_many and len(too_many) == len(numbers):
+            raise ValueError(f"n_neighbors must be at most {smallest}, {name}, got {too_many[0]}")
+        if too_many:
+            warnings.warn(
+                f"n_neighbors from {min(too_many)} on are more than {smallest}, {name}: their "
+                "scores are NaN",
+                UserWarning,
+                stacklevel=3,
+            )
         metrics, weights = _as_list(self.metric, "metric"), _as_list(self.weights, "weights")
         for name, values in (("metric", metrics), ("weights", weights)):
             for value in values:
@@ -833,8 +860,9 @@ class HoldoutTest:
 
     Attributes
     ----------
-    first_score_ : float, or None
-    first_time_ : datetime, or None
+    first_score_ : float
+        There after the first score, as are the others.
+    first_time_ : datetime
         When that was, with the local time zone.
     n_scores_ : int
         How often the set has been scored.
@@ -859,8 +887,6 @@ class HoldoutTest:
             )
         self.X, self.y = indexable(X, y)
         self.scoring = scoring
-        self.first_score_ = self.first_time_ = None
-        self.n_scores_ = 0
 
     def score(self, estimator):
         """Return the estimator's score on the test set; warn unless it is the first.
@@ -887,10 +913,11 @@ class HoldoutTest:
         check_is_fitted(estimator)
         score = check_scoring(estimator, self.scoring)(estimator, self.X, self.y)
         score = _validation.as_number(score, "scoring")
-        self.n_scores_ += 1
-        if self.first_time_ is None:
+        if not hasattr(self, "first_score_"):
             self.first_score_, self.first_time_ = score, datetime.now().astimezone()
+            self.n_scores_ = 1
         else:
+            self.n_scores_ += 1
             warnings.warn(
                 f"this test set has been scored before: {self.first_score_:.6g} on "
                 f"{self.first_time_:%Y-%m-%d at %H:%M:%S}. That score counts; choose between "

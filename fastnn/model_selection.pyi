@@ -95,6 +95,7 @@ def train_val_test_split(
     *,
     val_size: float = 1000,
     test_size: float = 0.2,
-    stratify: bool = True,
+    stratify: bool | ArrayLike | None = True,
+    shuffle: bool = True,
     random_state: int | RandomState | None = 0,
 ) -> Any: ...

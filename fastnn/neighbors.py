@@ -4,12 +4,24 @@ The estimators are scikit-learn's own classes with another search: constructors,
 attributes, warnings and errors are theirs. What the kernels do not serve (other metrics, sparse and
 precomputed input, the ball tree) is left to scikit-learn's own code; the logger "fastnn" says so,
 once, at level INFO.
-"""
 
-import math
+All names of `sklearn.neighbors` can be imported from here; these are scikit-learn's as they are:
+BallTree, KDTree, KernelDensity, NearestCentroid, NeighborhoodComponentsAnalysis,
+sort_graph_by_row_values, VALID_METRICS and VALID_METRICS_SPARSE.
+"""
 
 import numpy as np
 import sklearn.neighbors
+from sklearn.neighbors import (
+    VALID_METRICS,
+    VALID_METRICS_SPARSE,
+    BallTree,
+    KDTree,
+    KernelDensity,
+    NearestCentroid,
+    NeighborhoodComponentsAnalysis,
+    sort_graph_by_row_values,
+)
 from sklearn.utils.validation import check_is_fitted
 
 from . import _drop_in, _validation
@@ -20,11 +32,18 @@ from ._preparation import forget, prepare
 from ._scikit_learn import StrOptions, graph, validate_params
 
 __all__ = [
+    "VALID_METRICS",
+    "VALID_METRICS_SPARSE",
+    "BallTree",
+    "KDTree",
     "KNeighborsClassifier",
     "KNeighborsRegressor",
     "KNeighborsTransformer",
+    "KernelDensity",
     "LocalOutlierFactor",
+    "NearestCentroid",
     "NearestNeighbors",
+    "NeighborhoodComponentsAnalysis",
     "RadiusNeighborsClassifier",
     "RadiusNeighborsRegressor",
     "RadiusNeighborsTransformer",
@@ -32,6 +51,7 @@ __all__ = [
     "kneighbors_graph",
     "precomputed_knn",
     "radius_neighbors_graph",
+    "sort_graph_by_row_values",
 ]
 
 
@@ -251,7 +271,7 @@ class KNeighborsClassifier(_KNeighbors, sklearn.neighbors.KNeighborsClassifier):
             and type(self) is KNeighborsClassifier
             and _drop_in.asks_for(self, "_fit") is _drop_in.fit_neighbors
         )
-        if not plain or not math.isfinite(X.sum()):
+        if not plain or not _validation.is_finite(X):
             return False
         classes, labels = np.unique(y, return_inverse=True)
         if 2 * classes.size > y.size:  # scikit-learn warns that these may not be classes
@@ -334,6 +354,8 @@ class RadiusNeighborsRegressor(_RadiusNeighbors, sklearn.neighbors.RadiusNeighbo
     >>> model.predict([[0.5]])
     array([0.5])
     """
+
+    predict = _drop_in.radius_regressor_predict
 
 
 class RadiusNeighborsTransformer(_RadiusNeighbors, sklearn.neighbors.RadiusNeighborsTransformer):

@@ -4,13 +4,28 @@ from typing import Any, Literal, Self
 import numpy as np
 import sklearn.neighbors
 from numpy.typing import ArrayLike, NDArray
+from sklearn.neighbors import VALID_METRICS as VALID_METRICS
+from sklearn.neighbors import VALID_METRICS_SPARSE as VALID_METRICS_SPARSE
+from sklearn.neighbors import BallTree as BallTree
+from sklearn.neighbors import KDTree as KDTree
+from sklearn.neighbors import KernelDensity as KernelDensity
+from sklearn.neighbors import NearestCentroid as NearestCentroid
+from sklearn.neighbors import NeighborhoodComponentsAnalysis as NeighborhoodComponentsAnalysis
+from sklearn.neighbors import sort_graph_by_row_values as sort_graph_by_row_values
 
 __all__ = [
+    "VALID_METRICS",
+    "VALID_METRICS_SPARSE",
+    "BallTree",
+    "KDTree",
     "KNeighborsClassifier",
     "KNeighborsRegressor",
     "KNeighborsTransformer",
+    "KernelDensity",
     "LocalOutlierFactor",
+    "NearestCentroid",
     "NearestNeighbors",
+    "NeighborhoodComponentsAnalysis",
     "RadiusNeighborsClassifier",
     "RadiusNeighborsRegressor",
     "RadiusNeighborsTransformer",
@@ -18,6 +33,7 @@ __all__ = [
     "kneighbors_graph",
     "precomputed_knn",
     "radius_neighbors_graph",
+    "sort_graph_by_row_values",
 ]
 
 class KNeighborsClassifier(sklearn.neighbors.KNeighborsClassifier):

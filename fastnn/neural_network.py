@@ -396,7 +396,6 @@ class MLPClassifier(TrainedClassifier):
         model.set_weights(*self._model_weights())
         if labels is not None:
             self._restore_moments(model)
-            self.out_activation_ = "softmax" if self.loss == "softmax" else "identity"
         return model
 
     def _model_for_one_epoch(self, X, labels, sample_weight):
@@ -413,6 +412,7 @@ class MLPClassifier(TrainedClassifier):
 
     def _keep(self, weights, offsets):
         """Take over what `_model_weights` returns."""
+        self.out_activation_ = "softmax" if self.loss == "softmax" else "identity"
         weights, offsets = list(weights), list(offsets)
         if self._mean is not None:
             weights[0] = weights[0].astype(np.float64) * self._scale

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -73,14 +74,18 @@ def run(code):
     return out
 
 
-def interrupt(code):
+def interrupt(code, after=None):
     """Send Ctrl-C once the program has printed "started"; return the output after that, the errors.
 
-    The program may call ``tell_when_in_a_kernel()``.
+    The program may call ``tell_when_in_a_kernel()``. With `after`, a pattern, it has to be met in
+    the errors before.
     """
     process = start(HEAR_CTRL_C + TELL_WHEN_IN_A_KERNEL + code)
     try:
         assert process.stdout.readline() == "started\n"
+        if after:
+            errors = iter(process.stderr.readline, "")  # a bar's \r ends a line, too
+            assert any(re.search(after, line) for line in errors), f"no {after!r} to the end"
         process.send_signal(signal.SIGINT)
     finally:
         out, error = finish(process)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fastnn import accel
+from fastnn import _observation, accel
 from fastnn.accel import _report
 
 SEARCH = """
@@ -199,7 +199,67 @@ def test_a_child_that_is_killed_is_not_passed_over(tmp_path):
     code = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])"
     calls, others = report_of(code, tmp_path)
     assert calls == {}
-    assert others == ["without those of 1 that did not end by themselves"]
+    assert others == ["without those of 1 that left none"]
+
+
+@python_looks_at_it
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "shutil.rmtree(folder)",
+        "shutil.rmtree(folder); pathlib.Path(folder).touch()",
+        "[path.write_text('[[1, ') for path in pathlib.Path(folder).glob('*.json')]",
+    ],
+    ids=["gone", "a file", "half written"],
+)
+def test_a_report_that_cannot_be_made_harms_nobody(tmp_path, trouble):
+    """Children search on whatever has become of the folder."""
+    child = SEARCH + "search(); print('searched')"
+    code = (
+        SEARCH
+        + f"search()\nimport os, pathlib, shutil, subprocess, sys\nchild = {child!r}\n"
+        + "folder = os.environ['FASTNN_ACCEL_REPORT']\n"
+        + "subprocess.run([sys.executable, '-c', child], check=True)\n"
+        + f"{trouble}\n"
+        + "subprocess.run([sys.executable, '-c', child], check=True)\n"
+    )
+    calls, others = report_of(code, tmp_path)
+    assert calls["kneighbors"] >= 1
+    assert not any("Error" in line for line in others), others
+
+
+def test_a_report_without_a_temporary_folder(monkeypatch, capsys):
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_report.tempfile, "mkdtemp", fail)
+    monkeypatch.setattr(_report.atexit, "register", lambda *call: None)
+    monkeypatch.delenv("FASTNN_ACCEL_REPORT", raising=False)
+    report = _report._ReportOfParent()
+    report("kneighbors", None, 0.5)
+    report._print()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1].endswith("accelerated")
+    assert lines[2:] == ["without those of other processes: [Errno 28] No space left on device"]
+    assert "FASTNN_ACCEL_REPORT" not in os.environ
+
+
+def test_what_an_observer_raises_stays_outside_the_program(caplog):
+    def fail(operation, reason, seconds):
+        raise OSError("no room")
+
+    told = []
+    observers = [fail, lambda *call: told.append(call)]
+    _observation.observers.extend(observers)
+    try:
+        for _ in range(2):
+            with _observation.observe("kneighbors"):
+                pass
+        assert fail not in _observation.observers
+    finally:
+        _observation.observers[:] = [o for o in _observation.observers if o not in observers]
+    assert len(told) == 2
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_a_report_without_children(tmp_path):
@@ -207,7 +267,7 @@ def test_a_report_without_children(tmp_path):
 
 
 def test_figures_of_a_process_are_written_once_it_ends(tmp_path, monkeypatch):
-    report = _report._ReportOfProcess(tmp_path)
+    report = _report._ReportOfChild(tmp_path)
     assert list(tmp_path.iterdir()) == []
     report("kneighbors", "a reason", 0.25)
     report("kneighbors", "a reason", 0.25)
@@ -226,8 +286,6 @@ def test_a_function_imported_in_between_is_scikit_learns_afterwards(rng):
     with accel.enabled():
         from sklearn.metrics import pairwise_distances as kept
     report = accel.Report()
-    from fastnn import _observation
-
     _observation.observers.append(report)
     try:
         kept(X, metric="l1")

@@ -1,4 +1,4 @@
-"""CIFAR-10's files: what is read, and that nothing else gets through."""
+"""The files of CIFAR-10 and CIFAR-100: what is read, and that nothing else gets through."""
 
 import io
 import os
@@ -6,7 +6,6 @@ import pickle
 import re
 import struct
 import tarfile
-import time
 import tracemalloc
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastnn.datasets import _cifar10, _pickles, load_cifar10
+from fastnn.datasets import _cifar, _pickles, load_cifar10, load_cifar100
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 BATCHES = [f"data_batch_{number}" for number in range(1, 6)]
@@ -73,6 +72,11 @@ def folder(tmp_path, batches):
     return folder
 
 
+def read_batch(content, path="file"):
+    images, (labels,) = _cifar._read_batch(content, path, _cifar.CIFAR10)
+    return images, labels
+
+
 def check_content(cifar, batches):
     training = [batches[name] for name in BATCHES]
     np.testing.assert_array_equal(cifar.X_train, np.concatenate([b[b"data"] for b in training]))
@@ -105,7 +109,7 @@ def test_files_of_python_2(folder, batches):
     check_content(load_cifar10(folder), batches)
 
 
-@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_files_of_other_protocols(folder, batches, protocol):
     for name, batch in batches.items():
         write(folder / name, batch, protocol)
@@ -128,10 +132,97 @@ def test_labels_as_an_array(folder, batches, dtype):
     check_content(load_cifar10(folder), batches)
 
 
-def test_images_in_column_order(folder, batches):
-    data = np.asfortranarray(batches["data_batch_4"][b"data"])
-    write(folder / "data_batch_4", {**batches["data_batch_4"], b"data": data})
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("kind", [list, np.array, lambda labels: list(np.array(labels))])
+def test_batches_saved_again(folder, batches, protocol, kind):
+    """As a program has them that has read them as text: tflearn#57, EN10/CIFAR#1."""
+    for name, batch in batches.items():
+        text = {key.decode(): value for key, value in batch.items()}
+        text["labels"] = kind(text["labels"])
+        write(folder / name, text, protocol)
+    write(folder / "batches.meta", {"label_names": NAMES}, protocol)
     check_content(load_cifar10(folder), batches)
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_images_in_column_order(folder, batches, protocol):
+    data = np.asfortranarray(batches["data_batch_4"][b"data"])
+    write(folder / "data_batch_4", {**batches["data_batch_4"], b"data": data}, protocol)
+    check_content(load_cifar10(folder), batches)
+
+
+# ---- CIFAR-100 -----------------------------------------------------------------------------------
+
+FINE, COARSE = [f"fine {i}" for i in range(100)], [f"coarse_{i}" for i in range(20)]
+
+
+def make_batch_of_100(n, seed):
+    rng = np.random.default_rng(seed)
+    return {
+        b"data": rng.integers(0, 256, (n, 3072), dtype=np.uint8),
+        b"fine_labels": rng.integers(0, 100, n).tolist(),
+        b"coarse_labels": rng.integers(0, 20, n).tolist(),
+    }
+
+
+def check_content_of_100(cifar, batches, fine):
+    for part in ("train", "test"):
+        np.testing.assert_array_equal(cifar[f"X_{part}"], batches[part][b"data"])
+        np.testing.assert_array_equal(cifar[f"y_{part}"], batches[part][b"fine_labels"])
+        np.testing.assert_array_equal(cifar[f"y_{part}_coarse"], batches[part][b"coarse_labels"])
+    assert cifar.target_names.tolist() == fine
+    assert cifar.coarse_target_names.tolist() == COARSE
+
+
+@pytest.fixture
+def batches_of_100():
+    return {"train": make_batch_of_100(7, 0), "test": make_batch_of_100(4, 1)}
+
+
+@pytest.fixture
+def folder_of_100(tmp_path, batches_of_100):
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    for name, batch in batches_of_100.items():
+        write(folder / name, batch)
+    names = {b"fine_label_names": FINE, b"coarse_label_names": COARSE}
+    write(folder / "meta", {k: [name.encode() for name in v] for k, v in names.items()})
+    return folder
+
+
+def test_cifar100(folder_of_100, batches_of_100, tmp_path):
+    check_content_of_100(load_cifar100(folder_of_100), batches_of_100, FINE)
+    check_content_of_100(load_cifar100(tmp_path), batches_of_100, FINE)
+    with tarfile.open(tmp_path / "cifar-100.tar.gz", "w:gz") as archive:
+        archive.add(folder_of_100, folder_of_100.name)
+    found = load_cifar100(tmp_path / "cifar-100.tar.gz")
+    check_content_of_100(found, batches_of_100, FINE)
+
+
+def test_binary_version_of_cifar100(tmp_path, batches_of_100):
+    folder = tmp_path / "cifar-100-binary"
+    folder.mkdir()
+    for name, batch in batches_of_100.items():
+        labels = np.array([batch[b"coarse_labels"], batch[b"fine_labels"]], np.uint8).T
+        (folder / f"{name}.bin").write_bytes(np.hstack([labels, batch[b"data"]]).tobytes())
+    fine = [name.replace(" ", "_") for name in FINE]
+    (folder / "fine_label_names.txt").write_text("\n".join(fine) + "\n")
+    (folder / "coarse_label_names.txt").write_text("\n".join(COARSE) + "\n")
+    check_content_of_100(load_cifar100(tmp_path), batches_of_100, fine)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({b"coarse_labels": [20] * 7}, "coarse_labels must be from 0 to 19, got 20 for image 0"),
+        ({b"fine_labels": [100] * 7}, "fine_labels must be from 0 to 99, got 100 for image 0"),
+        ({b"fine_labels": [1] * 6}, "got 6 fine_labels for 7 images"),
+    ],
+)
+def test_wrong_batch_of_cifar100(folder_of_100, batches_of_100, changes, message):
+    write(folder_of_100 / "train", batches_of_100["train"] | changes)
+    with pytest.raises(ValueError, match=message):
+        load_cifar100(folder_of_100)
 
 
 # ---- what is missing ----------------------------------------------------------------------------
@@ -224,7 +315,7 @@ def test_something_else_than_a_dict(folder, name):
         ({}, "lacks the entry 'label_names'"),
         ({b"label_names": [b"a"] * 9}, "a list of 10 names, got 9 of them"),
         ({b"label_names": b"abcdefghij"}, "a list of 10 names, got bytes"),
-        ({b"label_names": [b"a"] * 9 + [1]}, "must be bytes, got int"),
+        ({b"label_names": [b"a"] * 9 + [1]}, "must be text, got int"),
         ({b"label_names": [b"\xff"] * 10}, "must be UTF-8"),
     ],
 )
@@ -265,7 +356,7 @@ def test_damaged_bytes_never_raise_anything_but_value_error(tmp_path, write_batc
         damaged = bytearray(content)
         damaged[position] ^= int(rng.integers(1, 256))
         try:
-            images, labels = _cifar10._read_batch(bytes(damaged), path)
+            images, labels = read_batch(bytes(damaged), path)
         except ValueError as error:
             assert str(error).startswith(f"{path}: ")  # noqa: PT017 - not every byte matters
             n_refused += 1
@@ -456,12 +547,10 @@ def test_keys_whose_hash_takes_forever(folder, content):
 )  # fmt: skip
 def test_files_that_would_take_long_or_much(folder, content):
     (folder / "test_batch").write_bytes(b"\x80\x04" + content)
-    start = time.process_time()
     tracemalloc.start()
     check_refused(folder, "test_batch", "too many opcodes|needs")
     assert tracemalloc.get_traced_memory()[1] < 4 * len(content) + 100e6
     tracemalloc.stop()
-    assert time.process_time() - start < 30  # a minute before
 
 
 def test_more_images_than_fit_a_frame(folder, batches):
@@ -519,7 +608,7 @@ def test_unpickles_what_python_does(value, protocol):
 @given(content=st.binary(max_size=200), start=st.sampled_from([b"", b"\x80\x02", b"\x80\x04"]))
 def test_any_bytes_are_a_value_error_or_harmless(content, start):
     try:
-        _cifar10._read_batch(start + content, "file")
+        read_batch(start + content)
     except ValueError as error:
         assert str(error).startswith("file: ")  # noqa: PT017 - chance may write a batch
 
@@ -532,7 +621,7 @@ def test_files_that_are_changed_anywhere(data):
         place = data.draw(st.integers(0, 160) | st.integers(0, len(content) - 1))
         content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
     try:
-        images, labels = _cifar10._read_batch(bytes(content), "file")
+        images, labels = read_batch(bytes(content))
     except ValueError as error:
         assert str(error).startswith("file: ")  # noqa: PT017 - not every byte matters
     else:
@@ -655,12 +744,12 @@ def test_archive_that_is_cut_off(folder, tmp_path):
 
 
 def test_archives_that_claim_too_much(tmp_path, monkeypatch):
-    monkeypatch.setattr(_cifar10, "MAX_ARCHIVED_BYTES", 1000)
+    monkeypatch.setattr(_cifar, "MAX_ARCHIVED_BYTES", 1000)
     path = tmp_path / "some.tar.gz"
     write_archive(path, [member_of("a/test_batch", bytes(1001))])
     with pytest.raises(ValueError, match=r"damaged: test_batch has 1,001 bytes"):
         load_cifar10(path)
-    monkeypatch.setattr(_cifar10, "MAX_ARCHIVE_BYTES", 5000)
+    monkeypatch.setattr(_cifar, "MAX_ARCHIVE_BYTES", 5000)
     write_archive(path, [member_of("other", bytes(3000)), member_of("more", bytes(3000))])
     with pytest.raises(ValueError, match=r"damaged: more than 5,000 bytes"):
         load_cifar10(path)
@@ -674,7 +763,7 @@ def test_archives_with_long_headers_or_many(tmp_path, monkeypatch):
     path.write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(512))
     with pytest.raises(ValueError, match=r"damaged: more than 1,073,741,824 bytes"):
         load_cifar10(path)
-    monkeypatch.setattr(_cifar10, "MAX_MEMBERS", 10)
+    monkeypatch.setattr(_cifar, "MAX_MEMBERS", 10)
     write_archive(path, [member_of(f"{i}") for i in range(11)])
     with pytest.raises(ValueError, match=r"damaged: more than 10 members"):
         load_cifar10(path)

@@ -1,7 +1,9 @@
 """Instruction sets: found, chosen, refused, and equal in what they find."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,6 @@ from fastnn._indexes import Index
 
 
 def run(code, **environment):
-    import os
-
     env = {**os.environ, **environment}
     return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
 
@@ -99,3 +99,18 @@ def test_public_names():
     assert set(fastnn.__all__) <= set(dir(fastnn))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         fastnn.nothing  # noqa: B018
+
+
+def test_a_tree_that_is_not_built_says_so(tmp_path):
+    source = Path(fastnn.__file__).parent
+    copy = tmp_path / "fastnn"
+    (copy / "_core").mkdir(parents=True)
+    for name in ("__init__.py", "_version.py", "_core/__init__.py"):
+        (copy / name).write_text((source / name).read_text())
+    # Without site-packages, which may know of the tree that is tested.
+    command = [sys.executable, "-S", "-c", "import fastnn"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: the compiled modules of fastnn are not in")
+    assert "pip install -e ." in last

@@ -20,7 +20,13 @@ import oracles
 from fastnn import _indexes
 from fastnn._metric_space import space_of
 
-NAMES = [name for name in fastnn.neighbors.__all__ if name[0].isupper()]
+# The estimators that are not scikit-learn's as they are.
+NAMES = [
+    name
+    for name in fastnn.neighbors.__all__
+    if getattr(getattr(fastnn.neighbors, name), "__module__", "") == "fastnn.neighbors"
+    and name[0].isupper()
+]
 METRICS = [
     ("l1", {}),
     ("manhattan", {}),
@@ -733,3 +739,39 @@ def test_precomputed_knn_refuses():
             fastnn.neighbors.precomputed_knn(*arguments)
     with pytest.raises(ValueError, match="n_neighbors = 3, n_samples_fit = 2"):
         fastnn.neighbors.precomputed_knn(np.ones((3, 1)), 3, include_self=False)
+
+
+# ---- what scikit-learn's own answers lack --------------------------------------------------------
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+@pytest.mark.parametrize("y", [[1, 2, 3, 4], [True, False, True, True], [[1, 2], [3, 4]] * 2])
+def test_a_regressor_of_integers_has_nan_where_nobody_is_near(weights, y):
+    """scikit-learn#12960."""
+    X = np.array([[1], [2], [3], [4]])
+    model = fastnn.neighbors.RadiusNeighborsRegressor(radius=1.0, weights=weights).fit(X, y)
+    twin = clone(model).fit(X, np.array(y, float))
+    with pytest.warns(UserWarning, match="no neighbors"):
+        found = model.predict([[-100], [2]])
+    with pytest.warns(UserWarning, match="no neighbors"):
+        np.testing.assert_array_equal(found, twin.predict([[-100], [2]]))
+    assert np.isnan(found[0]).all()
+    assert model._y.dtype == np.array(y).dtype
+
+
+@pytest.mark.filterwarnings("error")
+def test_large_finite_values_are_fitted_in_silence():
+    X = np.full((10, 3), 3e38, np.float32)
+    X[5:] = 0.0
+    model = fastnn.neighbors.KNeighborsClassifier(1).fit(X, np.arange(10) // 5)
+    assert model.predict(X[[0, 9]]).tolist() == [0, 1]
+    X[3, 1] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        model.fit(X, np.arange(10) // 5)
+
+
+def test_all_names_of_scikit_learn_are_there():
+    assert set(sklearn.neighbors.__all__) <= set(fastnn.neighbors.__all__)
+    for name in set(sklearn.neighbors.__all__) - set(NAMES):
+        ours, theirs = (getattr(module, name) for module in (fastnn.neighbors, sklearn.neighbors))
+        assert ours is theirs or name in ("kneighbors_graph", "radius_neighbors_graph")

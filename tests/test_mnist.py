@@ -76,12 +76,114 @@ def test_four_files_of_any_name(tmp_path, packed):
     check_content(load_mnist([str(path) for path in paths]), make_arrays())
 
 
+# ---- files as people have them -------------------------------------------------------------------
+
+
+def put_into_folders(folder, name, content):
+    (folder / name).mkdir()
+    (folder / name / name).write_bytes(content)
+
+
+def put_into_folders_with_dots(folder, name, content):
+    (folder / name).mkdir()
+    (folder / name / name.replace("-idx", ".idx")).write_bytes(content)
+
+
+def put_into_folders_and_beside(folder, name, content):
+    put_into_folders(folder, name, b"not this one")
+    (folder / name.replace("-idx", ".idx")).write_bytes(content)
+
+
+def put_as_torchvision(folder, name, content):
+    (folder / "FashionMNIST" / "raw").mkdir(parents=True, exist_ok=True)
+    (folder / "FashionMNIST" / "raw" / name).write_bytes(content)
+
+
+def put_packed_and_not(folder, name, content):
+    (folder / name).write_bytes(content)
+    (folder / f"{name}.gz").write_bytes(b"not this one")
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        put_into_folders,
+        put_into_folders_with_dots,
+        put_into_folders_and_beside,
+        put_as_torchvision,
+        put_packed_and_not,
+    ],
+)
+def test_layouts(tmp_path, put):
+    for name, values in zip(NAMES, make_arrays(), strict=True):
+        put(tmp_path, name, as_idx(values))
+    mnist = load_mnist(tmp_path)
+    check_content(mnist, make_arrays())
+    assert not mnist.is_transposed
+    assert set(mnist.classes) == {*mnist.y_train, *mnist.y_test}
+
+
+def write_emnist(folder, name, high, low=0):
+    arrays = make_arrays()
+    arrays[1] = np.linspace(low, high, 7).astype(np.uint8)
+    arrays[3] = np.linspace(low, high, 5).astype(np.uint8)
+    names = [f"emnist-{name}-{official.replace('t10k', 'test')}" for official in NAMES]
+    for file, values in zip(names, arrays, strict=True):
+        (folder / file).write_bytes(as_idx(values))
+    return arrays, [folder / file for file in names]
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("letters", 1, 26), ("byclass", 0, 61), ("balanced", 0, 46), ("digits", 0, 9)],
+)
+def test_emnist(tmp_path, name, low, high):
+    arrays, paths = write_emnist(tmp_path, name, high, low)
+    for found in (load_mnist(tmp_path), load_mnist(paths), load_mnist(tmp_path, f"emnist-{name}")):
+        check_content(found, arrays)
+        assert found.is_transposed
+        assert (found.classes.min(), found.classes.max()) == (low, high)
+    write_emnist(tmp_path, name, high + 1, low)
+    with pytest.raises(ValueError, match=f"from {low} to {high}, got {high + 1} for image 6"):
+        load_mnist(tmp_path)
+
+
+def test_several_sets_in_a_folder(tmp_path):
+    letters, _ = write_emnist(tmp_path, "letters", 26, 1)
+    write(tmp_path, make_arrays(), True)
+    with pytest.raises(ValueError, match=r"several data sets: .*emnist-letters; name one"):
+        load_mnist(tmp_path)
+    check_content(load_mnist(tmp_path, "emnist-letters"), letters)
+    with pytest.raises(FileNotFoundError, match="lacks qmnist-train-images"):
+        load_mnist(tmp_path, "qmnist")
+
+
+def test_qmnist(tmp_path):
+    """Labels have eight columns, of which the first is the class."""
+    arrays = make_arrays()
+    for i, part in enumerate(("train", "test")):
+        images, labels = arrays[2 * i : 2 * i + 2]
+        (tmp_path / f"qmnist-{part}-images-idx3-ubyte.gz").write_bytes(
+            gzip.compress(as_idx(images))
+        )
+        table = np.hstack([labels[:, None], np.full((len(labels), 7), 99)]).astype(">i4")
+        header = struct.pack(">4B2I", 0, 0, 12, 2, *table.shape)
+        path = tmp_path / f"qmnist-{part}-labels-idx2-int"
+        path.write_bytes(header + table.tobytes())
+    check_content(load_mnist(tmp_path), arrays)
+    path.write_bytes(header + table.tobytes()[:-1])
+    with pytest.raises(ValueError, match="cut off: too short"):
+        load_mnist(tmp_path)
+
+
 # ---- what is missing ----------------------------------------------------------------------------
 
 
 def test_missing_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         load_mnist(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=f"lacks {', '.join(NAMES)}; looked for these"):
+        load_mnist(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="file is not a folder"):
         load_mnist(tmp_path / "file")

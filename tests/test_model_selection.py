@@ -695,14 +695,51 @@ def test_progress_bar(capsys, cv):
     assert capsys.readouterr().err == ""
 
 
+# ---- training sets that are smaller than a number of neighbors -----------------------------------
+
+
+@pytest.mark.parametrize("scoring", [None, "f1_macro"])
+@pytest.mark.filterwarnings("ignore:Scoring failed", "ignore:One or more of the test scores")
+def test_numbers_that_a_fold_cannot_have(scoring):
+    """As in GridSearchCV: no score, and the choice is among the rest."""
+    X, y = digits(30)
+    y, cv = np.arange(30) % 2, KFold(3)
+    numbers = [25, 1, 20, 21]
+    search = KNeighborsClassifierCV(numbers, "uniform", cv=cv, scoring=scoring)
+    with pytest.warns(UserWarning, match="n_neighbors from 21 on are more than 20, the training"):
+        search.fit(X, y)
+    grid = GridSearchCV(KNeighborsClassifier(), {"n_neighbors": numbers}, cv=cv, scoring=scoring)
+    grid.fit(X, y)
+    for key in [*(f"split{i}_test_score" for i in range(3)), "mean_test_score", "rank_test_score"]:
+        np.testing.assert_array_equal(search.cv_results_[key], grid.cv_results_[key])
+    assert np.isnan(search.cv_results_["mean_test_score"]).tolist() == [True, False, False, True]
+    assert search.best_params_["n_neighbors"] == grid.best_params_["n_neighbors"]
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores")
+def test_numbers_that_leaving_one_out_and_uneven_folds_cannot_have():
+    X, y = digits(30)
+    for cv, numbers in [("loo", [1, 29, 30]), ("bootstrap", [1, 30, 31])]:
+        search = KNeighborsClassifierCV(numbers, "uniform", cv=cv)
+        with pytest.warns(UserWarning, match="their scores are NaN"):
+            search.fit(X, y)
+        missing = np.isnan(search.cv_results_["mean_test_score"])
+        assert missing.tolist() == [False, False, True]
+    folds = [(np.arange(20), np.arange(20, 30)), (np.arange(9), np.arange(9, 30))]
+    with pytest.warns(UserWarning, match="more than 9, the training samples of split 1"):
+        search = KNeighborsClassifierCV([2, 10], "uniform", cv=folds).fit(X, y)
+    assert np.isnan(search.cv_results_["split1_test_score"]).tolist() == [False, True]
+    assert np.isfinite(search.cv_results_["split0_test_score"]).all()
+
+
 # ---- errors --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"n_neighbors": [1, 67]}, "at most 66, the training samples of split 0, got 67"),
-        ({"n_neighbors": [1, 100], "cv": "loo"}, "at most 99, the samples but one, got 100"),
+        ({"n_neighbors": [67, 68]}, "at most 66, the training samples of split 0, got 67"),
+        ({"n_neighbors": 100, "cv": "loo"}, "at most 99, the samples but one, got 100"),
         ({"n_neighbors": [101], "cv": "bootstrap"}, "at most 100, the training samples of split 0"),
         ({"n_neighbors": [0, 1]}, "n_neighbors must be at least 1, got 0"),
         ({"n_neighbors": []}, "n_neighbors must have at least one value"),
@@ -794,6 +831,22 @@ def test_split_without_classes_and_of_data_frames():
         np.testing.assert_array_equal(part["a"] * 2, target)
 
 
+def test_split_by_other_labels_and_in_order():
+    X, y = digits(90)
+    groups = np.arange(90) % 3
+    parts = train_val_test_split(X, groups, val_size=30, test_size=30, stratify=groups)
+    assert [np.bincount(part).tolist() for part in parts[3:]] == [[10, 10, 10]] * 3
+    for left, right in zip(
+        train_val_test_split(X, y, val_size=20, test_size=10),
+        train_val_test_split(X, y, val_size=20, test_size=10, stratify=y),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(left, right)
+    parts = train_val_test_split(X, y, val_size=20, test_size=10, stratify=None, shuffle=False)
+    np.testing.assert_array_equal(np.concatenate(parts[:3]), X)
+    assert tuple(map(len, parts[:3])) == (60, 20, 10)
+
+
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
@@ -823,8 +876,10 @@ def test_wrong_things_to_split():
             train_val_test_split(X, y, val_size=size)
     with pytest.raises(TypeError, match="y must be array-like, got None"):
         train_val_test_split(X, None, val_size=10)
-    with pytest.raises(TypeError, match=r"stratify must be True or False, .* got ndarray"):
-        train_val_test_split(X, y, val_size=10, stratify=y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        train_val_test_split(X, y, val_size=10, stratify=y[1:])
+    with pytest.raises(ValueError, match="stratify must be False or None with shuffle=False"):
+        train_val_test_split(X, y, val_size=10, shuffle=False)
     for n in (0, 2):
         with pytest.raises(ValueError, match=rf"X must hold at least 3 samples, .* got {n}"):
             train_val_test_split(X[:n], y[:n], val_size=1)
@@ -846,7 +901,7 @@ def test_the_test_set_is_scored_once():
     X, y = digits(300)
     model = KNeighborsClassifier(1).fit(X[:200], y[:200])
     test = HoldoutTest(X[200:], y[200:])
-    assert (test.first_score_, test.first_time_, test.n_scores_) == (None, None, 0)
+    assert not hasattr(test, "first_score_")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         first = test.score(model)
@@ -867,7 +922,7 @@ def test_holdout_with_a_scorer_and_a_score_that_fails():
     test = HoldoutTest(X, y, scoring="balanced_accuracy")
     with pytest.raises(sklearn.exceptions.NotFittedError):
         test.score(KNeighborsClassifier())
-    assert test.n_scores_ == 0
+    assert not hasattr(test, "n_scores_")
     assert test.score(KNeighborsClassifier(1).fit(X, y)) == 1.0
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         HoldoutTest(X, y[1:])
@@ -881,4 +936,4 @@ def test_holdout_with_several_scores():
     test = HoldoutTest(X, y, scoring=lambda *_: {"a": 1.0})
     with pytest.raises(TypeError, match="scoring must return a number, got dict"):
         test.score(KNeighborsClassifier(1).fit(X, y))
-    assert test.n_scores_ == 0
+    assert not hasattr(test, "n_scores_")

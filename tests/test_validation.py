@@ -65,6 +65,30 @@ def test_mixed_dtypes_meet_where_both_are_exact(rng, function):
 
 
 @BOTH
+@pytest.mark.parametrize("kind", ["float64", "Float32", "Int64", "boolean", "mixed", "arrow"])
+def test_data_frames(rng, function, kind):
+    """Whatever columns scikit-learn's estimators take."""
+    values = rng.integers(0, 2, (30, 4))
+    frame = pd.DataFrame(values, columns=list("abcd"))
+    if kind == "mixed":
+        frame = frame.astype({"a": "int8", "b": "Float64", "c": "float32", "d": "Int16"})
+    elif kind == "arrow":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed: no columns of its types")
+        frame = frame.astype("double[pyarrow]")
+    else:
+        frame = frame.astype(kind)
+    assert_equal(
+        function(frame[:6], frame), function(values[:6].astype(float), values.astype(float))
+    )
+    if kind in ("Float32", "Int64", "boolean"):
+        frame.iloc[4, 1] = pd.NA
+        with pytest.raises(ValueError, match="got NaN at row 4, column 1"):
+            function(frame, frame)
+    with pytest.raises(ValueError, match="must be a 2-D array"):
+        function(frame["a"], frame)
+
+
+@BOTH
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 def test_memory_layouts(rng, function, dtype, tmp_path):
     X = rng.integers(0, 200, (8, 6)).astype(dtype)

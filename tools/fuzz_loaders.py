@@ -24,7 +24,7 @@ sys.modules.pop("pickle", None)
 with atheris.instrument_imports(include=["fastnn", "pickle"]):
     import pickle
 
-    from fastnn.datasets import _cifar10, _mnist
+    from fastnn.datasets import _cifar, _mnist
 
 LIMITS = ["-timeout=5", "-rss_limit_mb=2048", "-max_len=100000"]
 
@@ -33,14 +33,14 @@ def read_archive(content):
     with tempfile.NamedTemporaryFile(suffix=".tar") as file:
         file.write(content)
         file.flush()
-        _cifar10.load_cifar10(file.name)
+        _cifar.load_cifar10(file.name)
 
 
 READERS = {
-    "batch": lambda content: _cifar10._read_batch(content, "file"),
-    "names": lambda content: _cifar10._read_class_names(content, "file"),
+    "batch": lambda content: _cifar._read_batch(content, "file", _cifar.CIFAR10),
+    "names": lambda content: _cifar._class_names(content, "file", _cifar.CIFAR100),
     "archive": read_archive,
-    "idx": lambda content: _mnist._read_array(io.BytesIO(content), 3, len(content)),
+    "idx": lambda content: _mnist._read_array(io.BytesIO(content), [(8, 3), (12, 2)], len(content)),
 }
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+def find_label_outside(labels: NDArray[np.int64], n_classes: int) -> int: ...
 def sum_losses(
     scores: NDArray[np.floating],
     labels: NDArray[np.int64],

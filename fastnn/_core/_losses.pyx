@@ -20,6 +20,15 @@ cdef enum:
     TASK_POINTS = 64
 
 
+def find_label_outside(const int64_t[::1] labels, Py_ssize_t n_classes):
+    """Return the first row whose label is not one of 0 to n_classes - 1, or -1."""
+    cdef Py_ssize_t row
+    for row in range(labels.shape[0]):
+        if not 0 <= labels[row] < n_classes:
+            return row
+    return -1
+
+
 cdef fnn_row_losses losses_named(const fnn_linear *kernels, str loss):
     return kernels.softmax_losses if loss == "softmax" else kernels.svm_losses
 
@@ -93,7 +102,7 @@ def sum_losses(
     s.losses, s.margin, s.sums = losses_named(kernels, loss), margin, &sums_view[0]
     n_threads = threads_for(n_threads, n_tasks, nanoseconds_to_pack(2.0 * n * n_classes))
     run_job(sum_losses_task, &s, n_tasks, n_threads)
-    return float(sums.sum())
+    return float(sums.sum()) if n_tasks > 1 else sums_view[0]
 
 
 cdef void combine(

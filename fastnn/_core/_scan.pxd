@@ -1,4 +1,4 @@
-"""The only loop over samples: see _scan.pyx."""
+"""The loop of an exhaustive search: see _scan.pyx."""
 
 from libc.stdint cimport int32_t, int64_t
 

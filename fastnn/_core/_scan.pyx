@@ -1,4 +1,4 @@
-"""The only loop over samples: panels of queries meet panels of samples, tile by tile.
+"""The loop of an exhaustive search: panels of queries meet panels of samples, tile by tile.
 
 The way of the data for one slice of queries:
 

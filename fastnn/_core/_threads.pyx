@@ -120,7 +120,10 @@ def effective_n_threads(n_jobs=None):
             )
     if in_forked_child:
         return 1
-    cores, limit = available_cores(), limit_from_outside()
+    cdef int cores = available_cores()
+    if FNN_OPENMP and wanted is None and omp_get_max_threads() <= cores:
+        return omp_get_max_threads()  # whether or not that is a limit
+    limit = limit_from_outside()
     if wanted is None:
         return limit or cores
     if wanted < 0:

@@ -6,6 +6,7 @@ What a program may look at is as it would be without us: ``sys.argv``, ``sys.pat
 """
 
 import importlib.util
+import linecache
 import os
 import sys
 import types
@@ -35,6 +36,9 @@ def run(program, arguments, option=None):
         if option == "-c":
             _prepend("")
             module, code = _main_module(BuiltinImporter), compile(program, "<string>", "exec")
+            if sys.version_info >= (3, 13):  # which shows the lines of such programs in tracebacks
+                lines = program.splitlines(keepends=True)
+                linecache.cache["<string>"] = (len(program), None, lines, "<string>")
         elif option == "-m":
             _prepend(os.getcwd())
             module, code = _find_module(program)

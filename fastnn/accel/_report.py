@@ -2,8 +2,10 @@
 
 import atexit
 import collections
+import contextlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -66,9 +68,11 @@ class Report:
 
 
 # ---- with child processes ------------------------------------------------------------------------
+# What cannot be written or read is dropped, and counted where the report is printed: a program does
+# not fail because somebody looks at it.
 
 
-class _ReportOfProcess(Report):
+class _ReportOfChild(Report):
     """Leaves its figures in a folder when the process ends. A forked child begins anew."""
 
     def __init__(self, folder):
@@ -87,47 +91,73 @@ class _ReportOfProcess(Report):
         self._lock = threading.Lock()
         self._totals.clear()
         self._sign = self._folder / f"{self._process}.begun"
-        self._sign.touch()
+        with contextlib.suppress(OSError):
+            self._sign.touch()
         atexit.register(self._leave, self._process)
         if util := sys.modules.get("multiprocessing.util"):
             util.Finalize(None, self._leave, (self._process,), exitpriority=0)
 
     def _leave(self, process):
-        if process == os.getpid() and self._folder.is_dir():
+        if process != os.getpid():
+            return
+        with contextlib.suppress(OSError):
             draft = self._folder / f"{process}.draft"
             draft.write_text(json.dumps(self.rows()))
             draft.replace(self._folder / f"{process}.json")
             self._sign.unlink(missing_ok=True)
 
 
+class _ReportOfParent(_ReportOfChild):
+    """Keeps the figures of its own process, and prints them with those of others at the end."""
+
+    def __init__(self):
+        self._parent, self._why_alone = os.getpid(), None
+        try:
+            folder = tempfile.mkdtemp(prefix="fastnn-")
+        except OSError as error:
+            folder, self._why_alone = os.devnull, error
+        else:
+            os.environ[FOLDER_VARIABLE] = folder
+        super().__init__(folder)
+        # First to be registered, last to run: after joblib's workers have ended.
+        atexit.register(self._print)
+
+    def _begin(self):
+        if os.getpid() == self._parent:
+            self._process = self._parent
+        else:
+            super()._begin()
+
+    def _print(self):
+        if os.getpid() != self._parent or sys.stderr is None:
+            return
+        others, lost = 0, len(list(self._folder.glob("*.begun")))
+        for path in self._folder.glob("*.json"):
+            try:
+                rows = json.loads(path.read_text())
+            except (OSError, ValueError):
+                lost += 1
+                continue
+            others += 1
+            for row in rows:
+                self._add(*row)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError, ValueError):  # nobody reads
+            print(self, file=sys.stderr)
+            if others:
+                print(f"with those of {others} other process{'es' * (others > 1)}", file=sys.stderr)
+            if lost:
+                print(f"without those of {lost} that left none", file=sys.stderr)
+            if self._why_alone:
+                print(f"without those of other processes: {self._why_alone}", file=sys.stderr)
+
+
 def report_to_parent():
     """Have this process leave its figures where the one that was asked for a report wants them."""
     if folder := os.environ.get(FOLDER_VARIABLE):
-        observers.append(_ReportOfProcess(folder))
+        observers.append(_ReportOfChild(folder))
 
 
 def print_at_exit():
     """Print a report of this process and its children when all else has ended."""
-    folder = tempfile.TemporaryDirectory(prefix="fastnn-", ignore_cleanup_errors=True)
-    os.environ[FOLDER_VARIABLE] = folder.name
-    process = os.getpid()
-    # First to be registered, last to run: after joblib's workers have ended.
-    atexit.register(_print, folder, process)
-    report_to_parent()
-
-
-def _print(folder, process):
-    if process != os.getpid():
-        return
-    report, others = Report(), 0
-    for path in Path(folder.name).glob("*.json"):
-        others += path.stem != str(process)
-        for row in json.loads(path.read_text()):
-            report._add(*row)
-    lost = len(list(Path(folder.name).glob("*.begun")))
-    print(report, file=sys.stderr)
-    if others:
-        print(f"with those of {others} other process{'es' * (others > 1)}", file=sys.stderr)
-    if lost:
-        print(f"without those of {lost} that did not end by themselves", file=sys.stderr)
-    folder.cleanup()
+    observers.append(_ReportOfParent())

@@ -1,6 +1,6 @@
 """Image data sets: reading their official files without trusting them. Nothing is downloaded."""
 
-from ._cifar10 import load_cifar10
+from ._cifar import load_cifar10, load_cifar100
 from ._mnist import load_mnist
 
-__all__ = ["load_cifar10", "load_mnist"]
+__all__ = ["load_cifar10", "load_cifar100", "load_mnist"]

@@ -51,7 +51,7 @@ ALLOWED_OPCODES = (
     "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE "
     "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT "
     "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
-    "BINBYTES SHORT_BINBYTES BINBYTES8 "
+    "BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 "
     "EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT DICT SETITEM SETITEMS "
     "EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
     "GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL REDUCE BUILD"
@@ -104,7 +104,9 @@ class _Unpickler(pickle._Unpickler):
             raise EOFError
         self.append(taken)
 
-    for code, size in ((pickle.BINSTRING, 4), (pickle.BINBYTES, 4), (pickle.BINBYTES8, 8)):
+    for code, size in (
+        (pickle.BINSTRING, 4), (pickle.BINBYTES, 4), (pickle.BINBYTES8, 8), (pickle.BYTEARRAY8, 8),
+    ):  # fmt: skip
         allowed[code[0]] = partial(_take_bytes, size_of_length=size)
 
     # The hash of a tuple of tuples can take forever, and so can integers that collide.
@@ -189,24 +191,37 @@ class Array:
 
     def __setstate__(self, state):
         _, shape, dtype, fortran_order, content = state
-        if type(shape) is not tuple or len(shape) > 2:
-            raise pickle.UnpicklingError("the shape of an array must be a tuple of one or two")
-        if not all(type(n) is int and n > 0 for n in shape):
-            raise pickle.UnpicklingError("the shape of an array must hold positive integers")
-        if type(dtype) is not _Dtype:
-            raise pickle.UnpicklingError("an array must have a dtype")
-        dtype = dtype.to_numpy()
-        if type(content) not in (bytes, memoryview):
-            raise pickle.UnpicklingError("the content of an array must be bytes")
-        # Integers can have millions of digits.
-        n_bytes = math.prod(min(n, 1 << 40) for n in shape) * dtype.itemsize
-        if n_bytes != len(content):
-            raise pickle.UnpicklingError(
-                f"an array of this shape and dtype {dtype} needs {n_bytes} bytes, got "
-                f"{len(content)}"
-            )
-        order = "F" if fortran_order else "C"
-        self.values = np.frombuffer(content, dtype).reshape(shape, order=order)
+        self.values = _values(content, dtype, shape, "F" if fortran_order else "C")
+
+
+def _values(content, dtype, shape, order):
+    """Return an array of integers, a view of its bytes, if all that a file says of it agrees."""
+    if type(shape) is not tuple or len(shape) > 2:
+        raise pickle.UnpicklingError("the shape of an array must be a tuple of one or two")
+    if not all(type(n) is int and n > 0 for n in shape):
+        raise pickle.UnpicklingError("the shape of an array must hold positive integers")
+    if type(dtype) is not _Dtype:
+        raise pickle.UnpicklingError("an array must have a dtype")
+    dtype = dtype.to_numpy()
+    if type(content) not in (bytes, memoryview):
+        raise pickle.UnpicklingError("the content of an array must be bytes")
+    # Integers can have millions of digits.
+    n_bytes = math.prod(min(n, 1 << 40) for n in shape) * dtype.itemsize
+    if n_bytes != len(content):
+        raise pickle.UnpicklingError(
+            f"an array of this shape and dtype {dtype} needs {n_bytes} bytes, got {len(content)}"
+        )
+    return np.frombuffer(content, dtype).reshape(shape, order=order)
+
+
+def _read_array(content, dtype, shape, order, axis_order=None):
+    """Return an array of protocol 5, whose content comes with it."""
+    order = _to_text(order)
+    if order not in ("C", "F") or axis_order is not None:
+        raise pickle.UnpicklingError("refused an array in an order other than C and F")
+    array = Array()
+    array.values = _values(content, dtype, shape, order)
+    return array
 
 
 def _start_array(subtype, shape, typecode):
@@ -216,9 +231,11 @@ def _start_array(subtype, shape, typecode):
 
 
 def _read_scalar(dtype, content):
-    """Return the bytes of a NumPy scalar: some files have their file names so, which go unused."""
+    """Return a NumPy integer as an int, and the bytes of others: some files have names so."""
     if type(dtype) is not _Dtype or type(content) is not bytes:
         raise pickle.UnpicklingError("a scalar must have a dtype and bytes")
+    if dtype.name in INTEGER_DTYPES:
+        return int(_values(content, dtype, (1,), "C")[0])
     return content
 
 
@@ -236,6 +253,8 @@ ALLOWED_GLOBALS = {
     ("numpy", "dtype"): _Global(_Dtype),
     ("numpy.core.multiarray", "_reconstruct"): _Global(_start_array),
     ("numpy._core.multiarray", "_reconstruct"): _Global(_start_array),
+    ("numpy.core.numeric", "_frombuffer"): _Global(_read_array),
+    ("numpy._core.numeric", "_frombuffer"): _Global(_read_array),
     ("numpy.core.multiarray", "scalar"): _Global(_read_scalar),
     ("numpy._core.multiarray", "scalar"): _Global(_read_scalar),
 }
