@@ -26,12 +26,14 @@ import rows_circuit
 import rows_linear
 import rows_neighbors
 import rows_network
+import rows_pairwise
 import rows_selection
 import rows_trees
 from contest import N_THREADS, as_markdown, measure, summarize
 
 ROWS = (
     rows_neighbors.ROWS
+    | rows_pairwise.ROWS
     | rows_bounded.ROWS
     | rows_trees.ROWS
     | rows_linear.ROWS

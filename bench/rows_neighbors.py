@@ -1,4 +1,4 @@
-"""Rows of ratios.py: searches for neighbors, their votes and graphs, and pairwise distances.
+"""Rows of ratios.py: searches for neighbors, their votes and graphs.
 
 A limit is NumPy's matrix product of the same shape (multiply-adds for L2, at the same rate
 additions for L1), reading the samples once, or for votes and graphs the search alone.
@@ -278,34 +278,6 @@ def graph_row():
     return Row("kneighbors_graph, 20,000 x 50, k=15", 1.25, contestants, ("kneighbors",), check)
 
 
-def numpy_pairwise(X, Y, metric):
-    """NumPy by the book: broadcasting for L1, a matrix product for L2."""
-    if metric == "l1":
-        # One query at a time: broadcasting both at once would take 12 GB.
-        return np.array([np.abs(x - Y).sum(axis=1) for x in X])
-    squares = (X * X).sum(axis=1)[:, None] + (Y * Y).sum(axis=1) - 2.0 * (X @ Y.T)
-    return np.sqrt(np.maximum(squares, 0.0))
-
-
-def pairwise_row(metric, target):
-    rng = np.random.default_rng(0)
-    X, Y = make(rng, 2000, 784, np.float32), make(rng, 2000, 784, np.float32)
-
-    def check():
-        ours = fastnn.pairwise_distances(X, Y, metric, n_jobs=N_THREADS)
-        exact = numpy_pairwise(X[:50].astype(np.float64), Y.astype(np.float64), metric)
-        np.testing.assert_allclose(ours[:50], exact, rtol=1e-6)
-
-    contestants = {
-        "fastnn": lambda: fastnn.pairwise_distances(X, Y, metric, n_jobs=N_THREADS),
-        "numpy": lambda: numpy_pairwise(X, Y, metric),
-        "product": matrix_product(X, Y),
-    }
-    return Row(
-        f"pairwise {metric} f32, 2,000 x 2,000 x 784", target, contestants, ("product",), check
-    )
-
-
 ROWS = {
     "l2": lambda: search_row(
         "L2 f32, 100,000 x 128, 2,000 queries", 1.25, 100_000, 128, 2000, 10, "l2", np.float32
@@ -360,6 +332,4 @@ ROWS = {
     "radius": lambda: radius_row(np.float32),
     "radius-f64": lambda: radius_row(np.float64),
     "graph": graph_row,
-    "pairwise-l1": lambda: pairwise_row("l1", 20.0),
-    "pairwise-l2": lambda: pairwise_row("l2", 1.5),
 }

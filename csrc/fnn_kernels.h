@@ -7,6 +7,7 @@
  *
  *     family    word     features/step   accumulates (keys: larger is nearer)     lanes
  *     dot_f32   float    1               + q * s                                  float
+ *     chain_f32  float   1               + q * s, in short chains: the product alone
  *     max_f32   float    1               - max(q, s)                              float
  *     largest_f32  float 1               min(., -|q - s|)                         float
  *     dot_f64   double   1               + q * s                                  double
@@ -152,19 +153,36 @@ typedef struct {
     fnn_block f32, f64, u8;
 } fnn_block_family;
 
-/* What turns one row of a tile of sums into distances: see fastnn/_core/_pairwise.pyx. */
+/* Take each row of a packed panel around a center of its own, about its mean (see short_center),
+ * and give the sums of squares, of squares times how often a tile's product rounds the feature's,
+ * and of values, and whether the row is short: products with other short rows, and their sums in
+ * chains, are exact. Each has room for FNN_MAX_TILE_COLS; behind the panel is a vector of padding.
+ */
+typedef void (*fnn_center_panel)(void *panel, ptrdiff_t width, ptrdiff_t depth, double *centers,
+                                 double *squares, double *rounded, double *values, int *is_short);
+
+/* What turns one row of a tile of sums into distances: see fastnn/_core/_pairwise.pyx. Of the
+ * query: */
 typedef struct {
-    double term, size; /* of the query */
+    double term, size, short_size, center, shift, factor;
     double beta;
     double again; /* distances up to again * (both sizes) are spoiled; negative: none is */
     double smallest, largest; /* so are those of sizes outside this range */
-    int root;
+    int root;                 /* of the distance */
+    int half;                 /* of it, and at most 2 */
 } fnn_expansion;
 
-/* distances[i] = (root of) term + terms[i] - beta * sums[i]; returns whether any is spoiled by
- * cancellation or range. */
-typedef int (*fnn_expand)(const fnn_expansion *expansion, const double *sums, const double *terms,
-                          const double *sizes, ptrdiff_t n, double *distances);
+/* The same of the samples; centers, shifts and short sizes are NULL where rows were packed around
+ * no centers of their own, factors where products count as they are. */
+typedef struct {
+    const double *terms, *sizes, *short_sizes, *centers, *shifts, *factors;
+} fnn_sides;
+
+/* distances[i] = term + y.terms[i] - beta * factor * y.factors[i] * sums[i] + (center -
+ * y.centers[i]) * (shift - y.shifts[i]) for a tile's columns, as floats where `narrow`; returns a
+ * bit for each that is spoiled by cancellation or range. */
+typedef uint32_t (*fnn_expand)(const fnn_expansion *expansion, const double *sums,
+                               const fnn_sides *y, ptrdiff_t n, int narrow, void *distances);
 
 /* Linear scores and their gradients. A few weight vectors (the classes) meet many rows, which are
  * used where they lie: packing them for tiles would cost as much as the arithmetic, and ten classes
@@ -293,7 +311,7 @@ typedef double (*fnn_sum)(const double *values, ptrdiff_t n);
 
 typedef struct {
     const char *name;
-    fnn_tile dot_f32, max_f32, largest_f32, dot_f64, max_f64, dot_u8, sad_u8;
+    fnn_tile dot_f32, chain_f32, max_f32, largest_f32, dot_f64, max_f64, dot_u8, sad_u8;
     fnn_pack pack_f32_as_f32, pack_f32_as_f64, pack_f64_as_f32, pack_f64_as_f64;
     fnn_pack pack_u8_as_s16, pack_u8_as_u8, pack_u8_as_f32;
     fnn_copy copy_f32, copy_f64, copy_u8_as_f32;
@@ -303,6 +321,7 @@ typedef struct {
     fnn_rough_family rough_squares, rough_absolutes;
     fnn_move move_f32, move_f64, move_u8;
     fnn_block_family block_squares, block_absolutes, block_largest;
+    fnn_center_panel center_panel_f32, center_panel_f64;
     fnn_expand expand;
     fnn_linear linear_f32, linear_u8, linear_f64; /* named for the rows; bytes meet floats */
     fnn_where_positive where_positive_f32, where_positive_f64;

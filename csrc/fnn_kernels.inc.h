@@ -43,6 +43,16 @@ _Static_assert(2 * sizeof(f32v) <= FNN_MAX_TILE_COLS * sizeof(float),
         }                                                                                        \
     }
 
+/* Panels of queries stream by, which no processor notices by itself: they are asked for so far
+ * ahead, a few steps at a time. */
+#define FNN_QUERY_BYTES_AHEAD 4096
+#define FNN_STEPS_ASKED_FOR 8
+FNN_INLINE void ask_for_queries(const void *queries, const ptrdiff_t n_bytes) {
+    const char *ahead = (const char *)queries + FNN_QUERY_BYTES_AHEAD;
+    for (ptrdiff_t i = 0; i < n_bytes; i += 64) FNN_PREFETCH(ahead + i);
+    (void)ahead;
+}
+
 #define FNN_DEFINE_PRODUCT(name, prefix, vector, lane, ROWS)                                     \
     static void name##_product(ptrdiff_t depth, const void *queries, const void *samples,        \
                                double *tile) {                                                   \
@@ -56,7 +66,13 @@ _Static_assert(2 * sizeof(f32v) <= FNN_MAX_TILE_COLS * sizeof(float),
             vector sums[ROWS][2];                                                                \
             FNN_UNROLL                                                                           \
             for (int r = 0; r < (ROWS); ++r) sums[r][0] = sums[r][1] = prefix##_splat(0);        \
-            name##_accumulate(sums, n, q, s);                                                    \
+            ptrdiff_t k = 0;                                                                     \
+            for (; k + FNN_STEPS_ASKED_FOR <= n; k += FNN_STEPS_ASKED_FOR) {                     \
+                ask_for_queries(q + k * (ROWS),                                                  \
+                                FNN_STEPS_ASKED_FOR * (ROWS) * (ptrdiff_t)sizeof(lane));         \
+                name##_accumulate(sums, FNN_STEPS_ASKED_FOR, q + k * (ROWS), s + k * 2 * lanes); \
+            }                                                                                    \
+            name##_accumulate(sums, n - k, q + k * (ROWS), s + k * 2 * lanes);                   \
             if (!first) {                                                                        \
                 FNN_UNROLL                                                                       \
                 for (int r = 0; r < (ROWS); ++r) {                                               \
@@ -79,6 +95,100 @@ _Static_assert(2 * sizeof(f32v) <= FNN_MAX_TILE_COLS * sizeof(float),
                 for (ptrdiff_t i = 0; i < 2 * lanes * (ROWS); ++i) tile[i] += (double)totals[i]; \
         }                                                                                        \
     }
+
+/* The same in short chains of float32 sums: each term is rounded few times, which FNN_ROUNDINGS
+ * bounds for feature k, and totals are float64. Where registers are many, FNN_CHAINS chains are
+ * summed in them; where they are few, sums become totals while the next chain goes on. */
+#if defined(FNN_ISA_AVX512) || defined(FNN_ISA_AVX2) || defined(FNN_NEON)
+#define FNN_PRODUCT_ROUNDINGS 0
+#else
+#define FNN_PRODUCT_ROUNDINGS 1
+#endif
+#define FNN_ROUNDINGS(k)                                   \
+    (FNN_PRODUCT_ROUNDINGS + FNN_CHAIN - (k) % FNN_CHAIN + \
+     (FNN_CHAINS > 1 ? FNN_CHAINS - (k) / FNN_CHAIN % FNN_CHAINS : 0))
+#define FNN_CHAIN_COLS (2 * FNN_LANES(f32v, float))
+/* Products of short rows (see center_panel_f32) are whole multiples, below 2^18.2, of one number.
+ */
+_Static_assert(FNN_CHAIN *FNN_CHAINS <= 32, "sums of short rows are exact");
+
+FNN_DEFINE_ACCUMULATE(chain, f32, f32v, float, FNN_CHAIN_ROWS, FNN_STEP_DOT_F32)
+
+FNN_INLINE void start_chain(f32v sums[FNN_CHAIN_ROWS][2]) {
+    FNN_UNROLL
+    for (int r = 0; r < FNN_CHAIN_ROWS; ++r) sums[r][0] = sums[r][1] = f32_splat(0);
+}
+FNN_INLINE void end_chain(f32v sums[FNN_CHAIN_ROWS][2], float *ended) {
+    FNN_UNROLL
+    for (int r = 0; r < FNN_CHAIN_ROWS; ++r) {
+        f32_store(ended + FNN_CHAIN_COLS * r, sums[r][0]);
+        f32_store(ended + FNN_CHAIN_COLS * r + FNN_CHAIN_COLS / 2, sums[r][1]);
+    }
+}
+/* totals[i] += sums[i] */
+FNN_INLINE void add_to_totals(const float *sums, const ptrdiff_t n, double *totals) {
+    FNN_UNROLL
+    for (ptrdiff_t i = 0; i < n; i += FNN_LANES(f64v, double))
+        f64_store(totals + i, f64_load(totals + i) + f64_from_f32half(f32half_load(sums + i)));
+}
+
+static void chain_product(ptrdiff_t depth, const void *queries, const void *samples, double *tile) {
+    enum { size = FNN_CHAIN_ROWS * (int)FNN_CHAIN_COLS };
+    const float *q = queries, *s = samples;
+    float ended[FNN_CHAIN_ROWS * FNN_CHAIN_COLS] FNN_ALIGNED;
+    memset(ended, 0, sizeof ended);
+    memset(tile, 0, sizeof(double) * FNN_CHAIN_ROWS * (size_t)FNN_CHAIN_COLS);
+#if FNN_CHAINS > 1
+    enum { part_size = size / FNN_CHAINS };
+    while (depth > 0) {
+        f32v totals[FNN_CHAIN_ROWS][2];
+        int part = 0;
+        start_chain(totals);
+        for (; part < FNN_CHAINS && depth > 0; ++part, depth -= FNN_CHAIN) {
+            f32v sums[FNN_CHAIN_ROWS][2];
+            start_chain(sums);
+            ask_for_queries(q, FNN_CHAIN * FNN_CHAIN_ROWS * (ptrdiff_t)sizeof(float));
+            if (depth >= FNN_CHAIN)
+                chain_accumulate(sums, FNN_CHAIN, q, s);
+            else
+                chain_accumulate(sums, depth, q, s);
+            FNN_UNROLL
+            for (int r = 0; r < FNN_CHAIN_ROWS; ++r) {
+                totals[r][0] += sums[r][0];
+                totals[r][1] += sums[r][1];
+            }
+            add_to_totals(ended + part * part_size, part_size, tile + part * part_size);
+            q += FNN_CHAIN * FNN_CHAIN_ROWS;
+            s += FNN_CHAIN * FNN_CHAIN_COLS;
+        }
+        for (; part < FNN_CHAINS; ++part)
+            add_to_totals(ended + part * part_size, part_size, tile + part * part_size);
+        end_chain(totals, ended);
+    }
+    add_to_totals(ended, size, tile);
+#else
+    enum { steps = 4, part_size = size / (FNN_CHAIN / steps) };
+    f32v sums[FNN_CHAIN_ROWS][2];
+    for (; depth >= FNN_CHAIN; depth -= FNN_CHAIN) {
+        start_chain(sums);
+        for (int part = 0; part < FNN_CHAIN / steps; ++part) {
+            ask_for_queries(q, steps * FNN_CHAIN_ROWS * (ptrdiff_t)sizeof(float));
+            chain_accumulate(sums, steps, q, s);
+            add_to_totals(ended + part * part_size, part_size, tile + part * part_size);
+            q += steps * FNN_CHAIN_ROWS;
+            s += steps * FNN_CHAIN_COLS;
+        }
+        end_chain(sums, ended);
+    }
+    add_to_totals(ended, size, tile);
+    if (depth > 0) {
+        start_chain(sums);
+        chain_accumulate(sums, depth, q, s);
+        end_chain(sums, ended);
+        add_to_totals(ended, size, tile);
+    }
+#endif
+}
 
 /* A part keeps its sums in one level. */
 #define FNN_DEFINE_PARTIAL(name, prefix, vector, lane, ROWS)                                    \
@@ -222,20 +332,39 @@ FNN_DEFINE_INTERLEAVE(interleave_words64, word64, 1, FNN_COPY_WORD)
     element strip[FNN_MAX_TILE_COLS][FNN_STRIP * sizeof(word) / sizeof(element)]; \
     memset(strip[n_rows], 0, (size_t)(width - n_rows) * sizeof strip[0])
 
+/* From each row to the one that follows the last, where rows lie evenly; else 0. */
+static ptrdiff_t bytes_of_rows(const void *const *rows, ptrdiff_t n_rows) {
+    const uintptr_t first = (uintptr_t)rows[0], last = (uintptr_t)rows[n_rows - 1];
+    const uintptr_t row_bytes = n_rows > 1 ? (uintptr_t)rows[1] - first : 0;
+    return last - first == row_bytes * (uintptr_t)(n_rows - 1) ? (ptrdiff_t)row_bytes * n_rows : 0;
+}
+/* Many rows side by side are too many streams for the processor to follow: while a strip is packed
+ * that of the same row that comes next is asked for, behind a row's end that of the next panel. */
+FNN_INLINE void ask_for_next_strip(const void *strip, const int is_last, const ptrdiff_t n_bytes,
+                                   const ptrdiff_t panel_bytes) {
+    const char *next = (const char *)strip + (is_last ? panel_bytes : n_bytes);
+    for (ptrdiff_t i = 0; i < n_bytes; i += 64) FNN_PREFETCH(next + i);
+    (void)next;
+}
+
 /* value - center is rounded once to `target`: in float where both are floats (the callers' centers
  * are), else in double. */
 #define FNN_DEFINE_PACK(name, source, target, arithmetic, word, INTERLEAVE)                       \
     static void name(const void *const *rows, ptrdiff_t first, ptrdiff_t n_rows, ptrdiff_t width, \
                      ptrdiff_t n_features, const double *center, double scale, void *panel) {     \
+        const ptrdiff_t rows_bytes = bytes_of_rows(rows, n_rows);                                 \
+        const ptrdiff_t strip_bytes = FNN_STRIP * (ptrdiff_t)sizeof(source);                      \
         word *out = panel;                                                                        \
         const arithmetic factor = (arithmetic)scale;                                              \
         arithmetic shift[FNN_STRIP];                                                              \
         FNN_DECLARE_STRIP(target, word);                                                          \
         for (ptrdiff_t start = 0; start < n_features; start += FNN_STRIP) {                       \
             const ptrdiff_t left = n_features - start, n = left < FNN_STRIP ? left : FNN_STRIP;   \
+            const ptrdiff_t to_next = rows_bytes - start * (ptrdiff_t)sizeof(source);             \
             for (ptrdiff_t k = 0; k < n; ++k) shift[k] = (arithmetic)center[first + start + k];   \
             for (ptrdiff_t r = 0; r < n_rows; ++r) {                                              \
                 const source *row = (const source *)rows[r] + first + start;                      \
+                ask_for_next_strip(row, left <= FNN_STRIP, strip_bytes, to_next);                 \
                 for (ptrdiff_t k = 0; k < n; ++k)                                                 \
                     strip[r][k] = (target)((row[k] - shift[k]) * factor);                         \
             }                                                                                     \
@@ -301,29 +430,53 @@ static void pack_u8_as_u8(const void *const *rows, ptrdiff_t first, ptrdiff_t n_
     }
 }
 
-/* In two levels, so that the error hardly grows with the depth. */
-#define FNN_DEFINE_PANEL_SUMS(name, element, TERM)                                                 \
-    static void name(const void *panel, ptrdiff_t width, ptrdiff_t depth, double *sums) {          \
-        const element *values = panel;                                                             \
-        double part[FNN_MAX_TILE_COLS];                                                            \
-        for (ptrdiff_t r = 0; r < width; ++r) sums[r] = 0.0;                                       \
-        for (ptrdiff_t start = 0; start < depth; start += FNN_SUM_DEPTH) {                         \
-            const ptrdiff_t left = depth - start, n = left < FNN_SUM_DEPTH ? left : FNN_SUM_DEPTH; \
-            for (ptrdiff_t r = 0; r < width; ++r) part[r] = 0.0;                                   \
-            for (ptrdiff_t k = 0; k < n; ++k, values += width)                                     \
-                for (ptrdiff_t r = 0; r < width; ++r) {                                            \
-                    const double v = (double)values[r];                                            \
-                    part[r] += TERM;                                                               \
-                }                                                                                  \
-            for (ptrdiff_t r = 0; r < width; ++r) sums[r] += part[r];                              \
-        }                                                                                          \
+/* In two levels, so that the error hardly grows with the depth. Whole vectors are read: what a
+ * narrow panel has beside its width is the next step's, or padding. */
+#define FNN_DEFINE_PANEL_SUMS(name, element, WIDEN, TERM)                                 \
+    FNN_INLINE void name##_over(const element *values, ptrdiff_t width, ptrdiff_t depth,  \
+                                const int n, double *sums) {                              \
+        const ptrdiff_t lanes = FNN_LANES(f64v, double);                                  \
+        f64v all[4], part[4];                                                             \
+        FNN_UNROLL                                                                        \
+        for (int i = 0; i < n; ++i) all[i] = f64_splat(0.0);                              \
+        for (ptrdiff_t start = 0; start < depth; start += FNN_SUM_DEPTH) {                \
+            const ptrdiff_t left = depth - start;                                         \
+            FNN_UNROLL                                                                    \
+            for (int i = 0; i < n; ++i) part[i] = f64_splat(0.0);                         \
+            for (ptrdiff_t k = left < FNN_SUM_DEPTH ? left : FNN_SUM_DEPTH; k > 0; --k) { \
+                FNN_UNROLL                                                                \
+                for (int i = 0; i < n; ++i) part[i] += TERM(WIDEN(values + i * lanes));   \
+                values += width;                                                          \
+            }                                                                             \
+            FNN_UNROLL                                                                    \
+            for (int i = 0; i < n; ++i) all[i] += part[i];                                \
+        }                                                                                 \
+        FNN_UNROLL                                                                        \
+        for (int i = 0; i < n; ++i) f64_store(sums + i * lanes, all[i]);                  \
+    }                                                                                     \
+    static void name(const void *panel, ptrdiff_t width, ptrdiff_t depth, double *sums) { \
+        const ptrdiff_t lanes = FNN_LANES(f64v, double);                                  \
+        double whole[FNN_MAX_TILE_COLS];                                                  \
+        ptrdiff_t row = 0;                                                                \
+        for (; row + 3 * lanes < width; row += 4 * lanes)                                 \
+            name##_over((const element *)panel + row, width, depth, 4, whole + row);      \
+        for (; row + lanes < width; row += 2 * lanes)                                     \
+            name##_over((const element *)panel + row, width, depth, 2, whole + row);      \
+        for (; row < width; row += lanes)                                                 \
+            name##_over((const element *)panel + row, width, depth, 1, whole + row);      \
+        memcpy(sums, whole, (size_t)width * sizeof *sums);                                \
     }
-FNN_DEFINE_PANEL_SUMS(squares_f32, float, v *v)
-FNN_DEFINE_PANEL_SUMS(values_f32, float, v)
-FNN_DEFINE_PANEL_SUMS(magnitudes_f32, float, (v < 0 ? -v : v))
-FNN_DEFINE_PANEL_SUMS(squares_f64, double, v *v)
-FNN_DEFINE_PANEL_SUMS(values_f64, double, v)
-FNN_DEFINE_PANEL_SUMS(magnitudes_f64, double, (v < 0 ? -v : v))
+FNN_INLINE f64v widen_f32(const float *values) { return f64_from_f32half(f32half_load(values)); }
+FNN_INLINE f64v widen_f64(const double *values) { return f64_load(values); }
+FNN_INLINE f64v itself(f64v v) { return v; }
+FNN_INLINE f64v square(f64v v) { return v * v; }
+FNN_INLINE f64v magnitude(f64v v) { return f64_magnitude(v); }
+FNN_DEFINE_PANEL_SUMS(squares_f32, float, widen_f32, square)
+FNN_DEFINE_PANEL_SUMS(values_f32, float, widen_f32, itself)
+FNN_DEFINE_PANEL_SUMS(magnitudes_f32, float, widen_f32, magnitude)
+FNN_DEFINE_PANEL_SUMS(squares_f64, double, widen_f64, square)
+FNN_DEFINE_PANEL_SUMS(values_f64, double, widen_f64, itself)
+FNN_DEFINE_PANEL_SUMS(magnitudes_f64, double, widen_f64, magnitude)
 
 /* ---- exact distances, row by row -------------------------------------------------------- */
 
@@ -350,12 +503,6 @@ FNN_INLINE const char *row_at(const void *rows, ptrdiff_t row_bytes, const int64
     }
     return (const char *)rows + (index ? index[i] : i) * row_bytes;
 }
-
-FNN_INLINE f64v widen_f32(const float *values) { return f64_from_f32half(f32half_load(values)); }
-FNN_INLINE f64v widen_f64(const double *values) { return f64_load(values); }
-
-FNN_INLINE f64v square(f64v difference) { return difference * difference; }
-FNN_INLINE f64v magnitude(f64v difference) { return f64_max(difference, -difference); }
 
 FNN_INLINE double sum_of_parts(const f64v parts[FNN_PARTS]) {
     double r[FNN_PARTIAL_SUMS];
@@ -450,22 +597,19 @@ FNN_DEFINE_ROW_DISTANCES(absolute_differences_f64, double, widen_f64, magnitude)
         const element *x = query;                                                                 \
         for (ptrdiff_t i = 0; i < n; ++i) {                                                       \
             const element *y = (const element *)row_at(rows, row_bytes, index, i, n);             \
-            double values[FNN_LANES(f64v, double)], sums[FNN_LANES(f64v, double)];                \
-            double largest = 0.0, sum = 0.0;                                                      \
+            double largest, sum;                                                                  \
             f64v part = f64_splat(0.0), part_sum = part;                                          \
             for (ptrdiff_t k = 0; k < whole; k += lanes) {                                        \
                 const f64v difference = magnitude(WIDEN(x + k) - WIDEN(y + k));                   \
                 part = f64_max(part, difference);                                                 \
                 part_sum += difference;                                                           \
             }                                                                                     \
-            f64_store(values, part);                                                              \
-            f64_store(sums, part_sum);                                                            \
-            for (ptrdiff_t k = 0; k < n_features - whole + lanes; ++k) {                          \
-                const ptrdiff_t rest = whole + k - lanes;                                         \
-                const double difference =                                                         \
-                    k < lanes ? values[k] : fabs((double)x[rest] - (double)y[rest]);              \
+            largest = f64_largest(part);                                                          \
+            sum = f64_sum(part_sum);                                                              \
+            for (ptrdiff_t k = whole; k < n_features; ++k) {                                      \
+                const double difference = fabs((double)x[k] - (double)y[k]);                      \
                 largest = difference > largest ? difference : largest;                            \
-                sum += k < lanes ? sums[k] : difference;                                          \
+                sum += difference;                                                                \
             }                                                                                     \
             distances[i] = sum == sum ? largest : sum;                                            \
         }                                                                                         \
@@ -596,8 +740,8 @@ FNN_INLINE double f32_sum(f32v v) {
 
 #define FNN_ADD_SQUARE_F32(sum, d) f32_multiply_add(d, d, sum)
 #define FNN_ADD_SQUARE_F64(sum, d) f64_multiply_add(d, d, sum)
-#define FNN_ADD_MAGNITUDE_F32(sum, d) ((sum) + f32_max(d, -(d)))
-#define FNN_ADD_MAGNITUDE_F64(sum, d) ((sum) + f64_max(d, -(d)))
+#define FNN_ADD_MAGNITUDE_F32(sum, d) ((sum) + f32_magnitude(d))
+#define FNN_ADD_MAGNITUDE_F64(sum, d) ((sum) + f64_magnitude(d))
 
 /* ROWS rows meet QUERIES queries, whose loads they share; each lane sums what it meets. */
 #define FNN_DEFINE_ROUGH_SOME(name, prefix, vector, element, ADD, SQUARED)                       \
@@ -859,22 +1003,172 @@ FNN_DEFINE_BLOCK(block_largest_f32, float, f32_gap, magnitude, larger, 1)
 FNN_DEFINE_BLOCK(block_largest_f64, double, f64_gap, magnitude, larger, 1)
 FNN_DEFINE_BLOCK(block_largest_u8, uint8_t, u8_gap, magnitude, larger, 1)
 
-/* ---- distances from sums ----------------------------------------------------------------- */
+/* ---- pairwise distances ------------------------------------------------------------------ */
 
-static int expand(const fnn_expansion *e, const double *sums, const double *terms,
-                  const double *sizes, ptrdiff_t n, double *distances) {
-    const double term = e->term, beta = e->beta, size = e->size, again = e->again;
-    const double smallest = e->smallest, largest = e->largest;
-    int64_t spoiled = 0;
-    for (ptrdiff_t i = 0; i < n; ++i) distances[i] = term + terms[i] - beta * sums[i];
-    if (again >= 0.0)
-        for (ptrdiff_t i = 0; i < n; ++i) {
-            const double both = size + sizes[i];
-            spoiled |= !(distances[i] > both * again) | !(smallest < both) | !(both < largest);
+/* x > 0, rounded down to a power of two. */
+FNN_INLINE double power_of_two_in(double x) {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits &= UINT64_C(0x7ff0000000000000);
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* About the mean of a row from `low` to `high`, and short: a multiple of 1/32 of what the row
+ * spans, rounded up to a power of two. Whole numbers without it are whole and short, too. */
+FNN_INLINE double short_center(double mean, double low, double high) {
+    const double unit = 0x1p-4 * power_of_two_in(high - low), center = rint(mean / unit) * unit;
+    if (!(low < high)) return low;
+    return fabs(center) <= high - low + fabs(low) ? center : 0.0;
+}
+
+#define FNN_EPSILON(element) (sizeof(element) == sizeof(float) ? 0x1p-23 : 0x1p-52)
+
+/* A packed panel of rows, each taken around its own center, and sums over what is left of it.
+ * Columns go by one or two vectors at a time; lanes beside a narrow panel's width have the center 0
+ * and are written as they were. Values are summed with compensation (Knuth's TwoSum) from
+ * FNN_SUM_DEPTH to FNN_SUM_DEPTH. Rows are short if `grid` plus any of their values has no digit
+ * that this sum cuts off: if they are
+ * whole multiples, below 2^9.1, of one number. */
+#define FNN_DEFINE_CENTER_PANEL(name, prefix, vector, element, WIDEN, ROUNDINGS)                   \
+    FNN_INLINE void name##_find(const element *v, const ptrdiff_t width, const ptrdiff_t depth,    \
+                                const int n, double *centers, element *grids) {                    \
+        enum { lanes = FNN_LANES(vector, element), doubles = FNN_LANES(f64v, double) };            \
+        element least[2 * lanes], most[2 * lanes];                                                 \
+        double total[2 * lanes];                                                                   \
+        vector low[2], high[2];                                                                    \
+        f64v sums[2 * lanes / doubles];                                                            \
+        for (int i = 0; i < n; ++i) low[i] = high[i] = prefix##_load(v + i * lanes);               \
+        FNN_UNROLL                                                                                 \
+        for (int i = 0; i < n * lanes / doubles; ++i) sums[i] = f64_splat(0.0);                    \
+        for (ptrdiff_t k = 0; k < depth; ++k, v += width) {                                        \
+            FNN_UNROLL                                                                             \
+            for (int i = 0; i < n; ++i) {                                                          \
+                const vector x = prefix##_load(v + i * lanes);                                     \
+                low[i] = prefix##_min(low[i], x);                                                  \
+                high[i] = prefix##_max(high[i], x);                                                \
+            }                                                                                      \
+            FNN_UNROLL                                                                             \
+            for (int i = 0; i < n * lanes / doubles; ++i) sums[i] += WIDEN(v + i * doubles);       \
+        }                                                                                          \
+        for (int i = 0; i < n; ++i) {                                                              \
+            prefix##_store(least + i * lanes, low[i]);                                             \
+            prefix##_store(most + i * lanes, high[i]);                                             \
+        }                                                                                          \
+        FNN_UNROLL                                                                                 \
+        for (int i = 0; i < n * lanes / doubles; ++i) f64_store(total + i * doubles, sums[i]);     \
+        for (int r = 0; r < n * lanes; ++r) {                                                      \
+            const double l = (double)least[r], h = (double)most[r];                                \
+            centers[r] = (element)short_center(total[r] / (double)depth, l, h);                    \
+            grids[r] = (element)(0x1.8p-8 / FNN_EPSILON(element) * power_of_two_in(h - l));        \
+        }                                                                                          \
+    }                                                                                              \
+    FNN_INLINE void name##_take(element *v, const ptrdiff_t width, const ptrdiff_t depth,          \
+                                const int n, const double *centers, const element *grids,          \
+                                double *squares, double *rounded, double *values, int *is_short) { \
+        enum { lanes = FNN_LANES(vector, element), doubles = FNN_LANES(f64v, double) };            \
+        element center[2 * lanes], cut[2 * lanes];                                                 \
+        vector cut_off[2];                                                                         \
+        f64v all[2 * lanes / doubles], weighed[2 * lanes / doubles], lost[2 * lanes / doubles];    \
+        f64v sum[2 * lanes / doubles];                                                             \
+        for (int r = 0; r < n * lanes; ++r) center[r] = (element)centers[r];                       \
+        for (int i = 0; i < n; ++i) cut_off[i] = prefix##_splat(0);                                \
+        FNN_UNROLL                                                                                 \
+        for (int i = 0; i < n * lanes / doubles; ++i)                                              \
+            all[i] = weighed[i] = lost[i] = sum[i] = f64_splat(0.0);                               \
+        for (ptrdiff_t start = 0; start < depth; start += FNN_SUM_DEPTH) {                         \
+            const ptrdiff_t end = start + FNN_SUM_DEPTH < depth ? start + FNN_SUM_DEPTH : depth;   \
+            f64v part[2 * lanes / doubles], part_of_sum[2 * lanes / doubles];                      \
+            FNN_UNROLL                                                                             \
+            for (int i = 0; i < n * lanes / doubles; ++i)                                          \
+                part[i] = part_of_sum[i] = f64_splat(0.0);                                         \
+            for (ptrdiff_t k = start; k < end; ++k, v += width) {                                  \
+                const f64v roundings = f64_splat(ROUNDINGS);                                       \
+                FNN_UNROLL                                                                         \
+                for (int i = 0; i < n; ++i) {                                                      \
+                    const vector grid = prefix##_load(grids + i * lanes);                          \
+                    const vector x =                                                               \
+                        prefix##_load(v + i * lanes) - prefix##_load(center + i * lanes);          \
+                    prefix##_store(v + i * lanes, x);                                              \
+                    cut_off[i] =                                                                   \
+                        prefix##_max(cut_off[i], prefix##_magnitude(x - ((x + grid) - grid)));     \
+                }                                                                                  \
+                FNN_UNROLL                                                                         \
+                for (int i = 0; i < n * lanes / doubles; ++i) {                                    \
+                    const f64v x = WIDEN(v + i * doubles), square = x * x;                         \
+                    part[i] += square;                                                             \
+                    weighed[i] = f64_multiply_add(square, roundings, weighed[i]);                  \
+                    part_of_sum[i] += x;                                                           \
+                }                                                                                  \
+            }                                                                                      \
+            FNN_UNROLL                                                                             \
+            for (int i = 0; i < n * lanes / doubles; ++i) {                                        \
+                const f64v x = part_of_sum[i], next = sum[i] + x, added = next - sum[i];           \
+                all[i] += part[i];                                                                 \
+                lost[i] += (sum[i] - (next - added)) + (x - added);                                \
+                sum[i] = next;                                                                     \
+            }                                                                                      \
+        }                                                                                          \
+        FNN_UNROLL                                                                                 \
+        for (int i = 0; i < n * lanes / doubles; ++i) {                                            \
+            f64_store(squares + i * doubles, all[i]);                                              \
+            f64_store(rounded + i * doubles, weighed[i]);                                          \
+            f64_store(values + i * doubles, sum[i] + lost[i]);                                     \
+        }                                                                                          \
+        for (int i = 0; i < n; ++i) prefix##_store(cut + i * lanes, cut_off[i]);                   \
+        for (int r = 0; r < n * lanes; ++r) is_short[r] = cut[r] == 0;                             \
+    }                                                                                              \
+    static void name(void *panel, ptrdiff_t width, ptrdiff_t depth, double *centers,               \
+                     double *squares, double *rounded, double *values, int *is_short) {            \
+        enum { lanes = FNN_LANES(vector, element) };                                               \
+        element *v = panel, grids[FNN_MAX_TILE_COLS];                                              \
+        ptrdiff_t r = 0;                                                                           \
+        for (; r + lanes < width; r += 2 * lanes)                                                  \
+            name##_find(v + r, width, depth, 2, centers + r, grids + r);                           \
+        if (r < width) name##_find(v + r, width, depth, 1, centers + r, grids + r);                \
+        for (r = width; r < FNN_MAX_TILE_COLS; ++r) centers[r] = 0.0;                              \
+        for (r = 0; r + lanes < width; r += 2 * lanes)                                             \
+            name##_take(v + r, width, depth, 2, centers + r, grids + r, squares + r, rounded + r,  \
+                        values + r, is_short + r);                                                 \
+        if (r < width)                                                                             \
+            name##_take(v + r, width, depth, 1, centers + r, grids + r, squares + r, rounded + r,  \
+                        values + r, is_short + r);                                                 \
+    }
+FNN_DEFINE_CENTER_PANEL(center_panel_f32, f32, f32v, float, widen_f32, (double)FNN_ROUNDINGS(k))
+FNN_DEFINE_CENTER_PANEL(center_panel_f64, f64, f64v, double, widen_f64,
+                        FNN_SUM_DEPTH + FNN_SUMS_PER_TOTAL +
+                            (double)(depth / (FNN_SUM_DEPTH * FNN_SUMS_PER_TOTAL)))
+
+static uint32_t expand(const fnn_expansion *e, const double *sums, const fnn_sides *y, ptrdiff_t n,
+                       int narrow, void *distances) {
+    const f64v term = f64_splat(e->term), beta = f64_splat(e->beta), factor = f64_splat(e->factor);
+    const f64v size = f64_splat(e->size), short_size = f64_splat(e->short_size);
+    const f64v center = f64_splat(e->center), shift = f64_splat(e->shift);
+    const f64v again = f64_splat(e->again), smallest = f64_splat(e->smallest);
+    const f64v largest = f64_splat(e->largest), half = f64_splat(0.5), most = f64_splat(2.0);
+    const ptrdiff_t lanes = FNN_LANES(f64v, double);
+    const uint32_t all = (1u << lanes) - 1;
+    uint32_t spoiled = 0;
+    for (ptrdiff_t i = 0; i < n; i += lanes) {
+        f64v sum = f64_load(sums + i), both = size + f64_load(y->sizes + i), d;
+        if (y->factors) sum *= factor * f64_load(y->factors + i);
+        d = (term + f64_load(y->terms + i)) - beta * sum;
+        if (y->centers) {
+            d += (center - f64_load(y->centers + i)) * (shift - f64_load(y->shifts + i));
+            both = f64_min(both, short_size + f64_load(y->short_sizes + i));
         }
-    if (e->root)
-        for (ptrdiff_t i = 0; i < n; ++i) distances[i] = sqrt(distances[i]);
-    return spoiled != 0;
+        if (e->again >= 0.0)
+            spoiled |= (all & ~(f64_at_most(again * both, d) & f64_at_most(smallest, both) &
+                                f64_at_most(both, largest)))
+                       << i;
+        if (e->root) d = f64_sqrt(d);
+        if (e->half) d = f64_min(d * half, most);
+        if (narrow)
+            f32half_store((float *)distances + i, f32half_from_f64(d));
+        else
+            f64_store((double *)distances + i, d);
+    }
+    return spoiled;
 }
 
 /* ---- linear scores and gradients --------------------------------------------------------- */
@@ -1399,6 +1693,7 @@ const fnn_kernels FNN_TABLE = {
                 max_f32_product},
     .largest_f32 = {FNN_MAX_ROWS, FNN_COLS(f32v, float), 1, 4, largest_f32_scan,
                     largest_f32_partial, NULL},
+    .chain_f32 = {FNN_CHAIN_ROWS, FNN_COLS(f32v, float), 1, 4, NULL, NULL, chain_product},
     .dot_f64 = {FNN_ROWS, FNN_COLS(f64v, double), 1, 8, NULL, dot_f64_partial, dot_f64_product},
     .max_f64 = {FNN_MAX_ROWS, FNN_COLS(f64v, double), 1, 8, NULL, NULL, max_f64_product},
     .dot_u8 = {FNN_ROWS, FNN_COLS(i32v, int32_t), 2, 4, dot_u8_scan, dot_u8_partial,
@@ -1439,6 +1734,8 @@ const fnn_kernels FNN_TABLE = {
     .block_largest = {{block_largest_f32_points, block_largest_f32_boxes},
                       {block_largest_f64_points, block_largest_f64_boxes},
                       {block_largest_u8_points, block_largest_u8_boxes}},
+    .center_panel_f32 = center_panel_f32,
+    .center_panel_f64 = center_panel_f64,
     .expand = expand,
     .linear_f32 = {dot_rows_f32, add_outer_f32, svm_losses_f32, softmax_losses_f32, add_f32,
                    descend_f32, adapt_f32},

@@ -118,6 +118,18 @@ FNN_INLINE f64v f64_from_f32half(f32half v) {
 #endif
 }
 
+FNN_INLINE f32half f32half_from_f64(f64v v) {
+#if defined(FNN_ISA_AVX512)
+    return (f32half)_mm512_cvtpd_ps(v);
+#elif defined(FNN_ISA_AVX2)
+    return (f32half)_mm256_cvtpd_ps(v);
+#elif defined(FNN_VECTOR_BYTES)
+    return __builtin_convertvector(v, f32half);
+#else
+    return (float)v;
+#endif
+}
+
 /* As many bytes as f32v has floats, widened. */
 FNN_INLINE f32v f32_from_u8(const uint8_t *source) {
 #if defined(FNN_ISA_AVX512)
@@ -189,7 +201,21 @@ FNN_INLINE double f64_sum(f64v v) { return v[0] + v[1]; }
 FNN_INLINE double f64_sum(f64v v) { return v; }
 #endif
 
-/* The same for integers, in any order. */
+/* The largest of a vector's lanes. */
+FNN_INLINE double f64_largest(f64v v) {
+#if defined(FNN_ISA_AVX512)
+    return _mm512_reduce_max_pd(v);
+#elif defined(FNN_ISA_AVX2)
+    const __m128d most = _mm_max_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+    return _mm_cvtsd_f64(_mm_max_sd(most, _mm_unpackhi_pd(most, most)));
+#elif defined(FNN_VECTOR_BYTES)
+    return v[0] > v[1] ? v[0] : v[1];
+#else
+    return v;
+#endif
+}
+
+/* Sums of integers, in any order. */
 #if defined(FNN_ISA_AVX512)
 FNN_INLINE int64_t i32_sum(i32v v) { return _mm512_reduce_add_epi32((__m512i)v); }
 FNN_INLINE int64_t i64_sum(i64v v) { return _mm512_reduce_add_epi64((__m512i)v); }
@@ -260,6 +286,9 @@ FNN_INLINE f64v f64_select(i64v condition, f64v yes, f64v no) {
 }
 FNN_INLINE f64v f64_magnitude(f64v x) {
     return f64_from_bits(f64_to_bits(x) & i64_splat(INT64_MAX));
+}
+FNN_INLINE f32v f32_magnitude(f32v x) {
+    return f32_from_bits(f32_to_bits(x) & i32_splat(INT32_MAX));
 }
 FNN_INLINE f64v f64_with_sign_of(f64v magnitude, f64v x) {
     return f64_from_bits(f64_to_bits(magnitude) | (f64_to_bits(x) & i64_splat(INT64_MIN)));

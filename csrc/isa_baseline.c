@@ -5,9 +5,15 @@
 #define FNN_NAME "neon"
 #define FNN_ROWS 12
 #define FNN_MAX_ROWS 12
+#define FNN_CHAIN_ROWS 6
+#define FNN_CHAIN 8
+#define FNN_CHAINS 4
 #else
 #define FNN_NAME "baseline"
 #define FNN_ROWS 6
 #define FNN_MAX_ROWS 6
+#define FNN_CHAIN_ROWS 6
+#define FNN_CHAIN 12
+#define FNN_CHAINS 1
 #endif
 #include "fnn_kernels.inc.h"

@@ -54,7 +54,8 @@ def pairwise_distances(
     ensure_all_finite : bool or "allow-nan", default=True
         For scikit-learn's metrics. Here NaN and infinity are always refused.
     out : ndarray of shape (n_x, n_y), optional
-        Where to write the result: C-contiguous and of the result's dtype.
+        Where to write the result: C-contiguous and of the result's dtype. After an error it may
+        hold anything.
     **kwds
         The metric's parameters.
 
@@ -75,10 +76,11 @@ def pairwise_distances(
     Notes
     -----
     With D the exact distance of the rows as given, a float64 entry is within 1e-12 D, and under
-    ``"cosine"``, where norms are rounded, within 1e-12 D + 1e-14 sqrt(D) + 1e-29. A float32 entry
-    has 1e-9 in place of 1e-12, and is rounded to float32. Without weights those of bytes are exact
-    but for roots and norms. Bit-identical rows are at distance 0. Between instruction sets entries
-    differ within these errors. Float64 entries of up to 16 features (15 under ``"cosine"``) without
+    ``"cosine"``, where norms are rounded, within 1e-12 D + 1e-14 sqrt(D) + 1e-29. For a float32
+    entry the 1e-12 is 1e-6 under ``"l2"``, 2e-6 under ``"sqeuclidean"`` and ``"cosine"``, and
+    otherwise 1e-9 and the rounding to float32. Without weights, entries of bytes are exact but for
+    roots and norms. Bit-identical rows are at distance 0. Between instruction sets entries differ
+    within these errors. Float64 entries of up to 16 features (15 under ``"cosine"``) without
     weights are the very distances of `fastnn.kneighbors`.
 
     Squares of differences and their sums, in float64, have to have room, for all of this and under
@@ -103,18 +105,17 @@ def pairwise_distances(
                 X, Y, metric, n_jobs=n_jobs, ensure_all_finite=ensure_all_finite, **kwds
             )
     with observe("pairwise_distances"):
-        symmetric = Y is None
+        symmetric = Y is None or Y is X
         given = X, X if symmetric else Y
         X, Y, space = check_pair(*given, metric, **kwds)
-        _validation.require_finite(X, "X")
-        if not symmetric:
-            _validation.require_finite(Y, "Y")
         out = _room_for(X, Y, out, given)
         n_threads = effective_n_threads(n_jobs)
         rows = space.rows(X, n_threads)
         samples = rows if symmetric else space.rows(Y, n_threads)
-        _fill(rows, samples, space.kernel, out, symmetric, n_threads)
-        return space.distances(out)
+        if not _fill(rows, samples, space.kernel, out, symmetric, n_threads):
+            _validation.require_finite(X, "X")
+            _validation.require_finite(Y, "Y")
+        return out
 
 
 def _why_not(X, Y, metric, parameters):
@@ -145,10 +146,10 @@ def _dtype_of_distances(X):
 
 
 def _fill(X, Y, kernel, out, symmetric, n_threads):
-    """Fill `out` with the kernel's distances between Rows."""
+    """Fill `out` with distances between Rows; return whether all values are seen to be finite."""
     if kernel == "chebyshev" and X.values.dtype == np.uint8 and not X.moved:
         X, Y = Rows(X.values.astype(np.float32)), Rows(Y.values.astype(np.float32))
-    fill_distances(X, Y, kernel, out, symmetric, n_threads)
+    return fill_distances(X, Y, kernel, out, symmetric, n_threads)
 
 
 def euclidean_distances(
@@ -419,7 +420,6 @@ def pairwise_distances_chunked(
         queries = samples if whole else space.rows(X[rows], n_threads)
         distances = np.empty((len(queries), len(samples)), _dtype_of_distances(X))
         _fill(queries, samples, space.kernel, distances, whole, n_threads)
-        distances = space.distances(distances)
         if reduce_func is not None:
             reduced = reduce_func(distances, rows.start)
             check_chunk_size(reduced, distances.shape[0])

@@ -176,6 +176,35 @@ def test_pairwise_cosine_of_nearly_parallel_rows(rng, isa, d):
     assert (error <= 1e-12 * exact + 1e-14 * np.sqrt(exact) + 1e-29).all()
 
 
+@pytest.mark.parametrize("d", [5, 100])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_pairwise_cosine_of_rows_of_zeros(rng, isa, dtype, d):
+    X = rng.integers(0, 200, (70, d)).astype(dtype)
+    X[::3] = 0
+    expected = oracles.distances(X, X, "cosine")
+    assert set(expected[0]) >= {0.0, 1.0}
+    for found in (
+        fastnn.pairwise_distances(X, X[:], "cosine"),
+        fastnn.pairwise_distances(X, metric="cosine"),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-15)
+        np.testing.assert_array_equal(found[::3], expected[::3].astype(found.dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pairwise_cosine_over_the_range_of_the_type(rng, isa, dtype):
+    """Rows are divided by their norms whatever these are, beside others of any size."""
+    X = rng.standard_normal((40, 80))
+    scales = 10.0 ** rng.integers(-18, 18, (40, 1)) if dtype == np.float32 else 1.0
+    if dtype == np.float64:
+        scales = 10.0 ** rng.integers(-150, 150, (40, 1))
+    found = fastnn.pairwise_distances((X * scales).astype(dtype), metric="cosine")
+    expected = oracles.distances((X * scales).astype(dtype), X * scales, "cosine")
+    np.testing.assert_allclose(
+        found, expected, rtol=1e-5 if dtype == np.float32 else 1e-11, atol=1e-13
+    )
+
+
 def test_differences_whose_squares_have_no_room():
     X = np.array([[0.0], [1e-170], [1e-150], [1e150], [1e200]])
     with np.errstate(over="ignore"):

@@ -11,11 +11,19 @@ from hypothesis.extra import numpy as hnp
 import datasets_for_search as data
 import fastnn
 import oracles
+from fastnn._core._pairwise import expansions
+from fastnn._core._rows import Rows
 
 METRICS = ["l1", "l2", "sqeuclidean"]
 FLOATS = [np.float32, np.float64]
-# The rounding to float32 is most of the first.
-TOLERANCE = {np.float32: 2.0**-24 + 1e-9, np.float64: 1e-12}
+
+
+def tolerance(dtype, metric):
+    """The promised relative error."""
+    if dtype == np.float64:
+        return 1e-12
+    # The rounding to float32 is most of that of L1.
+    return {"l1": 2.0**-24 + 1e-9, "l2": 1e-6, "sqeuclidean": 2e-6}[metric]
 
 
 def assert_close(found, X, Y, metric):
@@ -28,7 +36,8 @@ def assert_close(found, X, Y, metric):
         return
     assert found.dtype == dtype
     error = np.abs(found - expected)
-    assert (error <= TOLERANCE[dtype] * expected).all(), (error / expected).max()
+    most = tolerance(dtype, metric) * expected
+    assert (error <= most).all(), (error[error > most], expected[error > most])
 
 
 GENERATORS = [data.normal, data.offset, data.duplicated, data.integers, data.outliers]
@@ -76,6 +85,90 @@ def test_few_constant_rows_among_others(rng):
     X = np.repeat(rng.standard_normal((1024, 1)), 128, axis=1).astype(np.float32)
     X[::16] = rng.integers(-2, 3, (64, 128))
     assert_close(fastnn.pairwise_distances(X, X[::-1], "l1"), X, X[::-1], "l1")
+
+
+def signs(rng, n, d):
+    """Every product has the same sign: sums grow from end to end of a chain."""
+    pattern = np.where(np.arange(d) % 2, 1.0, -1.0)
+    return pattern * (1.0 + rng.random((n, 1))) * (1 + 1e-3 * rng.random((n, d)))
+
+
+def far_off(rng, n, d):
+    """What rows have around centers of their own is little beside the centers."""
+    return 1e4 * rng.standard_normal((n, 1)) + rng.standard_normal((n, d))
+
+
+def mixed(rng, n, d):
+    """Small values lose digits when the center of large ones is taken from them."""
+    X = rng.standard_normal((n, d))
+    X[:, ::2] = 2.0**-12 * rng.random((n, len(X[0, ::2]))) + 4.0
+    return X
+
+
+def short(rng, n, d):
+    """The most digits that products and their sums in float32 have room for."""
+    return rng.choice([-1.0, 1.0], (n, 1)) * (
+        255.5 - 0.5 * rng.integers(0, 3, (n, d)) * signs(rng, 1, d)
+    )
+
+
+def nearly_short(rng, n, d):
+    """Products fill float32's digits, and their sums are rounded in the same way all along."""
+    return np.where(np.arange(d) % 2, 1.0, -1.0) * rng.integers(1024, 4096, (n, 1))
+
+
+def short_and_long(rng, n, d):
+    X = rng.integers(0, 256, (n, d)).astype(np.float64)
+    X[::3] += rng.standard_normal(X[::3].shape)
+    return X
+
+
+BOUNDED = [data.normal, data.offset, signs, far_off, mixed, trending, short, nearly_short]
+BOUNDED += [short_and_long]
+
+
+@pytest.mark.parametrize("d", [17, 64, 784, 5000])
+@pytest.mark.parametrize("generator", BOUNDED)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_bound_of_an_expansion(isa, rng, dtype, generator, d):
+    """Each expansion is as near to the squared distance as the module's docstring proves."""
+    X, Y = np.split(generator(rng, 24, d).astype(dtype), 2)
+    squares, sizes = expansions(X, Y)
+    wider = np.float64 if dtype == np.float32 else np.longdouble
+    expected = oracles.distances(X, Y, "sqeuclidean", wider)
+    u, relative = (2.0**-24, 4.0) if dtype == np.float32 else (2.0**-53, 135.0)
+    assert (np.abs(squares - expected) <= u * (sizes + relative * expected)).all()
+
+
+@pytest.mark.parametrize("d", [17, 784])
+@pytest.mark.parametrize("generator", [*BOUNDED])
+@pytest.mark.parametrize("dtype", [*FLOATS, np.uint8])
+def test_the_bound_of_an_expansion_of_unit_rows(isa, rng, dtype, generator, d):
+    values = generator(rng, 24, d)
+    X, Y = np.split((np.abs(values) % 255 + 1 if dtype == np.uint8 else values).astype(dtype), 2)
+    squares, sizes = expansions(Rows(X, unit=True), Rows(Y, unit=True))
+    exact_X, exact_Y = X.astype(np.longdouble), Y.astype(np.longdouble)
+    exact_X /= np.sqrt((exact_X**2).sum(axis=1, keepdims=True))
+    exact_Y /= np.sqrt((exact_Y**2).sum(axis=1, keepdims=True))
+    expected = oracles.distances(exact_X, exact_Y, "sqeuclidean", np.longdouble)
+    u, relative = (2.0**-24, 4.0) if dtype == np.float32 else (2.0**-53, 135.0)
+    of_norms = 1e-15 * np.sqrt(expected)
+    assert (np.abs(squares - expected) <= u * (sizes + relative * expected) + of_norms).all()
+
+
+def test_nothing_is_rounded_in_products_of_short_rows(isa, rng):
+    X, Y = rng.integers(0, 256, (2, 30, 784)).astype(np.float32)
+    Z = X + rng.random((30, 784)).astype(np.float32)
+    (_, short_sizes), (_, sizes) = expansions(X, Y), expansions(Z, Y)
+    assert (4 * short_sizes < sizes).all()
+
+
+@pytest.mark.parametrize("d", [20, 300, 784])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_whole_numbers_are_exact(isa, rng, dtype, d):
+    X, Y = rng.integers(0, 256, (2, 40, d)).astype(dtype)
+    expected = oracles.distances(X, Y, "sqeuclidean", np.float64).astype(dtype)
+    np.testing.assert_array_equal(fastnn.pairwise_distances(X, Y, "sqeuclidean"), expected)
 
 
 @pytest.mark.parametrize("metric", [*METRICS, "chebyshev", "cosine"])

@@ -36,19 +36,19 @@ from ._jobs cimport IEEEScope, ieee_scope, run_job, threads_for
 from ._rows cimport L2, ExactDistances, Rows, new_distances, norm_of, rows_of
 from ._scan cimport Scan, mode_for, new_scan, scan_threads, slice_size
 from ._selection cimport Candidate, select_first
-from ._tuning cimport FINISH_QUERIES, nanoseconds_to_compare
+from ._tuning cimport (
+    FINISH_QUERIES,
+    MAX_PENDING,
+    MAX_SLICE_QUERIES,
+    RADIUS_LIST_BYTES,
+    nanoseconds_to_compare,
+)
 
 from ._search import find_neighbors
 
 cnp.import_array()
 
 cdef enum:
-    # Pairs of a query that are decided together: rows further on are asked for meanwhile.
-    MAX_PENDING = 48
-    # Queries that are encoded at a time.
-    MAX_SLICE_ROWS = 4096
-    # A guess of what a query's neighbors within a radius take.
-    SLICE_LIST_BYTES = 4096
     MAX_STAGES = 2
 
 
@@ -399,7 +399,7 @@ def find_neighbors_by_bounds(
         step, seed_index = 1, index
     n_seeds = min(n_seeds, samples.n_rows)
     while first < n_queries:
-        part = queries.part(first, first + MAX_SLICE_ROWS)
+        part = queries.part(first, first + MAX_SLICE_QUERIES)
         moved = bounds.move(part, n_threads)
         if moved is None:
             return None
@@ -423,7 +423,7 @@ def find_neighbors_by_bounds(
             nearest.plant(<const int64_t *>cnp.PyArray_DATA(seeds) + start * n_seeds, n_seeds)
             scan.run(advance, <double>scan.n_queries / n_queries)
             sieve.add_counts(left)
-        first += MAX_SLICE_ROWS
+        first += MAX_SLICE_QUERIES
     return distances, indices, list(left)
 
 
@@ -451,7 +451,7 @@ def find_within_radius_by_bounds(
     n_threads = scan_threads(index, queries.n_rows, n_threads)
     slices = []
     while first < queries.n_rows:
-        size = slice_size(index, queries.n_rows, SLICE_LIST_BYTES, n_threads)
+        size = slice_size(index, queries.n_rows, RADIUS_LIST_BYTES, n_threads)
         part = queries.part(first, first + size)
         moved = bounds.move(part, n_threads)
         if moved is None:

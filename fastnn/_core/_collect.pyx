@@ -30,16 +30,12 @@ from ._selection cimport (
     select_first_of_many,
     sort_candidates,
 )
-from ._tuning cimport FINISH_QUERIES, nanoseconds_to_pack
+from ._tuning cimport FINISH_QUERIES, MAX_SORTED, RADIUS_LIST_BYTES, nanoseconds_to_pack
 
 cnp.import_array()
 
 cdef enum:
     FIRST_CAPACITY = 32
-    # A guess of what a query's neighbors within a radius take.
-    LIST_BYTES = 4096
-    # Up to here the k largest lower bounds are kept in order, so that L rises with each.
-    MAX_SORTED = 24
 
 
 cdef class Collector:
@@ -340,7 +336,7 @@ cdef class Within(Collector):
 
     def __init__(self, double radius, bint by_distance):
         self.radius, self.by_distance = radius, by_distance
-        self.list_bytes = LIST_BYTES
+        self.list_bytes = RADIUS_LIST_BYTES
         self.many_hits = 128
 
     cdef object begin(self, Py_ssize_t n_splits, const double *terms, const double *query_errors):

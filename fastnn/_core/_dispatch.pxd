@@ -107,17 +107,34 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_block f64
         fnn_block u8
 
+    ctypedef void (*fnn_center_panel)(
+        void *, Py_ssize_t, Py_ssize_t, double *, double *, double *, double *, int *
+    ) noexcept nogil
+
     ctypedef struct fnn_expansion:
         double term
         double size
+        double short_size
+        double center
+        double shift
+        double factor
         double beta
         double again
         double smallest
         double largest
         int root
+        int half
 
-    ctypedef int (*fnn_expand)(
-        const fnn_expansion *, const double *, const double *, const double *, Py_ssize_t, double *
+    ctypedef struct fnn_sides:
+        const double *terms
+        const double *sizes
+        const double *short_sizes
+        const double *centers
+        const double *shifts
+        const double *factors
+
+    ctypedef uint32_t (*fnn_expand)(
+        const fnn_expansion *, const double *, const fnn_sides *, Py_ssize_t, bint, void *
     ) noexcept nogil
 
     ctypedef void (*fnn_dot_rows)(
@@ -206,6 +223,7 @@ cdef extern from "fnn_kernels.h" nogil:
     ctypedef struct fnn_kernels:
         const char *name
         fnn_tile dot_f32
+        fnn_tile chain_f32
         fnn_tile max_f32
         fnn_tile largest_f32
         fnn_tile dot_f64
@@ -239,6 +257,8 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_block_family block_squares
         fnn_block_family block_absolutes
         fnn_block_family block_largest
+        fnn_center_panel center_panel_f32
+        fnn_center_panel center_panel_f64
         fnn_expand expand
         fnn_linear linear_f32
         fnn_linear linear_u8

@@ -29,13 +29,10 @@ from ._dispatch cimport (
 from ._jobs cimport IEEEScope, ieee_scope, run_job, threads_for
 from ._rows cimport FLOAT32, FLOAT64, L1, L2, UINT8, Norm, Rows, rows_of
 from ._tiles cimport Expansion, Panels, choose_expansion, new_panels
-from ._tuning cimport nanoseconds_to_compare, nanoseconds_to_pack
+from ._tuning cimport ENCODER_STRIP, nanoseconds_to_compare, nanoseconds_to_pack
 
 cnp.import_array()
 
-cdef enum:
-    # Features of a strip: of a panel of rows, they fit the first-level cache.
-    STRIP = 512
 
 # Float32 additions that a term meets on its way through a product: see FNN_SUM_DEPTH.
 TERMS_PER_PRODUCT = 2 * FNN_SUM_DEPTH + FNN_SUMS_PER_TOTAL
@@ -221,14 +218,14 @@ cdef class ProjectionEncoder(Encoder):
             for panel in range(self.directions.n_panels):
                 directions = self.directions.data + panel * self.directions.panel_bytes
                 self.directions.expansion.tile.product(
-                    min(<Py_ssize_t>STRIP, panels.depth - start),
+                    min(<Py_ssize_t>ENCODER_STRIP, panels.depth - start),
                     directions + start * rows * sizeof(float),
                     samples + start * cols * sizeof(float), tile,
                 )
                 sums = numbers + panel * rows * cols
                 for i in range(rows * cols):
                     sums[i] += tile[i]
-            start += STRIP
+            start += ENCODER_STRIP
 
     cdef void write(
         self, Encoding job, Py_ssize_t row, Py_ssize_t stage, const double *numbers

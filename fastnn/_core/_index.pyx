@@ -46,26 +46,16 @@ from ._dispatch cimport active_kernels
 from ._jobs cimport fnn_store, run_job, threads_for
 from ._rows cimport CHEBYSHEV, L1, L2, UINT8, Norm, Rows, norm_of, rows_of
 from ._tiles cimport choose_expansion, new_panels
-from ._tuning cimport nanoseconds_to_pack
+from ._tuning cimport BLOCK_BYTES, MAX_BLOCK_ROWS, PANELS_PER_TASK, PART_BYTES, nanoseconds_to_pack
 
 from ._threads import RenewedLock
 from ._tiles import packing_frame
 
 cnp.import_array()
 
-# ---- block sizes -------------------------------------------------------------------------------
-# Chosen by bench/ratios.py on a Zen 3 core (L1d 32 KiB, L2 512 KiB) and flat around these values.
 cdef enum:
-    # A block of panels that one thread goes through for all its queries: under half of L2.
-    BLOCK_BYTES = 192 << 10
-    # Rows longer than twice this are taken in parts of about this: a part of a panel of samples
-    # and one of a panel of queries stay in L1 together, and blocks keep several panels.
-    PART_BYTES = 1 << 10
-    MAX_BLOCK_ROWS = 2048
     # int32 holds 2 q.s - |s|^2 of centered bytes up to this many features.
     MAX_UINT8_FEATURES = 40000
-    # Panels that a task packs.
-    PACKED_PANELS = 8
     # From here on d * 2^-24 leaves no room for error bounds.
     MAX_FLOAT_FEATURES = 1 << 22
 
@@ -237,16 +227,16 @@ cdef class FlatIndex:
 
     cdef Py_ssize_t n_parts(self, Py_ssize_t n_rows) noexcept nogil:
         """How many parts there are for threads to pack."""
-        cdef Py_ssize_t part_rows = PACKED_PANELS * self.expansion.tile.cols
+        cdef Py_ssize_t part_rows = PANELS_PER_TASK * self.expansion.tile.cols
         return (n_rows + part_rows - 1) // part_rows
 
     cdef void pack_part(
         self, Chunk chunk, Py_ssize_t part, Py_ssize_t start, Py_ssize_t stop
     ) noexcept nogil:
         """Pack one part of the samples start to stop."""
-        cdef Py_ssize_t part_rows = PACKED_PANELS * self.expansion.tile.cols
+        cdef Py_ssize_t part_rows = PANELS_PER_TASK * self.expansion.tile.cols
         cdef Py_ssize_t first = start + part * part_rows
-        cdef Block block = self.block(first, min(first + part_rows, stop), part * PACKED_PANELS)
+        cdef Block block = self.block(first, min(first + part_rows, stop), part * PANELS_PER_TASK)
         self.pack(chunk, &block)
 
     cdef void pack(self, Chunk chunk, const Block *block) noexcept nogil:

@@ -76,7 +76,22 @@ from ._jobs cimport (
     threads_for,
 )
 from ._rows cimport CHEBYSHEV, L1, Norm, aligned_bytes, norm_of
-from ._tuning cimport nanoseconds_to_build, nanoseconds_to_descend, nanoseconds_to_pack
+from ._tuning cimport (
+    FIRST_RADIUS_QUERIES,
+    LEAF_POINTS,
+    LEAVES_PER_TASK,
+    MAX_RANGES,
+    MAX_SORTED,
+    MIN_RANGE,
+    PREFETCH_AHEAD,
+    SLICE_PAIRS,
+    TREE_QUERIES_PER_TASK,
+    TREE_SLICE_QUERIES,
+    VALUES_PER_TASK,
+    nanoseconds_to_build,
+    nanoseconds_to_descend,
+    nanoseconds_to_pack,
+)
 
 cnp.import_array()
 
@@ -87,29 +102,10 @@ ctypedef fused Value:
 
 
 cdef enum:
-    # A multiple of 8 up to FNN_MAX_BLOCK_POINTS. Times are flat from 16 to 32.
-    LEAF_POINTS = 24
     FAN_OUT = FNN_BLOCK_BOXES
     # LEAF_POINTS * FAN_OUT ** MAX_LEVELS exceeds any number of samples.
     MAX_LEVELS = 20
     MAX_VISITS = MAX_LEVELS * (FAN_OUT - 1) + 2
-    # Ranges of samples that are split side by side before each is left to one thread, and what is
-    # not worth it.
-    MAX_RANGES = 64
-    MIN_RANGE = 1 << 10
-    # Queries that are sorted together, and those that one thread takes at a time.
-    SLICE_QUERIES = 1 << 16
-    FIRST_RADIUS_QUERIES = 1 << 8
-    # Neighbors within a radius that are held before they are copied to where they belong.
-    SLICE_PAIRS = 1 << 20
-    QUERIES_PER_TASK = 32
-    # Values that one task checks, and leaves that one packs.
-    VALUES_PER_TASK = 1 << 14
-    LEAVES_PER_TASK = 32
-    # Queries ahead whose row, and room for results, are asked for: they are anywhere.
-    PREFETCH_AHEAD = 4
-    # Up to here candidates are kept sorted: see `take`.
-    MAX_SORTED = 24
     FIRST_CAPACITY = 256
 
 # For estimates of what a search takes.
@@ -955,8 +951,8 @@ cdef class KDTree:
         memory.start(self, SORTED if wanted <= MAX_SORTED else NEAREST, INFINITY, wanted)
         distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
         indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
-        for first in range(0, n_queries, n_queries if X is self.Y else SLICE_QUERIES):
-            n = min(SLICE_QUERIES, n_queries - first)
+        for first in range(0, n_queries, n_queries if X is self.Y else TREE_SLICE_QUERIES):
+            n = min(TREE_SLICE_QUERIES, n_queries - first)
             n = n_queries if X is self.Y else n
             homes = None
             if X is self.Y:
@@ -1051,7 +1047,7 @@ cdef class KDTree:
             first += n
             # Many queries at a time have more of their neighbors in common.
             size = SLICE_PAIRS * n // max(1, len(found[2]))
-            size = max(<Py_ssize_t>QUERIES_PER_TASK, min(size, <Py_ssize_t>SLICE_QUERIES))
+            size = max(<Py_ssize_t>TREE_QUERIES_PER_TASK, min(size, <Py_ssize_t>TREE_SLICE_QUERIES))
         return slices
 
     cdef object leaves_of_samples(self):
@@ -1135,7 +1131,7 @@ cdef void pack_task(void *tree, Py_ssize_t task, int thread) noexcept nogil:
 cdef int run_queries(
     run_task_t run_task, void *context, Py_ssize_t n, int n_threads, advance, double share
 ) except -1:
-    cdef Py_ssize_t n_tasks = (n + QUERIES_PER_TASK - 1) // QUERIES_PER_TASK
+    cdef Py_ssize_t n_tasks = (n + TREE_QUERIES_PER_TASK - 1) // TREE_QUERIES_PER_TASK
     return run_job(run_task, context, n_tasks, n_threads, advance, share)
 
 
@@ -1149,8 +1145,8 @@ cdef struct Descent:
 
 cdef void descend_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
     cdef const Descent *d = <const Descent *>context
-    cdef Py_ssize_t start = task * QUERIES_PER_TASK, i
-    for i in range(start, min(start + QUERIES_PER_TASK, d.n)):
+    cdef Py_ssize_t start = task * TREE_QUERIES_PER_TASK, i
+    for i in range(start, min(start + TREE_QUERIES_PER_TASK, d.n)):
         d.homes[i] = (<KDTree>d.tree).nearest_leaf(&d.searches[thread], d.rows, i)
 
 
@@ -1173,8 +1169,8 @@ cdef struct NearestOfSlice:
 cdef void nearest_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
     cdef const NearestOfSlice *s = <const NearestOfSlice *>context
     cdef Search *search = &s.searches[thread]
-    cdef Py_ssize_t start = task * QUERIES_PER_TASK, i, row, ahead
-    for i in range(start, min(start + QUERIES_PER_TASK, s.n)):
+    cdef Py_ssize_t start = task * TREE_QUERIES_PER_TASK, i, row, ahead
+    for i in range(start, min(start + TREE_QUERIES_PER_TASK, s.n)):
         ahead = s.first + s.order[min(i + PREFETCH_AHEAD, s.n - 1)]
         fnn_prefetch(s.rows + ahead * s.row_bytes)
         fnn_prefetch(s.distances + ahead * s.k)
@@ -1208,8 +1204,8 @@ cdef struct WithinSlice:
 
 cdef void within_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
     cdef const WithinSlice *w = <const WithinSlice *>context
-    cdef Py_ssize_t start = task * QUERIES_PER_TASK, i, query
-    for i in range(start, min(start + QUERIES_PER_TASK, w.n)):
+    cdef Py_ssize_t start = task * TREE_QUERIES_PER_TASK, i, query
+    for i in range(start, min(start + TREE_QUERIES_PER_TASK, w.n)):
         query = w.order[i]
         w.finder[query], w.place[query] = thread, w.searches[thread].n
         w.count[query] = (<KDTree>w.tree).collect_within(
@@ -1219,8 +1215,8 @@ cdef void within_task(void *context, Py_ssize_t task, int thread) noexcept nogil
 
 cdef void write_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
     cdef const WithinSlice *w = <const WithinSlice *>context
-    cdef Py_ssize_t start = task * QUERIES_PER_TASK, i, at
-    for i in range(start, min(start + QUERIES_PER_TASK, w.n)):
+    cdef Py_ssize_t start = task * TREE_QUERIES_PER_TASK, i, at
+    for i in range(start, min(start + TREE_QUERIES_PER_TASK, w.n)):
         at = w.ends[i] - w.count[i]
         write_within(
             &w.searches[w.finder[i]], w.place[i], w.count[i],

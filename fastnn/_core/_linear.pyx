@@ -38,20 +38,17 @@ from ._dispatch cimport (
 )
 from ._jobs cimport IEEEScope, fnn_fetch_add, ieee_scope, run_job, threads_for
 from ._rows cimport aligned_bytes
-from ._tuning cimport nanoseconds_to_compare, nanoseconds_to_pack
+from ._tuning cimport (
+    GRADIENT_BYTES,
+    HALF_L2_BYTES,
+    MAX_GRADIENTS,
+    MAX_GRADIENT_ROWS,
+    MIN_GRADIENT_ROWS,
+    nanoseconds_to_compare,
+    nanoseconds_to_pack,
+)
 
 cnp.import_array()
-
-cdef enum:
-    # Rows of a block: half of the second-level cache of most CPUs, beside the weights.
-    BLOCK_BYTES = 256 << 10
-    # Gradients of a round's tasks: what all of them may take, and how many there are at most.
-    GRADIENT_BYTES = 32 << 20
-    MAX_TASKS = 16
-    # Fewer rows than this do not pay for a gradient of their own; with more, a round ends, and
-    # sums in float32 do not grow longer.
-    MIN_TASK_ROWS = 64
-    MAX_TASK_ROWS = 256
 
 
 cdef aligned_empty(Py_ssize_t n_rows, Py_ssize_t n_columns, dtype):
@@ -565,7 +562,7 @@ cdef Py_ssize_t next_round(Run *run) noexcept nogil:
 
 cdef Py_ssize_t rows_per_task(Py_ssize_t n_rows, Py_ssize_t max_tasks) noexcept nogil:
     cdef Py_ssize_t rows = (n_rows + max_tasks - 1) // max_tasks
-    return max(<Py_ssize_t>MIN_TASK_ROWS, min(<Py_ssize_t>MAX_TASK_ROWS, rows))
+    return max(<Py_ssize_t>MIN_GRADIENT_ROWS, min(<Py_ssize_t>MAX_GRADIENT_ROWS, rows))
 
 
 # ---- the model ---------------------------------------------------------------------------------
@@ -643,7 +640,7 @@ cdef class LinearModel:
         shape = (self.n_classes, self.n_features)
         cdef Py_ssize_t size = n_classes * self.n_features
         self.max_tasks = GRADIENT_BYTES // (size * <Py_ssize_t>self.dtype.itemsize)
-        self.max_tasks = max(2, min(<Py_ssize_t>MAX_TASKS, self.max_tasks))
+        self.max_tasks = max(2, min(<Py_ssize_t>MAX_GRADIENTS, self.max_tasks))
         per_task = rows_per_task(self.n_rows, self.max_tasks)
         n_tasks = min(self.max_tasks, (self.n_rows + per_task - 1) // per_task)
         self.task_gradients = aligned_empty(n_tasks, size, self.dtype)
@@ -719,7 +716,7 @@ cdef class LinearModel:
         work.offsets = <const double *>cnp.PyArray_DATA(self.effective_offsets)
         # At least three, which share the weights that are read.
         work.block_rows = max(
-            3, min(<Py_ssize_t>FNN_MAX_BLOCK_ROWS, BLOCK_BYTES // work.row_bytes)
+            3, min(<Py_ssize_t>FNN_MAX_BLOCK_ROWS, HALF_L2_BYTES // work.row_bytes)
         )
         return work
 
@@ -810,7 +807,7 @@ cdef class LinearModel:
         memset(run, 0, sizeof(Run))
         run.work = self.work_on(order)
         run.n_rows, run.batch_size, run.max_tasks = n_rows, batch_size, self.max_tasks
-        run.round_rows = self.max_tasks * MAX_TASK_ROWS
+        run.round_rows = self.max_tasks * MAX_GRADIENT_ROWS
         run.n_strips = self.squares.size
         run.gradients = <char *>cnp.PyArray_DATA(self.task_gradients)
         run.gradient_bytes = self.task_gradients.strides[0]
@@ -844,7 +841,7 @@ cdef class LinearModel:
         """
         cdef IEEEScope _ieee = ieee_scope()
         cdef Py_ssize_t n_tasks = max(
-            run.n_strips, min(run.max_tasks, run.batch_size // MIN_TASK_ROWS)
+            run.n_strips, min(run.max_tasks, run.batch_size // MIN_GRADIENT_ROWS)
         )
         run.penalty = penalty
         run_job(

@@ -7,17 +7,13 @@ import numpy as np
 
 from ._dispatch cimport active_kernels, fnn_linear, fnn_row_losses, fnn_where_positive
 from ._jobs cimport IEEEScope, ieee_scope, run_job, threads_for
-from ._tuning cimport nanoseconds_to_pack
-
-cdef enum:
-    # Scores of a task, and values of the rectifier's: some ten microseconds. Sums of losses are
-    # over the tasks.
-    TASK_SCORES = 1 << 13
-    TASK_VALUES = 1 << 15
-    # Scores that a thread combines at a time: they stay in the first-level cache.
-    COMBINED_SCORES = 1 << 11
-    # Points of a landscape that a task combines them for.
-    TASK_POINTS = 64
+from ._tuning cimport (
+    COMBINED_SCORES,
+    POINTS_PER_TASK,
+    RECTIFIED_PER_TASK,
+    SCORES_PER_TASK,
+    nanoseconds_to_pack,
+)
 
 
 def find_label_outside(const int64_t[::1] labels, Py_ssize_t n_classes):
@@ -92,7 +88,7 @@ def sum_losses(
         kernels = &active_kernels().linear_f32
     else:
         kernels = &active_kernels().linear_f64
-    s.rows_per_task = max(1, TASK_SCORES // n_classes)
+    s.rows_per_task = max(1, SCORES_PER_TASK // n_classes)
     n_tasks = (n + s.rows_per_task - 1) // s.rows_per_task
     sums = np.empty(n_tasks)
     cdef double[::1] sums_view = sums
@@ -143,11 +139,11 @@ cdef void combine_task(void *context, Py_ssize_t task, int thread) noexcept nogi
     cdef const Combinations *c = <const Combinations *>context
     cdef Py_ssize_t block = task % c.n_blocks, row = block * c.block_rows
     cdef Py_ssize_t n_rows = min(c.block_rows, c.n_rows - row), n = n_rows * c.n_classes, point
-    cdef Py_ssize_t first = task // c.n_blocks * TASK_POINTS, stride = c.n_rows * c.n_classes
+    cdef Py_ssize_t first = task // c.n_blocks * POINTS_PER_TASK, stride = c.n_rows * c.n_classes
     cdef const char *terms = c.terms + row * c.n_classes * c.value_bytes
     cdef char *combined = c.scratch + thread * c.block_rows * c.n_classes * c.value_bytes
     cdef const double *coefficients
-    for point in range(first, min(first + TASK_POINTS, c.n_points)):
+    for point in range(first, min(first + POINTS_PER_TASK, c.n_points)):
         coefficients = c.coefficients + point * (c.n_terms - 1)
         if c.value_bytes == sizeof(float):
             combine(<const float *>terms, c.n_terms, stride, coefficients, n, <float *>combined)
@@ -195,7 +191,7 @@ def losses_of_combinations(
         kernels = &active_kernels().linear_f64
     c.block_rows = max(1, COMBINED_SCORES // n_classes)
     c.n_blocks = (n + c.block_rows - 1) // c.block_rows
-    n_tasks = c.n_blocks * ((n_points + TASK_POINTS - 1) // TASK_POINTS)
+    n_tasks = c.n_blocks * ((n_points + POINTS_PER_TASK - 1) // POINTS_PER_TASK)
     n_threads = threads_for(
         n_threads, n_tasks, nanoseconds_to_pack(2.0 * n_points * n * n_classes)
     )
@@ -224,8 +220,8 @@ cdef struct Rectifier:
 
 cdef void where_positive_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
     cdef const Rectifier *r = <const Rectifier *>context
-    cdef Py_ssize_t start = task * TASK_VALUES, at = start * r.value_bytes
-    r.kernel(r.x + at, r.values + at, min(<Py_ssize_t>TASK_VALUES, r.n - start), r.out + at)
+    cdef Py_ssize_t start = task * RECTIFIED_PER_TASK, at = start * r.value_bytes
+    r.kernel(r.x + at, r.values + at, min(<Py_ssize_t>RECTIFIED_PER_TASK, r.n - start), r.out + at)
 
 
 def where_positive(
@@ -233,7 +229,7 @@ def where_positive(
 ):
     """Write 0 to `out` where x <= 0 and `values` elsewhere; `out` may be `x` or `values`."""
     cdef IEEEScope _ieee = ieee_scope()
-    cdef Py_ssize_t n = x.shape[0], n_tasks = (n + TASK_VALUES - 1) // TASK_VALUES
+    cdef Py_ssize_t n = x.shape[0], n_tasks = (n + RECTIFIED_PER_TASK - 1) // RECTIFIED_PER_TASK
     cdef Rectifier r
     if n == 0:
         return

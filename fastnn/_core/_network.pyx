@@ -58,20 +58,16 @@ from ._jobs cimport (
     threads_for,
 )
 from ._rows cimport aligned_bytes
-from ._tuning cimport nanoseconds_to_compare
+from ._tuning cimport (
+    CACHE_LINE,
+    MAX_INPUT_PANELS,
+    MAX_STRIP_PANELS,
+    CHUNK_ROWS,
+    NETWORK_STRIP,
+    nanoseconds_to_compare,
+)
 
 cnp.import_array()
-
-cdef enum:
-    # Rows that are held at a time: a multiple of all tiles' columns.
-    CHUNK_ROWS = 512
-    # Inputs of the first layer that are packed at a time, for as many panels of rows as share the
-    # weights that are read: a strip of one panel fits the first-level cache.
-    STRIP = 128
-    MAX_GROUP = 4
-    # Panels of inputs of a task, at most: each asks for the next one's values.
-    MAX_TASK_PANELS = 4
-    CACHE_LINE = 64
 
 
 cdef enum Method:
@@ -453,7 +449,7 @@ cdef class Network:
         cdef Py_ssize_t i, at = 0, tile_size = self.tile_rows * self.tile_cols * self.itemsize
         cdef Py_ssize_t size
         for i in range(self.n_layers):
-            size = MAX_GROUP * self.layers[i].out_panels * tile_size
+            size = MAX_STRIP_PANELS * self.layers[i].out_panels * tile_size
             self.layers[i].outputs_at = at
             at += size
             if self.labels is not None:
@@ -462,7 +458,7 @@ cdef class Network:
         self.tile_at = at  # a tile, and the same transposed
         at += 2 * tile_size
         self.strips_at = at
-        at += MAX_GROUP * STRIP * self.tile_cols * self.itemsize
+        at += MAX_STRIP_PANELS * NETWORK_STRIP * self.tile_cols * self.itemsize
         self.scores_at = at
         at += (self.tile_cols * self.n_classes * self.itemsize + 63) // 64 * 64
         self.columns_at = at
@@ -804,7 +800,7 @@ cdef class Network:
             if self.labels_of_rows != NULL:
                 batch.labels[r] = self.labels_of_rows[row]
         batch.start, batch.n_rows, batch.n_panels = run.row, n, panels_of(n, self.tile_cols)
-        batch.group = min(panels_of(batch.n_panels, run.n_threads), <Py_ssize_t>MAX_GROUP)
+        batch.group = min(panels_of(batch.n_panels, run.n_threads), <Py_ssize_t>MAX_STRIP_PANELS)
         batch.first, batch.last = run.row == first, run.row + n == last
         batch.key = mixed(self.seed ^ mixed(run.chunks + <uint64_t>run.chunk + 1))
         if run.method >= SGD:
@@ -860,17 +856,17 @@ cdef class Network:
         cdef Layer *layer = &self.layers[0]
         cdef Py_ssize_t start, width, next_bytes, p, i, s
         cdef Py_ssize_t tile_bytes = self.tile_rows * self.tile_cols * self.itemsize
-        cdef Py_ssize_t strip_bytes = STRIP * self.tile_cols * self.itemsize
+        cdef Py_ssize_t strip_bytes = NETWORK_STRIP * self.tile_cols * self.itemsize
         cdef Py_ssize_t first_row = first * self.tile_cols
         cdef Py_ssize_t value_bytes = self.row_bytes // self.n_features
         cdef Py_ssize_t n_rows = min(n * self.tile_cols, self.batch.n_rows - first_row)
         cdef Py_ssize_t n_shares = layer.out_panels * n, share
         cdef char *weights
         cdef char *tile
-        for s in range(panels_of(layer.n_in, STRIP)):
-            start = s * STRIP
-            width = min(<Py_ssize_t>STRIP, layer.n_in - start)
-            next_bytes = min(<Py_ssize_t>STRIP, layer.n_in - start - width) * value_bytes
+        for s in range(panels_of(layer.n_in, NETWORK_STRIP)):
+            start = s * NETWORK_STRIP
+            width = min(<Py_ssize_t>NETWORK_STRIP, layer.n_in - start)
+            next_bytes = min(<Py_ssize_t>NETWORK_STRIP, layer.n_in - start - width) * value_bytes
             for p in range(n):
                 self.pack_rows(
                     &self.batch.rows[first_row + p * self.tile_cols], start,
@@ -1047,7 +1043,7 @@ cdef class Network:
     cdef Py_ssize_t count_steps(self, Run *run) noexcept nogil:
         """Divide the gradients of a chunk into tasks; the last one is all offsets."""
         cdef Py_ssize_t size = self.n_input_panels // (4 * run.n_threads), i
-        run.task_panels = max(<Py_ssize_t>1, min(<Py_ssize_t>MAX_TASK_PANELS, size))
+        run.task_panels = max(<Py_ssize_t>1, min(<Py_ssize_t>MAX_INPUT_PANELS, size))
         run.n_tasks = 1
         for i in range(self.n_layers):
             run.n_tasks += panels_of(self.layers[i].in_panels, run.task_panels)

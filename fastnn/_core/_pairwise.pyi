@@ -5,11 +5,15 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 from ._rows import Rows
+from ._tiles import Panels
 
 _Rows: TypeAlias = Rows | NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
 
 @disjoint_base
 class BlockFill: ...
+
+@disjoint_base
+class CenteredPanels(Panels): ...
 
 @disjoint_base
 class RowFill: ...
@@ -24,4 +28,7 @@ def fill_distances(
     out: NDArray[np.float32] | NDArray[np.float64],
     symmetric: bool,
     n_threads: int,
-) -> None: ...
+) -> bool: ...
+def expansions(
+    X: NDArray[np.float32] | NDArray[np.float64], Y: NDArray[np.float32] | NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...

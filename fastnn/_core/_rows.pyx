@@ -22,14 +22,10 @@ cimport numpy as cnp
 
 from ._dispatch cimport FNN_MAX_TILE_COLS, active_kernels
 from ._jobs cimport IEEEScope, ieee_scope, run_job, threads_for
-from ._tuning cimport nanoseconds_to_pack
+from ._tuning cimport HELD_BYTES, MAX_HELD_ROWS, nanoseconds_to_pack
 
 cnp.import_array()
 
-cdef enum:
-    # Rows whose distances are evaluated at a time: what stays in the second-level cache.
-    MAX_HELD_ROWS = 256
-    HELD_BYTES = 128 << 10
 
 # Sums of squares in between lost nothing to underflow or overflow.
 cdef double SMALLEST_SQUARES = 2.0 ** -400

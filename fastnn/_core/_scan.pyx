@@ -43,42 +43,29 @@ from ._index cimport BY_BOUNDS, BY_ROWS, Block
 from ._jobs cimport fnn_fetch_add, fnn_load, fnn_store, run_job, threads_for
 from ._rows cimport CHEBYSHEV, L2, UINT8, has_rough_distances, new_distances
 from ._tiles cimport new_panels
-from ._tuning cimport nanoseconds_to_compare
+from ._tuning cimport (
+    CACHED_QUERY_BYTES,
+    CHUNK_BYTES,
+    FEATURES_PER_QUERY_OF_BYTES,
+    FEW_ROWS,
+    GROUP_PANELS,
+    GROUP_QUERIES,
+    MAX_HELD_ROWS,
+    MAX_MOVED_QUERIES,
+    MAX_ROUGH_QUERIES,
+    MAX_ROW_QUERIES,
+    MAX_SLICE_QUERIES,
+    MIN_BYTES_PER_LIST_BYTE,
+    MIN_PIECES,
+    PIECE_WORK,
+    SLICE_CANDIDATE_BYTES,
+    SLICE_PANEL_BYTES,
+    SPLIT_LIST_BYTES,
+    nanoseconds_to_compare,
+)
 
 cnp.import_array()
 
-cdef enum:
-    # A chunk of packed samples, shared by the threads: fits in most last-level caches.
-    CHUNK_BYTES = 8 << 20
-    # Panels of queries that a task takes through a block, so that the block is read from L3 once.
-    GROUP_PANELS = 8
-    # What the panels of a slice of queries may take.
-    SLICE_PANEL_BYTES = 8 << 20
-    MAX_SLICE_QUERIES = 4096
-    # What a collector may hold for the queries of a slice.
-    SLICE_CANDIDATE_BYTES = 16 << 20
-    # Queries that a thread takes through block after block: half of a second-level cache.
-    CACHED_QUERY_BYTES = 512 << 10
-    # What lists may take where each thread has its own: a limit, and how many times as much the
-    # samples have to take, as more lists let more pairs pass.
-    SPLIT_LIST_BYTES = 32 << 20
-    MIN_BYTES_PER_LIST_BYTE = 16
-    # Queries that a task compares with the same rows while these are in the cache,
-    GROUP_QUERIES = 64
-    # and up to how many of them that costs less than packing: with rough distances (of bytes, one
-    # for so many features), on the way to unit or weighted rows, and else.
-    MAX_ROUGH_QUERIES = 12
-    FEATURES_PER_QUERY_OF_BYTES = 16
-    MAX_MOVED_QUERIES = 6
-    MAX_ROW_QUERIES = 2
-    # No fewer than ExactDistances hold.
-    MAX_STEP_ROWS = 256
-    # Exact distances that are evaluated together where few are needed.
-    FEW_ROWS = 16
-    # A piece of the samples that some queries are compared with row by row: differences of values,
-    # and how many pieces there are for each thread, so that a late one does not decide.
-    PIECE_WORK = 1 << 21
-    MIN_PIECES = 8
 
 cdef int64_t INT64_LOW = -(<int64_t>1 << 61)
 
@@ -523,7 +510,7 @@ cdef class Scan:
 
         `roughly`: exact distances are for those rows alone that may matter.
         """
-        cdef double distances[FNN_ROUGH_QUERIES * MAX_STEP_ROWS]
+        cdef double distances[FNN_ROUGH_QUERIES * MAX_HELD_ROWS]
         cdef Py_ssize_t d = self.exact.Y.n_features, row = start, step = 1, first, last, query, n
         if roughly:
             step = FNN_ROUGH_QUERIES

@@ -15,18 +15,13 @@ import numpy as np
 
 from ._dispatch cimport active_kernels, fnn_gate, fnn_kernels
 from ._jobs cimport IEEEScope, ieee_scope, run_job, threads_for
-from ._tuning cimport nanoseconds_to_pack
-
-cdef enum:
-    # Values and derivatives of a block: half of a second-level cache of 512 KiB.
-    BLOCK_BYTES = 1 << 18
-    # More rows would not make the loops over a block faster (measured on 10 to 130 units); fewer
-    # than a vector has lanes would waste it.
-    MAX_BLOCK_ROWS = 128
-    MIN_BLOCK_ROWS = 8
-    # Derivatives are summed over the rows of a task, then over the tasks. Each takes an array of
-    # sums, so they are not many.
-    MAX_TASKS = 32
+from ._tuning cimport (
+    HALF_L2_BYTES,
+    MAX_TAPE_ROWS,
+    MAX_TAPE_SUMS,
+    MIN_TAPE_ROWS,
+    nanoseconds_to_pack,
+)
 
 
 cdef struct Rows:
@@ -237,15 +232,15 @@ cdef Rows rows_of(
 ):
     """Return rows and their partition, which depends on the shapes alone."""
     cdef Rows rows
-    cdef Py_ssize_t block_rows = BLOCK_BYTES // (2 * sizeof(double) * tape.n_slots), n_blocks
+    cdef Py_ssize_t block_rows = HALF_L2_BYTES // (2 * sizeof(double) * tape.n_slots), n_blocks
     memset(&rows, 0, sizeof(rows))
     rows.n = X.shape[0]
     rows.n_inputs = X.shape[1]
     rows.block_rows = max(
-        MIN_BLOCK_ROWS, min(MAX_BLOCK_ROWS, block_rows // MIN_BLOCK_ROWS * MIN_BLOCK_ROWS)
+        MIN_TAPE_ROWS, min(MAX_TAPE_ROWS, block_rows // MIN_TAPE_ROWS * MIN_TAPE_ROWS)
     )
     n_blocks = (rows.n + rows.block_rows - 1) // rows.block_rows
-    rows.task_rows = rows.block_rows * max(1, (n_blocks + MAX_TASKS - 1) // MAX_TASKS)
+    rows.task_rows = rows.block_rows * max(1, (n_blocks + MAX_TAPE_SUMS - 1) // MAX_TAPE_SUMS)
     rows.n_tasks = (rows.n + rows.task_rows - 1) // rows.task_rows
     if rows.n and rows.n_inputs:
         rows.X = &X[0, 0]

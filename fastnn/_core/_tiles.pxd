@@ -53,7 +53,8 @@ cdef class Panels:
     """Rows packed for one side of the tiles, with the sums that the expansion needs."""
 
     cdef Expansion expansion
-    cdef readonly Py_ssize_t width, depth, panel_bytes, n_features, n_rows, n_panels
+    # Rows that there is room for are a multiple of the width.
+    cdef readonly Py_ssize_t width, depth, panel_bytes, n_features, capacity, n_rows, n_panels
     cdef double scale
     cdef const double *center
     # A row of the center's values as bytes: what the uint8 terms are distances to.
@@ -64,6 +65,15 @@ cdef class Panels:
     cdef double *terms
     cdef double *magnitudes
 
+    cdef lay_out(
+        self,
+        Expansion expansion,
+        bint queries,
+        Py_ssize_t capacity,
+        Py_ssize_t n_features,
+        object center,
+        double scale,
+    )
     cdef int pack(self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, int n_threads) except -1
     cdef void hold(self, Py_ssize_t n_rows) noexcept nogil
     cdef void pack_held(self, Py_ssize_t panel, Rows rows, Py_ssize_t first) noexcept nogil

@@ -10,13 +10,9 @@ cimport numpy as cnp
 from ._dispatch cimport FNN_MAX_TILE_COLS, fnn_kernels
 from ._jobs cimport run_job, threads_for
 from ._rows cimport CHEBYSHEV, FLOAT32, L1, L2, UINT8, aligned_bytes, row_distances_of, rows_of
-from ._tuning cimport nanoseconds_to_pack
+from ._tuning cimport PACKING_STRIP, nanoseconds_to_pack
 
 cnp.import_array()
-
-cdef enum:
-    # Features of a panel that are moved at a time.
-    STRIP = 64
 
 
 cdef Expansion choose_expansion(
@@ -98,28 +94,7 @@ cdef Panels new_panels(
     double scale,
 ):
     cdef Panels panels = Panels.__new__(Panels)
-    panels.expansion = expansion
-    panels.width = expansion.tile.rows if queries else expansion.tile.cols
-    panels.n_features = n_features
-    panels.depth = (n_features + expansion.tile.step - 1) // expansion.tile.step
-    panels.panel_bytes = panels.width * panels.depth * expansion.tile.word_bytes
-    panels.scale = scale * (expansion.query_factor if queries else 1.0)
-    panels.n_rows = panels.n_panels = 0
-
-    max_panels = (capacity + panels.width - 1) // panels.width
-    data = aligned_bytes(max(max_panels * panels.panel_bytes, 1))
-    cdef Py_ssize_t padded = max(max_panels * panels.width, 1)
-    sums = np.zeros(2 * padded)
-    if expansion.integer:
-        center = np.full(n_features, 128.0 if expansion.squared else 0.0)
-    center_row = center.astype(np.uint8) if expansion.integer else None
-    panels.keep_alive = (data, sums, center, center_row)
-    panels.data = <char *>cnp.PyArray_DATA(data)
-    panels.terms = <double *>cnp.PyArray_DATA(sums)
-    panels.magnitudes = panels.terms + padded
-    panels.center = <const double *>cnp.PyArray_DATA(center)
-    if expansion.integer:
-        panels.center_row = cnp.PyArray_DATA(center_row)
+    panels.lay_out(expansion, queries, capacity, n_features, center, scale)
     return panels
 
 
@@ -135,6 +110,41 @@ cdef void pack_task(void *context, Py_ssize_t panel, int thread) noexcept nogil:
 
 
 cdef class Panels:
+    cdef lay_out(
+        self,
+        Expansion expansion,
+        bint queries,
+        Py_ssize_t capacity,
+        Py_ssize_t n_features,
+        object center,
+        double scale,
+    ):
+        """Take the memory for so many rows of one side."""
+        self.expansion = expansion
+        self.width = expansion.tile.rows if queries else expansion.tile.cols
+        self.n_features = n_features
+        self.depth = (n_features + expansion.tile.step - 1) // expansion.tile.step
+        self.panel_bytes = self.width * self.depth * expansion.tile.word_bytes
+        if queries:
+            self.panel_bytes += 64  # a vector, where panels are narrower
+        self.scale = scale * (expansion.query_factor if queries else 1.0)
+        self.n_rows = self.n_panels = 0
+
+        max_panels = (capacity + self.width - 1) // self.width
+        data = aligned_bytes(max_panels * self.panel_bytes)
+        self.capacity = max(max_panels * self.width, 1)
+        sums = np.zeros(2 * self.capacity)
+        if expansion.integer:
+            center = np.full(n_features, 128.0 if expansion.squared else 0.0)
+        center_row = center.astype(np.uint8) if expansion.integer else None
+        self.keep_alive = (data, sums, center, center_row)
+        self.data = <char *>cnp.PyArray_DATA(data)
+        self.terms = <double *>cnp.PyArray_DATA(sums)
+        self.magnitudes = self.terms + self.capacity
+        self.center = <const double *>cnp.PyArray_DATA(center)
+        if expansion.integer:
+            self.center_row = cnp.PyArray_DATA(center_row)
+
     cdef int pack(self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, int n_threads) except -1:
         """Pack `n_rows` rows from `first` on, replacing what was packed before."""
         cdef Packing packing = Packing(<void *>self, <void *>rows, first)
@@ -202,19 +212,19 @@ cdef class Panels:
         self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, char *target
     ) noexcept nogil:
         """Pack a panel in strips of features that are moved on the way; a step is a feature."""
-        cdef double strips[FNN_MAX_TILE_COLS * STRIP]
-        cdef double no_center[STRIP]
+        cdef double strips[FNN_MAX_TILE_COLS * PACKING_STRIP]
+        cdef double no_center[PACKING_STRIP]
         cdef const void *each[FNN_MAX_TILE_COLS]
         cdef Py_ssize_t r, start = 0, k, n
         cdef double *strip
         cdef const double *center = no_center
         memset(no_center, 0, sizeof(no_center))
         for r in range(n_rows):
-            each[r] = strips + r * STRIP
+            each[r] = strips + r * PACKING_STRIP
         while start < self.n_features:
-            n = min(<Py_ssize_t>STRIP, self.n_features - start)
+            n = min(<Py_ssize_t>PACKING_STRIP, self.n_features - start)
             for r in range(n_rows):
-                strip = strips + r * STRIP
+                strip = strips + r * PACKING_STRIP
                 rows.fetch(first + r, start, n, strip)
                 if rows.factors != NULL:
                     # Center first: what the factor rounds is then small, too.

@@ -175,7 +175,7 @@ def predict_for_each_k(
     e.numbers, e.n_numbers, e.winners = &numbers[0], n_numbers, &winners_view[0, 0]
     n_threads = threads_for(n_threads, n, nanoseconds_to_pack(2.0 * n * k))
     # No two threads write to the same cache line.
-    e.stride = n_classes + CACHE_LINE // sizeof(double)
+    e.stride = n_classes + 2 * CACHE_LINE // sizeof(double)
     e.sums = <double *>calloc(n_threads * e.stride, sizeof(double))
     if e.sums == NULL:
         raise MemoryError()

@@ -59,17 +59,10 @@ def _exchange(functions):
 
 
 def _are_plain(*arrays):
-    """Whether the kernels take these arrays as they are, and scikit-learn would not refuse them.
-
-    All else, errors among it, is scikit-learn's.
-    """
+    """Whether the kernels take these arrays as they are. All else is scikit-learn's."""
     return (
         all(
-            type(X) is np.ndarray
-            and X.ndim == 2
-            and X.size > 0
-            and X.dtype in _validation.NATIVE
-            and (X.dtype == _validation.UINT8 or np.isfinite(np.add.reduce(X, axis=None)))
+            type(X) is np.ndarray and X.ndim == 2 and X.size > 0 and X.dtype in _validation.NATIVE
             for X in arrays
         )
         and len({X.shape[1] for X in arrays}) == 1
@@ -89,9 +82,11 @@ def _substitute(name, ours):
             return theirs(X, Y, *args, **kwargs)
         reason = "not plain numeric arrays"
         if _are_plain(*([X] if Y is None else [X, Y])):
-            result = ours(X, Y, *args, **kwargs)
-            if result is not NotImplemented:
-                return result
+            # Errors are scikit-learn's, too: those of NaN, for one.
+            with contextlib.suppress(TypeError, ValueError):
+                result = ours(X, Y, *args, **kwargs)
+                if result is not NotImplemented:
+                    return result
             reason = "a metric or parameters of scikit-learn's"
         with observe(name, reason):
             return theirs(X, Y, *args, **kwargs)
