@@ -15,11 +15,11 @@ import sys
 import time
 
 from contest import N_THREADS
-from fastnn._bounds import bounds_for
 from fastnn._core._bounded import find_neighbors_by_bounds
 from fastnn._core._search import find_neighbors
-from fastnn._indexes import Index
-from fastnn._metric_space import space_of
+from fastnn._search.bounded import design_bounds
+from fastnn._search.metric_spaces import space_of
+from fastnn._search.searcher import Searcher
 from rows_bounded import WORKS, K
 
 CALLS = 5
@@ -46,19 +46,18 @@ def arithmetic(bounds, left, n, n_queries, d):
 
 def line_of(work):
     X, Y, space = work.X, work.Y, space_of(work.metric)
-    index = Index(Y, space)
-    index.kneighbors(X, K, N_THREADS)
+    chosen = Searcher(Y, space).kneighbors(X, K, N_THREADS).algorithm
     samples, queries = space.rows(Y, N_THREADS), space.rows(X, N_THREADS)
     metric = space.kernel
-    plan, bounds = timed(lambda: bounds_for(samples, metric, N_THREADS, queries, K))
+    plan, bounds = timed(lambda: design_bounds(samples, metric, N_THREADS, queries, K))
     if bounds is None:
-        return [work.name, index.kind] + ["-"] * 7
-    make, bounds = timed(lambda: bounds.make(N_THREADS))
-    encode, moved = timed(lambda: bounds.move(queries, N_THREADS))
+        return [work.name, chosen] + ["-"] * 7
+    make, bounds = timed(lambda: bounds.encode_samples(N_THREADS))
+    encode, encoded = timed(lambda: bounds.encode(queries, N_THREADS))
     n_seeds = K + bounds.more_seeds
     seeds = timed(
         lambda: find_neighbors(
-            moved[0][0], bounds.seed_index, n_seeds, bounds.index.metric, N_THREADS
+            encoded[0][0], bounds.seed_index, n_seeds, bounds.index.metric, N_THREADS
         )
     )[0]
     whole, (_, _, left) = timed(
@@ -67,7 +66,7 @@ def line_of(work):
     n_pairs = len(X) * len(Y)
     return [
         work.name,
-        index.kind,
+        chosen,
         ", ".join(str(codes.shape[1]) for codes in bounds.codes),
         ", ".join(f"{100 * n / n_pairs:.2g} %" for n in left),
         f"{plan:.1f}",

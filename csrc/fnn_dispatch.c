@@ -21,7 +21,7 @@ static const fnn_kernels *avx512(void) {
     for_zen4 = fnn_kernels_avx512;
     for_zen4.max_f32 = fnn_kernels_avx2.max_f32;
     for_zen4.max_f64 = fnn_kernels_avx2.max_f64;
-    for_zen4.largest_f32 = fnn_kernels_avx2.largest_f32;
+    for_zen4.chebyshev_f32 = fnn_kernels_avx2.chebyshev_f32;
     return &for_zen4;
 }
 #endif

@@ -9,7 +9,7 @@
  *     dot_f32   float    1               + q * s                                  float
  *     chain_f32  float   1               + q * s, in short chains: the product alone
  *     max_f32   float    1               - max(q, s)                              float
- *     largest_f32  float 1               min(., -|q - s|)                         float
+ *     chebyshev_f32  float 1               min(., -|q - s|)                         float
  *     dot_f64   double   1               + q * s                                  double
  *     max_f64   double   1               - max(q, s)                              double
  *     dot_u8    2 int16  2               + q0 * s0 + q1 * s1                      int32
@@ -112,13 +112,13 @@ typedef struct {
  * for up to FNN_ROUGH_QUERIES queries. Terms and sums are of the values' type: all are nonnegative,
  * so that the error is relative; of bytes there is none. */
 #define FNN_ROUGH_QUERIES 4
-typedef void (*fnn_rough_distances)(const void *queries, ptrdiff_t query_stride,
-                                    ptrdiff_t n_queries, const void *rows, ptrdiff_t stride,
-                                    ptrdiff_t n, ptrdiff_t n_features, double *distances);
+typedef void (*fnn_approx_distances)(const void *queries, ptrdiff_t query_stride,
+                                     ptrdiff_t n_queries, const void *rows, ptrdiff_t stride,
+                                     ptrdiff_t n, ptrdiff_t n_features, double *distances);
 
 typedef struct {
-    fnn_rough_distances f32, f64, u8;
-} fnn_rough_family;
+    fnn_approx_distances f32, f64, u8;
+} fnn_approx_family;
 
 /* moved[k] = values[k] * scale / norm, in float64. */
 typedef void (*fnn_move)(const void *values, ptrdiff_t n, double scale, double norm, double *moved);
@@ -166,7 +166,8 @@ typedef void (*fnn_center_panel)(void *panel, ptrdiff_t width, ptrdiff_t depth, 
 typedef struct {
     double term, size, short_size, center, shift, factor;
     double beta;
-    double again; /* distances up to again * (both sizes) are spoiled; negative: none is */
+    /* Distances up to so many times both sizes are spoiled; negative: none is. */
+    double cancellation_threshold;
     double smallest, largest; /* so are those of sizes outside this range */
     int root;                 /* of the distance */
     int half;                 /* of it, and at most 2 */
@@ -311,14 +312,14 @@ typedef double (*fnn_sum)(const double *values, ptrdiff_t n);
 
 typedef struct {
     const char *name;
-    fnn_tile dot_f32, chain_f32, max_f32, largest_f32, dot_f64, max_f64, dot_u8, sad_u8;
+    fnn_tile dot_f32, chain_f32, max_f32, chebyshev_f32, dot_f64, max_f64, dot_u8, sad_u8;
     fnn_pack pack_f32_as_f32, pack_f32_as_f64, pack_f64_as_f32, pack_f64_as_f64;
     fnn_pack pack_u8_as_s16, pack_u8_as_u8, pack_u8_as_f32;
     fnn_copy copy_f32, copy_f64, copy_u8_as_f32;
     fnn_panel_sums squares_f32, values_f32, magnitudes_f32;
     fnn_panel_sums squares_f64, values_f64, magnitudes_f64;
     fnn_row_family square_differences, absolute_differences, largest_difference;
-    fnn_rough_family rough_squares, rough_absolutes;
+    fnn_approx_family approx_squares, approx_absolutes;
     fnn_move move_f32, move_f64, move_u8;
     fnn_block_family block_squares, block_absolutes, block_largest;
     fnn_center_panel center_panel_f32, center_panel_f64;

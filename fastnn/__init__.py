@@ -32,6 +32,7 @@ _LAZY = {
     "neural_network": None,
     "optimize": None,
     "pairwise_distances": "metrics",
+    "radius_neighbors": "neighbors",
 }
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "neural_network",
     "optimize",
     "pairwise_distances",
+    "radius_neighbors",
     "set_isa",
 ]
 

@@ -15,5 +15,6 @@ from ._core._dispatch import get_isa as get_isa
 from ._core._dispatch import set_isa as set_isa
 from .metrics import pairwise_distances as pairwise_distances
 from .neighbors import kneighbors as kneighbors
+from .neighbors import radius_neighbors as radius_neighbors
 
 __version__: str

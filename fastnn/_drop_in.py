@@ -27,10 +27,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._core._threads import effective_n_threads
 from ._core._vote import predict_for_each_k, sum_votes
-from ._metric_space import space_of
 from ._observation import observe
 from ._preparation import forget, prepare, queries_for, refuse_non_finite
 from ._scikit_learn import KNeighborsMixin, NeighborsBase, RadiusNeighborsMixin, get_weights
+from ._search.metric_spaces import space_of
 
 # What scikit-learn's own classes do, whatever accel puts in its place.
 ORIGINALS = {
@@ -127,10 +127,10 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
             return theirs(self, X, n_neighbors, return_distance)
     with observe("kneighbors"):
         n_threads = effective_n_threads(self.n_jobs)
-        index = prepared.index
-        queries = index.Y if X is None else queries
+        searcher = prepared.searcher
+        queries = searcher.Y if X is None else queries
         try:
-            distances, indices = index.kneighbors(
+            distances, indices, *_ = searcher.kneighbors(
                 queries, int(k), n_threads, None, exclude_self=X is None
             )
         except ValueError:
@@ -155,22 +155,22 @@ def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_resul
             return theirs(self, X, radius, return_distance, sort_results)
     with observe("radius_neighbors"):
         n_threads = effective_n_threads(self.n_jobs)
-        index = prepared.index
-        queries = index.Y if X is None else queries
+        searcher = prepared.searcher
+        queries = searcher.Y if X is None else queries
         try:
-            slices = index.radius_neighbors(
+            slices, *_ = searcher.radius_neighbors(
                 queries, float(r), n_threads, sort_results, X is None, return_distance
             )
         except ValueError:
             refuse_non_finite(self, queries)
             raise
-        indices = _ragged((counts, indices) for counts, _, indices in slices)
+        indices = ragged((counts, indices) for counts, _, indices in slices)
         if not return_distance:
             return indices
-        return _ragged((counts, distances) for counts, distances, _ in slices), indices
+        return ragged((counts, distances) for counts, distances, _ in slices), indices
 
 
-def _ragged(slices):
+def ragged(slices):
     """Return an object array with one array per query, views of the slices' results."""
     rows = []
     for counts, values in slices:

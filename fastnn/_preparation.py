@@ -11,8 +11,8 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
 from . import _validation
-from ._indexes import ALGORITHMS, Index
-from ._metric_space import space_of
+from ._search.metric_spaces import space_of
+from ._search.searcher import ALGORITHMS, Searcher
 
 
 def numeric_rows(X):
@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
 
     # The estimator's samples, as it holds them.
     fitted: np.ndarray
-    index: Index
+    searcher: Searcher
 
 
 # By the estimator's identity, with a weak reference: estimators may compare as equal, and need not
@@ -48,7 +48,9 @@ def prepare(estimator):
     has_tree = vars(estimator).get("_has_lazy_tree", False)
     if estimator._fit_method != "brute" and not has_tree:
         return f"algorithm {estimator._fit_method!r}"
-    algorithm = estimator.algorithm if estimator.algorithm in ALGORITHMS else "brute"
+    algorithm = estimator.algorithm
+    if algorithm != "auto" and algorithm not in ALGORITHMS:
+        algorithm = "brute"
     if has_tree or algorithm == "kd_tree":
         algorithm = estimator._fit_method  # parameters may have changed since
     key = id(estimator)
@@ -56,8 +58,8 @@ def prepare(estimator):
     if (
         kept is not None
         and kept.fitted is estimator._fit_X
-        and kept.index.space.is_same(space)
-        and kept.index.algorithm == algorithm
+        and kept.searcher.space.is_same(space)
+        and kept.searcher.algorithm == algorithm
     ):
         return kept
     rows = numeric_rows(estimator._fit_X)
@@ -65,7 +67,7 @@ def prepare(estimator):
         return rows
     if not space.fits(rows.shape[1]):
         return "weights that do not fit the features"
-    kept = Prepared(estimator._fit_X, Index(rows, space, algorithm))
+    kept = Prepared(estimator._fit_X, Searcher(rows, space, algorithm))
     if reference is None:
         reference = weakref.ref(estimator, lambda _: _prepared.pop(key, None))
     _prepared[key] = reference, kept

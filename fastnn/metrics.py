@@ -14,10 +14,10 @@ from . import _validation
 from ._core._pairwise import fill_distances
 from ._core._rows import Rows
 from ._core._threads import effective_n_threads
-from ._indexes import Index
-from ._metric_space import check_pair, space_of
 from ._observation import observe
 from ._scikit_learn import check_chunk_size, get_chunk_n_rows
+from ._search.metric_spaces import check_pair, space_of
+from ._search.searcher import Searcher
 
 __all__ = [
     "cosine_distances",
@@ -147,7 +147,7 @@ def _dtype_of_distances(X):
 
 def _fill(X, Y, kernel, out, symmetric, n_threads):
     """Fill `out` with distances between Rows; return whether all values are seen to be finite."""
-    if kernel == "chebyshev" and X.values.dtype == np.uint8 and not X.moved:
+    if kernel == "chebyshev" and X.values.dtype == np.uint8 and not X.transformed:
         X, Y = Rows(X.values.astype(np.float32)), Rows(Y.values.astype(np.float32))
     return fill_distances(X, Y, kernel, out, symmetric, n_threads)
 
@@ -307,8 +307,8 @@ def pairwise_distances_argmin_min(
         if axis == 0:
             X, Y = Y, X
         X, Y, space = check_pair(X, Y, name, **parameters)
-        distances, indices = Index(Y, space).kneighbors(X, 1, effective_n_threads(n_jobs))
-        return indices[:, 0], distances[:, 0]
+        found = Searcher(Y, space).kneighbors(X, 1, effective_n_threads(n_jobs))
+        return found.indices[:, 0], found.distances[:, 0]
 
 
 def pairwise_distances_argmin(X, Y, *, axis=1, metric="euclidean", metric_kwargs=None, n_jobs=None):

@@ -46,8 +46,6 @@ from sklearn.utils.validation import check_is_fitted
 from . import _validation
 from ._core._threads import effective_n_threads
 from ._core._vote import neighbors_in_resample, predict_for_each_k
-from ._indexes import Index
-from ._metric_space import space_of
 from ._preparation import numeric_rows
 from ._scikit_learn import (
     BaseSearchCV,
@@ -60,6 +58,8 @@ from ._scikit_learn import (
     safe_split,
     yield_masked_array_for_each_param,
 )
+from ._search.metric_spaces import space_of
+from ._search.searcher import Searcher
 from .neighbors import (
     KNeighborsClassifier,
     KNeighborsRegressor,
@@ -272,12 +272,12 @@ class _Samples:
         space = space_of(metric)
         if isinstance(space, str) or isinstance(self.rows, str):
             return None
-        whole = Index(self.rows, space)
+        whole = Searcher(self.rows, space)
 
         def search(queries, samples, k, advance):
-            index = whole if samples is None else Index(self.rows[samples], space)
+            searcher = whole if samples is None else Searcher(self.rows[samples], space)
             Q = self.rows if queries is None else self.rows[queries]
-            return index.kneighbors(Q, k, self.n_threads, advance)
+            return searcher.kneighbors(Q, k, self.n_threads, advance)[:2]
 
         return search
 

@@ -26,10 +26,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _drop_in, _validation
 from ._core._threads import effective_n_threads
-from ._indexes import ALGORITHMS, Index
-from ._metric_space import check_pair
 from ._preparation import forget, prepare
 from ._scikit_learn import StrOptions, graph, validate_params
+from ._search.metric_spaces import check_pair
+from ._search.searcher import ALGORITHMS, Searcher
 
 __all__ = [
     "VALID_METRICS",
@@ -50,12 +50,24 @@ __all__ = [
     "kneighbors",
     "kneighbors_graph",
     "precomputed_knn",
+    "radius_neighbors",
     "radius_neighbors_graph",
     "sort_graph_by_row_values",
 ]
 
 
-def kneighbors(X, Y, n_neighbors=5, metric="l2", *, algorithm="auto", n_jobs=None, verbose=0):
+def kneighbors(
+    X,
+    Y,
+    n_neighbors=5,
+    metric="minkowski",
+    *,
+    p=2,
+    metric_params=None,
+    algorithm="auto",
+    n_jobs=None,
+    verbose=0,
+):
     """Find the nearest rows of Y for each row of X, exactly.
 
     The neighbors are those of the distances evaluated in float64 in difference form (sum of
@@ -69,10 +81,13 @@ def kneighbors(X, Y, n_neighbors=5, metric="l2", *, algorithm="auto", n_jobs=Non
     Y : array-like of shape (n_samples, n_features)
     n_neighbors : int, default=5
         1 <= n_neighbors <= n_samples.
-    metric : str, default="l2"
-        "l1" ("manhattan", "cityblock"), "l2" ("euclidean", "minkowski"), "sqeuclidean",
-        "chebyshev" or "cosine" (half the squared L2 distance of the rows divided by their norms,
-        in float64).
+    metric : str, default="minkowski"
+        "minkowski", "l1" ("manhattan", "cityblock"), "l2" ("euclidean"), "sqeuclidean", "chebyshev"
+        or "cosine" (half the squared L2 distance of the rows divided by their norms, in float64).
+    p : float, default=2
+        Of "minkowski": 1 (L1), 2 (L2) or infinity (Chebyshev).
+    metric_params : dict, optional
+        Of "minkowski": ``{"w": weights}`` of the features, for p of 1 and 2.
     algorithm : {"auto", "brute", "bounded", "kd_tree"}, default="auto"
         How to search: all pairs; few of them, by lower bounds on the distances of all; or with a
         k-d tree. "auto" looks at the data. The result is the same.
@@ -93,8 +108,8 @@ def kneighbors(X, Y, n_neighbors=5, metric="l2", *, algorithm="auto", n_jobs=Non
     TypeError
         For dtypes that hold no real numbers, sparse input, and arguments of the wrong type.
     ValueError
-        For NaN or infinity, empty input, shapes that do not fit, n_neighbors out of range, an
-        unknown metric, n_jobs=0.
+        For NaN or infinity, empty input, shapes that do not fit, n_neighbors out of range, a metric
+        that the kernels do not serve, n_jobs=0.
 
     Notes
     -----
@@ -108,19 +123,84 @@ def kneighbors(X, Y, n_neighbors=5, metric="l2", *, algorithm="auto", n_jobs=Non
     >>> indices
     array([[1, 0]])
     """
-    X, Y, space = check_pair(X, Y, metric)
-    k = _validation.check_n_neighbors(n_neighbors, Y.shape[0])
-    index = Index(Y, space, _validation.check_name(algorithm, ALGORITHMS, "algorithm"))
-    return _search(index, X, k, effective_n_threads(n_jobs), verbose)
+    X, searcher = _searcher_of(X, Y, metric, p, metric_params, algorithm)
+    k = _validation.check_n_neighbors(n_neighbors, len(searcher.Y))
+    return _search(searcher, X, k, effective_n_threads(n_jobs), verbose)
 
 
-def _search(index, X, k, n_threads, verbose, exclude_self=False):
+def radius_neighbors(
+    X,
+    Y,
+    radius=1.0,
+    metric="minkowski",
+    *,
+    p=2,
+    metric_params=None,
+    algorithm="auto",
+    sort_results=False,
+    n_jobs=None,
+):
+    """Find all rows of Y within a radius of each row of X, exactly.
+
+    Parameters are those of `kneighbors`, but:
+
+    Parameters
+    ----------
+    X : array-like of shape (n_queries, n_features)
+    Y : array-like of shape (n_samples, n_features)
+    radius : float, default=1.0
+        At least 0; squared for "sqeuclidean". Rows at this very distance are neighbors.
+    metric : str, default="minkowski"
+    p : float, default=2
+    metric_params : dict, optional
+    algorithm : {"auto", "brute", "bounded", "kd_tree"}, default="auto"
+    sort_results : bool, default=False
+        Neighbors ascend by (distance, index), or by index alone.
+    n_jobs : int, optional
+
+    Returns
+    -------
+    distances : ndarray of shape (n_queries,) of ndarrays, float64
+        Of each query's neighbors.
+    indices : ndarray of shape (n_queries,) of ndarrays, int64
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `kneighbors`, and for a radius that is negative or NaN.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> distances, indices = fastnn.radius_neighbors([[0.9]], [[0.0], [1.0], [5.0]], radius=1.0)
+    >>> indices[0]
+    array([0, 1])
+    """
+    X, searcher = _searcher_of(X, Y, metric, p, metric_params, algorithm)
+    radius = _validation.check_number(radius, "radius", 0.0)
+    n_threads = effective_n_threads(n_jobs)
+    slices, *_ = searcher.radius_neighbors(X, radius, n_threads, bool(sort_results))
+    distances = _drop_in.ragged((counts, distances) for counts, distances, _ in slices)
+    return distances, _drop_in.ragged((counts, indices) for counts, _, indices in slices)
+
+
+def _searcher_of(X, Y, metric, p, metric_params, algorithm):
+    """Return queries and a searcher for arguments that pass the border."""
+    parameters = dict(metric_params or {})
+    if metric == "minkowski":
+        parameters = {"p": p, **parameters}
+    X, Y, space = check_pair(X, Y, metric, **parameters)
+    _validation.check_name(algorithm, ("auto", *ALGORITHMS), "algorithm")
+    return X, Searcher(Y, space, algorithm)
+
+
+def _search(searcher, X, k, n_threads, verbose, exclude_self=False):
     """Search with arguments that have passed the border, with a progress bar if wanted.
 
     NaN and infinity among them are left to the index, whose searches meet every value anyway.
     """
     if not verbose:
-        return index.kneighbors(X, k, n_threads, None, exclude_self)
+        return searcher.kneighbors(X, k, n_threads, None, exclude_self)[:2]
     from tqdm.auto import tqdm
 
     with tqdm(total=X.shape[0], desc="kneighbors", unit=" queries", unit_scale=True) as bar:
@@ -128,7 +208,7 @@ def _search(index, X, k, n_threads, verbose, exclude_self=False):
         def advance(share):
             bar.update(share * X.shape[0])
 
-        return index.kneighbors(X, k, n_threads, advance, exclude_self)
+        return searcher.kneighbors(X, k, n_threads, advance, exclude_self)[:2]
 
 
 # ---- estimators ----------------------------------------------------------------------------------
@@ -184,7 +264,7 @@ class _Neighbors:
         prepared = prepare(self)
         if isinstance(prepared, str):
             return self._fit_method, f"scikit-learn's own, for {prepared}"
-        return prepared.index.kind, prepared.index.reason
+        return prepared.searcher.latest_plan
 
 
 class _KNeighbors(_Neighbors):
@@ -520,7 +600,18 @@ def radius_neighbors_graph(
     )
 
 
-def precomputed_knn(X, n_neighbors, metric="l2", *, include_self=True, n_jobs=None, verbose=0):
+def precomputed_knn(
+    X,
+    n_neighbors,
+    metric="minkowski",
+    *,
+    p=2,
+    metric_params=None,
+    algorithm="auto",
+    include_self=True,
+    n_jobs=None,
+    verbose=0,
+):
     """Return the neighbors of each row of X among all of them, for UMAP and openTSNE.
 
     Two conventions, both with the indices first:
@@ -535,7 +626,7 @@ def precomputed_knn(X, n_neighbors, metric="l2", *, include_self=True, n_jobs=No
     X : array-like of shape (n_samples, n_features)
     n_neighbors : int
         The number of columns: at most n_samples with the sample itself, else n_samples - 1.
-    metric : str, default="l2"
+    metric, p, metric_params, algorithm
         As for `kneighbors`.
     include_self : bool, default=True
         Whether the sample itself is the first column. It is even where it has duplicates.
@@ -563,7 +654,7 @@ def precomputed_knn(X, n_neighbors, metric="l2", *, include_self=True, n_jobs=No
            [1, 0],
            [2, 1]])
     """
-    X, _, space = check_pair(X, X, metric)
+    X, searcher = _searcher_of(X, X, metric, p, metric_params, algorithm)
     n = X.shape[0]
     n_threads = effective_n_threads(n_jobs)
     k = _validation.check_n_neighbors(n_neighbors, n if include_self else n - 1) - include_self
@@ -571,8 +662,7 @@ def precomputed_knn(X, n_neighbors, metric="l2", *, include_self=True, n_jobs=No
     if k == 0:
         _validation.require_finite(X, "X")
         return itself, np.zeros((n, 1))
-    index = Index(X, space)
-    distances, indices = _search(index, X, k, n_threads, verbose, exclude_self=True)
+    distances, indices = _search(searcher, X, k, n_threads, verbose, exclude_self=True)
     if not include_self:
         return indices, distances
     return np.hstack([itself, indices]), np.hstack([np.zeros((n, 1)), distances])

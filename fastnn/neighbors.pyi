@@ -32,6 +32,7 @@ __all__ = [
     "kneighbors",
     "kneighbors_graph",
     "precomputed_knn",
+    "radius_neighbors",
     "radius_neighbors_graph",
     "sort_graph_by_row_values",
 ]
@@ -308,12 +309,26 @@ def kneighbors(
     X: ArrayLike,
     Y: ArrayLike,
     n_neighbors: int = 5,
-    metric: str = "l2",
+    metric: str = "minkowski",
     *,
+    p: float = 2,
+    metric_params: dict[str, Any] | None = None,
     algorithm: Literal["auto", "brute", "bounded", "kd_tree"] = "auto",
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]: ...
+def radius_neighbors(
+    X: ArrayLike,
+    Y: ArrayLike,
+    radius: float = 1.0,
+    metric: str = "minkowski",
+    *,
+    p: float = 2,
+    metric_params: dict[str, Any] | None = None,
+    algorithm: Literal["auto", "brute", "bounded", "kd_tree"] = "auto",
+    sort_results: bool = False,
+    n_jobs: int | None = None,
+) -> tuple[NDArray[np.object_], NDArray[np.object_]]: ...
 def kneighbors_graph(
     X: Any,
     n_neighbors: int,
@@ -328,8 +343,11 @@ def kneighbors_graph(
 def precomputed_knn(
     X: ArrayLike,
     n_neighbors: int,
-    metric: str = "l2",
+    metric: str = "minkowski",
     *,
+    p: float = 2,
+    metric_params: dict[str, Any] | None = None,
+    algorithm: Literal["auto", "brute", "bounded", "kd_tree"] = "auto",
     include_self: bool = True,
     n_jobs: int | None = None,
     verbose: int = 0,

@@ -5,13 +5,15 @@ the oracle's bit for bit: for every kind of index, instruction set, number of th
 layout, and on data that are made to be hard.
 """
 
+import itertools
+
 import numpy as np
 
 import datasets_for_search as data
 import fastnn
 import oracles
-from fastnn._indexes import Index
-from fastnn._metric_space import space_of
+from fastnn._search.metric_spaces import space_of
+from fastnn._search.searcher import Searcher
 from fastnn.metrics import pairwise_distances_argmin_min
 
 KINDS = ("brute", "bounded", "kd_tree")
@@ -118,7 +120,7 @@ def find_error(seed):
     fastnn.set_isa(str(case.isa))
     try:
         with np.errstate(all="ignore"):
-            for name, found, expected in searches(case):
+            for name, found, expected in itertools.chain(searches(case), entries(case)):
                 if not all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)):
                     return f"{case}: {name}"
     finally:
@@ -133,23 +135,23 @@ def searches(case):
     radius = float(expected[0][:, rng.integers(k)].max())
     within = oracles.radius_neighbors(X, Y, radius, case.oracle)
     for kind in KINDS:
-        index = Index(Y, space_of(case.metric, **case.parameters), kind)
+        index = Searcher(Y, space_of(case.metric, **case.parameters), kind)
         for _ in range(int(rng.integers(1, 4))):  # packed panels stay from the second search on
             n_threads, size = int(rng.integers(1, 4)), int(rng.integers(1, len(X) + 1))
             parts = [
-                index.kneighbors(X[i : i + size], k, n_threads) for i in range(0, len(X), size)
+                index.kneighbors(X[i : i + size], k, n_threads)[:2] for i in range(0, len(X), size)
             ]
             found = [np.concatenate(part) for part in zip(*parts, strict=True)]
             yield f"{kind}, {n_threads} threads, batches of {size}", found, expected
         if np.isfinite(radius):
-            slices = index.radius_neighbors(X, radius, n_threads, True)
+            slices = index.radius_neighbors(X, radius, n_threads, True).slices
             found = [np.concatenate([part[i] for part in slices]) for i in range(3)]
             counts = np.array([len(distances) for distances, _ in within])
             both = [np.concatenate([found[i] for found in within]) for i in range(2)]
             yield f"{kind}, within {radius}", found, [counts, *both]
     if len(Y) > k:
-        index = Index(Y, space_of(case.metric, **case.parameters), KINDS[rng.integers(3)])
-        found = index.kneighbors(Y, k, 2, exclude_self=True)
+        index = Searcher(Y, space_of(case.metric, **case.parameters), KINDS[rng.integers(3)])
+        found = index.kneighbors(Y, k, 2, exclude_self=True)[:2]
         yield "rows among themselves", found, oracles.kneighbors_of_itself(Y, k, case.oracle)
     X, Y = case.layout(X), case.layout(Y)
     if case.metric != "minkowski":
@@ -158,3 +160,28 @@ def searches(case):
         X, Y, metric=case.metric, metric_kwargs=case.parameters or None
     )
     yield "argmin", nearest[:1], [expected[1][:, 0]]
+
+
+def entries(case):
+    """Pairwise distances: of their two rows alone, and within the promised error."""
+    if case.metric not in ("l1", "l2", "sqeuclidean"):
+        return
+    rng, Y = case.rng, case.Y
+    X = np.concatenate([case.X, Y[::-1]])
+    found = fastnn.pairwise_distances(X, Y, case.metric, n_jobs=int(rng.integers(1, 4)))
+    some, others = rng.integers(0, len(X), 1 + len(X) // 3), rng.integers(0, len(Y), 9)
+    yield "some rows", fastnn.pairwise_distances(X[some], Y, case.metric), found[some]
+    few = fastnn.pairwise_distances(case.layout(X), Y[others], case.metric)
+    yield "few rows", few, found[:, others]
+    itself = fastnn.pairwise_distances(Y, metric=case.metric)
+    yield "rows and themselves", itself, found[len(case.X) :][::-1] * (1 - np.eye(len(Y)))
+    exact = oracles.distances(X, Y[others], case.metric, np.longdouble)
+    if few.dtype != np.uint8:
+        promised = oracles.promised_error(case.dtype, case.metric) * exact
+        # Nothing is promised where squares leave float64, or entries their dtype.
+        sums = exact**2 if case.metric == "l2" else exact
+        limits = [np.finfo(np.float64), np.finfo(few.dtype)]
+        kept = np.abs(few - exact) <= promised
+        for values, limit in zip((sums, exact), limits, strict=True):
+            kept |= (values >= limit.max) | (values <= 2.0**60 * limit.tiny)
+        yield "errors of entries", [kept], [np.ones_like(kept)]

@@ -21,6 +21,14 @@ def remember(function, size=8):
     return call
 
 
+def assert_same(found, expected):
+    """Indices and distances are identical, to the last bit."""
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert found[0].dtype == np.float64
+    assert found[1].dtype == np.int64
+
+
 def distances(X, Y, metric, dtype=np.float64):
     """All distances between rows, each a plain sum over the difference of two rows.
 
@@ -43,6 +51,14 @@ def distances(X, Y, metric, dtype=np.float64):
             terms[:, weights == 0.0] = 0.0  # also where they overflow
             result[i] = (weights * terms).sum(axis=1)
     return np.sqrt(result) if metric == "l2" else result
+
+
+def promised_error(dtype, metric):
+    """The relative error of an entry of pairwise distances."""
+    if dtype == np.float64:
+        return 1e-12
+    # The rounding to float32 is most of that of L1.
+    return {"l1": 2.0**-24 + 1e-9, "l2": 1e-6, "sqeuclidean": 2e-6}[metric]
 
 
 def unit_rows(X):

@@ -12,9 +12,10 @@ from threadpoolctl import threadpool_info
 import datasets_for_search as data
 import fastnn
 import oracles
-from fastnn import _bounds
-from fastnn._indexes import Index
-from fastnn._metric_space import space_of
+from fastnn._search import bounded
+from fastnn._search.metric_spaces import space_of
+from fastnn._search.searcher import Searcher
+from oracles import assert_same
 
 METRICS = ("l1", "l2", "sqeuclidean")
 metrics = pytest.mark.parametrize("metric", METRICS)
@@ -29,14 +30,9 @@ def correlated(rng, n, d):
 
 def by_bounds(X, Y, k, metric, n_threads=2, exclude_self=False):
     """Search, and say whether bounds could serve."""
-    index = Index(Y, metric, "bounded")
+    index = Searcher(Y, metric, "bounded")
     found = index.kneighbors(X, k, n_threads, None, exclude_self)
-    return found, index._structures.get("bounded") is not None
-
-
-def assert_same(found, expected):
-    np.testing.assert_array_equal(found[1], expected[1])
-    np.testing.assert_array_equal(found[0], expected[0])
+    return found, not isinstance(index._built["bounded"], str)
 
 
 def assert_same_slices(found, expected):
@@ -48,18 +44,18 @@ def assert_same_slices(found, expected):
 @pytest.fixture(params=[1, 2], ids=["one stage", "two stages"])
 def stages(request, monkeypatch):
     """So many stages, whatever they cost, of as few and as many codes as there may be."""
-    choose = _bounds._Bounds._choose
+    choose = bounded._Bounds._choose
 
     def choose_all(self, stages, X, n_neighbors):
         choose(self, stages, X, n_neighbors)
         return sorted({0, len(stages) - 1} if request.param == 2 else {len(stages) - 1})
 
-    monkeypatch.setattr(_bounds._Bounds, "_choose", choose_all)
+    monkeypatch.setattr(bounded._Bounds, "_choose", choose_all)
 
 
 def made_bounds(Y, metric):
-    planned = _bounds.bounds_for(Y, metric, 2)
-    return planned and planned.make(2)
+    design = bounded.design_bounds(Y, metric, 2)
+    return design and design.encode_samples(2)
 
 
 # ---- bounds --------------------------------------------------------------------------------------
@@ -83,7 +79,7 @@ def test_bounds_never_exceed_distances(isa, stages, metric, dtype, generator, rn
         ) or (generator, dtype) == (data.near_ties, np.float32)  # all of them equal
         return
     exact = oracles.distances(X, Y, metric, np.longdouble)
-    for i, (codes, margins) in enumerate(bounds.move(X, 2)):
+    for i, (codes, margins) in enumerate(bounds.encode(X, 2)):
         of_codes = oracles.distances(codes, bounds.codes[i], bounds.metric, np.longdouble)
         of_codes *= bounds.units[i]
         assert (of_codes <= exact + margins[:, None] + bounds.margins[i]).all()
@@ -106,7 +102,7 @@ def test_features_are_grouped_by_what_they_do(rng):
     """Sixteen groups of eight copies each, shuffled, are found."""
     places = np.repeat(rng.standard_normal((16, 3)), 8, axis=0)
     shuffled = rng.permutation(128)
-    order, (pairs_of_copies, copies) = _bounds.group_features(places[shuffled], (16, 8))
+    order, (pairs_of_copies, copies) = bounded.group_features(places[shuffled], (16, 8))
     assert np.diff(pairs_of_copies).tolist() == [16] * 8
     assert np.diff(copies).tolist() == [8] * 16
     for group in np.split(shuffled[order] // 8, copies[1:-1]):
@@ -116,7 +112,7 @@ def test_features_are_grouped_by_what_they_do(rng):
 @pytest.mark.parametrize("d", [1, 2, 7, 8, 9, 17, 100, 777])
 def test_groups_are_nested_and_of_at_most_so_many(d, rng):
     sizes = (32, 8, 3)
-    order, levels = _bounds.group_features(rng.standard_normal((d, 2)), sizes)
+    order, levels = bounded.group_features(rng.standard_normal((d, 2)), sizes)
     assert sorted(order) == list(range(d))
     for starts, size in zip(levels, sizes, strict=True):
         assert (starts[0], starts[-1]) == (0, d)
@@ -127,7 +123,7 @@ def test_groups_are_nested_and_of_at_most_so_many(d, rng):
 
 def test_directions_are_orthonormal_and_lead(rng):
     S = correlated(rng, 200, 90).astype(np.float32)
-    directions = _bounds.leading_directions(S, 6)
+    directions = bounded.leading_directions(S, 6)
     np.testing.assert_allclose(directions @ directions.T, np.eye(6), atol=1e-9)
     left = S - S @ directions.T @ directions
     assert np.square(left).sum() < 0.01 * np.square(S).sum()
@@ -138,13 +134,13 @@ def test_limits_of_small_shares(rng):
     X, Y = rng.standard_normal((50, 60)), rng.standard_normal((100_000, 60))
     exact = fastnn.kneighbors(X, Y, 10, "l2")[0][:, 9]
     some = fastnn.pairwise_distances(X, Y[:256], "l2")
-    limits = _bounds.limits_of(some, 9.5 / 100_000)
+    limits = bounded.limits_of(some, 9.5 / 100_000)
     assert limits.shape == (50, 1)
     assert 0.97 < np.median(limits[:, 0] / exact) < 1.03
     ascending = np.sort(some, axis=1)
-    np.testing.assert_array_equal(_bounds.limits_of(some, 9.5 / 256)[:, 0], ascending[:, 9])
-    np.testing.assert_array_equal(_bounds.limits_of(some[:, :5], 1e-4)[:, 0], some[:, :5].min(1))
-    assert (_bounds.limits_of(np.zeros((3, 256)), 1e-4) == 0.0).all()
+    np.testing.assert_array_equal(bounded.limits_of(some, 9.5 / 256)[:, 0], ascending[:, 9])
+    np.testing.assert_array_equal(bounded.limits_of(some[:, :5], 1e-4)[:, 0], some[:, :5].min(1))
+    assert (bounded.limits_of(np.zeros((3, 256)), 1e-4) == 0.0).all()
 
 
 @pytest.mark.parametrize("steps", [(1,), (8,)])
@@ -153,30 +149,31 @@ def test_limits_of_small_shares(rng):
 @pytest.mark.parametrize("metric", ["l1", "l2"])
 def test_codes_take_a_quarter_of_the_memory_of_rows(monkeypatch, metric, dtype, d, steps, rng):
     """With those that are there twice for seeds, and after several searches."""
-    monkeypatch.setattr(_bounds, "SEED_STEPS", steps)
+    monkeypatch.setattr(bounded, "SEED_STEPS", steps)
     Y = data.make(correlated, rng, 2000, d, dtype)
-    index = Index(Y, metric, "bounded")
+    index = Searcher(Y, metric, "bounded")
     for _ in range(3):
         index.kneighbors(Y[:200], 3, 2)
-    bounds = index._structures.get("bounded")
-    if bounds is None:
+    built = index._built["bounded"]
+    if isinstance(built, str):
         assert d < (64 if metric == "l1" else 44)
         return
+    bounds = built.bounds
     kept = list(bounds.codes)
     if bounds.seed_step > 1:
         kept.append(bounds.seed_index.rows.values)
-    assert sum(codes.nbytes for codes in kept) <= 0.25 * Y.nbytes
+    assert sum(codes.nbytes for codes in kept) == built.nbytes <= 0.25 * Y.nbytes
     assert bounds.index.resident_rows == bounds.seed_index.resident_rows == 0
 
 
-def test_a_glance_takes_few_rows(rng):
+def test_a_quick_look_takes_few_rows(rng):
     """Yet it tells data that bounds are for from others."""
     Y = correlated(rng, 3000, 2000)
-    few = _bounds.bounds_for(Y, "l2", 2, k=5, at_a_glance=True)
+    few = bounded.design_bounds(Y, "l2", 2, k=5, quick=True)
     assert len(few.directions) <= 32
-    assert few.alive[-1] < 0.02
-    none = _bounds.bounds_for(rng.standard_normal(Y.shape), "l2", 2, k=5, at_a_glance=True)
-    assert none.alive[-1] > 0.2
+    assert few.survivor_fractions[-1] < 0.02
+    none = bounded.design_bounds(rng.standard_normal(Y.shape), "l2", 2, k=5, quick=True)
+    assert none.survivor_fractions[-1] > 0.2
 
 
 # ---- searches ------------------------------------------------------------------------------------
@@ -228,10 +225,12 @@ def test_threads_and_batches_change_nothing(stages, metric, dtype, rng):
     expected = by_bounds(X, Y, 20, metric, 1)[0]
     for n_threads in (2, 3, 7):
         assert_same(by_bounds(X, Y, 20, metric, n_threads)[0], expected)
-    index = Index(Y, metric, "bounded")
+    index = Searcher(Y, metric, "bounded")
     for size in (1, 3, 30):
         parts = [index.kneighbors(X[i : i + size], 20, 2) for i in range(0, 70, size)]
-        assert_same([np.concatenate(p) for p in zip(*parts, strict=True)], expected)
+        assert_same(
+            [np.concatenate(p) for p in zip(*(part[:2] for part in parts), strict=True)], expected
+        )
 
 
 @metrics
@@ -268,7 +267,7 @@ def test_all_within_a_radius(isa, stages, metric, dtype, rng):
         radius = float(oracles.kneighbors(X, Y, 500, metric)[0][:, rank].max())
         for by_distance, n_threads in ((True, 1), (False, 3)):
             found, expected = (
-                Index(Y, metric, kind).radius_neighbors(X, radius, n_threads, by_distance)
+                Searcher(Y, metric, kind).radius_neighbors(X, radius, n_threads, by_distance).slices
                 for kind in ("bounded", "brute")
             )
             assert_same_slices(found, expected)
@@ -279,7 +278,7 @@ def test_rows_within_a_radius_of_each_other(stages, metric, rng):
     X = np.concatenate([correlated(rng, 300, 80), np.zeros((12, 80))])
     radius = float(np.median(oracles.kneighbors_of_itself(X, 5, metric)[0][:, 4]))
     found, expected = (
-        Index(X, metric, kind).radius_neighbors(X, radius, 2, True, exclude_self=True)
+        Searcher(X, metric, kind).radius_neighbors(X, radius, 2, True, exclude_self=True).slices
         for kind in ("bounded", "brute")
     )
     assert sum(len(part[1]) for part in expected) > 100
@@ -292,17 +291,17 @@ def test_odd_queries_do_not_spoil_bounds_for_others(metric, factor, rng):
     """What the first queries set stays."""
     both = correlated(rng, 540, 128)
     Y, X = both[:500], both[500:]
-    index, brute = Index(Y, metric, "bounded"), Index(Y, metric, "brute")
+    index, brute = Searcher(Y, metric, "bounded"), Searcher(Y, metric, "brute")
     assert_same(index.kneighbors(X * factor, 5, 1), brute.kneighbors(X * factor, 5, 1))
     radius = float(np.median(brute.kneighbors(X, 20, 1)[0]))
     for n_queries in (1, 40):
         some = X[:n_queries]
         assert_same(index.kneighbors(some, 5, 2), brute.kneighbors(some, 5, 2))
         assert_same_slices(
-            index.radius_neighbors(some, radius, 2, True),
-            brute.radius_neighbors(some, radius, 2, True),
+            index.radius_neighbors(some, radius, 2, True).slices,
+            brute.radius_neighbors(some, radius, 2, True).slices,
         )
-    assert index._structures["bounded"] is not None
+    assert not isinstance(index._built["bounded"], str)
 
 
 @pytest.mark.parametrize("exponent", [-590, -560, 0, 400])
@@ -311,7 +310,8 @@ def test_extreme_weights(exponent, rng):
     both = correlated(rng, 520, 64) * 2.0**exponent
     space = space_of("minkowski", p=2, w=np.full(64, 2.0**1000))
     found, expected = (
-        Index(both[:500], space, kind).kneighbors(both[500:], 5, 2) for kind in ("bounded", "brute")
+        Searcher(both[:500], space, kind).kneighbors(both[500:], 5, 2)
+        for kind in ("bounded", "brute")
     )
     assert_same(found, expected)
 
@@ -321,21 +321,21 @@ def test_progress_is_told_once(rng):
     Y = correlated(rng, 500, 100)
     X = np.concatenate([correlated(rng, 4096, 100), 1e30 * correlated(rng, 10, 100)])
     told = []
-    found = Index(Y, "l2", "bounded").kneighbors(X, 3, 2, told.append)
+    found = Searcher(Y, "l2", "bounded").kneighbors(X, 3, 2, told.append)
     assert sum(told) == pytest.approx(1.0)
     assert_same(found, fastnn.kneighbors(X, Y, 3, "l2", algorithm="brute"))
 
 
 def test_threads_wait_for_bounds_that_are_being_made(monkeypatch, rng):
     Y, X = correlated(rng, 3000, 300), correlated(rng, 40, 300)
-    make, made = _bounds._Bounds.make, []
+    make, made = bounded._Bounds.encode_samples, []
 
     def counted_make(self, n_threads):
         made.append(make(self, n_threads))
         return made[-1]
 
-    monkeypatch.setattr(_bounds._Bounds, "make", counted_make)
-    index = Index(Y, "l2", "bounded")
+    monkeypatch.setattr(bounded._Bounds, "encode_samples", counted_make)
+    index = Searcher(Y, "l2", "bounded")
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: index.kneighbors(X, 7, 1), range(8)))
     assert len(made) == 1
@@ -347,21 +347,22 @@ def test_threads_wait_for_bounds_that_are_being_made(monkeypatch, rng):
 @metrics
 def test_seeds_from_some_samples(monkeypatch, metric, k, rng):
     """Or from all of them, where some are too few."""
-    monkeypatch.setattr(_bounds, "SEED_STEPS", (8,))
+    monkeypatch.setattr(bounded, "SEED_STEPS", (8,))
     X, Y = correlated(rng, 30, 130), correlated(rng, 400, 130)
-    index = Index(Y, metric, "bounded")
+    index = Searcher(Y, metric, "bounded")
     assert_same(index.kneighbors(X, k, 2), oracles.kneighbors(X, Y, k, metric))
-    assert len(index._structures["bounded"].seed_index) == 50
+    assert len(index._built["bounded"].bounds.seed_index) == 50
 
 
 @metrics
 def test_one_index_in_many_threads(metric, rng):
     Y, X = correlated(rng, 3000, 300), correlated(rng, 400, 300)
-    index = Index(Y, metric, "bounded")
+    index = Searcher(Y, metric, "bounded")
     with ThreadPoolExecutor(4) as pool:
         parts = pool.map(lambda i: index.kneighbors(X[i : i + 20], 7, 1), range(0, 400, 20))
     expected = fastnn.kneighbors(X, Y, 7, metric, algorithm="brute")
-    assert_same([np.concatenate(part) for part in zip(*parts, strict=True)], expected)
+    found = (part[:2] for part in parts)
+    assert_same([np.concatenate(part) for part in zip(*found, strict=True)], expected)
 
 
 def test_queries_far_from_all_samples(rng):
@@ -388,5 +389,5 @@ def test_limits_of_other_libraries_are_as_before(rng):
 
     Y, before = rng.standard_normal((500, 64)), limits()
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: _bounds.bounds_for(Y, "l2", 1), range(20)))
+        list(pool.map(lambda _: bounded.design_bounds(Y, "l2", 1), range(20)))
     assert limits() == before

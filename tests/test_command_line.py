@@ -15,8 +15,9 @@ import pytest
 from scipy.spatial.distance import cdist
 
 import fastnn
-from fastnn import __main__, _demo, _files, _indexes, _report, _tour, neighbors
+from fastnn import __main__, _demo, _files, _report, _tour, neighbors
 from fastnn.__main__ import main
+from fastnn._search import brute
 
 N_TRAIN, N_TEST = 300, 40
 
@@ -257,7 +258,7 @@ def test_the_parts_of_the_digits_are_disjoint_and_stratified():
 def test_the_test_set_is_used_once_and_only_at_the_end(monkeypatch, one_turn):
     task = _demo.load_digits_task()
     searches, timed = [], []
-    find_neighbors, time_numpy = _indexes.find_neighbors, _demo.time_numpy
+    find_neighbors, time_numpy = brute.find_neighbors, _demo.time_numpy
 
     def record_search(X, *args):
         searches.append(X.values)
@@ -267,7 +268,7 @@ def test_the_test_set_is_used_once_and_only_at_the_end(monkeypatch, one_turn):
         timed.append(queries)
         return time_numpy(queries, *args)
 
-    monkeypatch.setattr(_indexes, "find_neighbors", record_search)
+    monkeypatch.setattr(brute, "find_neighbors", record_search)
     monkeypatch.setattr(_demo, "time_numpy", record_numpy)
     report = _demo.run()
 

@@ -8,17 +8,13 @@ from sklearn.metrics import DistanceMetric
 
 import fastnn
 import oracles
-from fastnn._indexes import Index
-from fastnn._metric_space import space_of
+from fastnn._search.metric_spaces import space_of
+from fastnn._search.searcher import Searcher
 from fastnn.neighbors import NearestNeighbors
+from oracles import assert_same
 
 # Around the widths of vectors, the leaves of sums and the strips of panels.
 WIDTHS = (1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 129, 300)
-
-
-def assert_same(found, expected):
-    np.testing.assert_array_equal(found[1], expected[1])
-    np.testing.assert_array_equal(found[0], expected[0])
 
 
 def some_rows(rng, n, d, dtype):
@@ -89,7 +85,7 @@ def test_what_has_no_weight_may_overflow(rng, p, kind):
         values[:, 1] *= 1e300
         values[::2, 3] = -1.7e308
         values[1::2, 3] = 1.7e308
-    index = Index(Y, space_of("minkowski", p=p, w=w), kind)
+    index = Searcher(Y, space_of("minkowski", p=p, w=w), kind)
     for n in (2, 9, len(X)):
         assert_same(index.kneighbors(X[:n], 7, 2), [part[:n] for part in expected])
     found = fastnn.pairwise_distances(X, Y, "minkowski", p=p, w=w)
@@ -115,13 +111,13 @@ def test_all_kinds_of_index_agree(rng, metric):
         space = space_of(metric, **parameters)
         for X in (Y[:130], Y):
             found = [
-                Index(Y, space, kind).kneighbors(X, 5, 2, exclude_self=X is Y)
+                Searcher(Y, space, kind).kneighbors(X, 5, 2, exclude_self=X is Y)
                 for kind in ("brute", "auto", "bounded", "kd_tree")
             ]
             for other in found[1:]:
                 assert_same(other, found[0])
         within = [
-            Index(Y, space, kind).radius_neighbors(Y[:130], found[0][0].mean(), 2, True)
+            Searcher(Y, space, kind).radius_neighbors(Y[:130], found[0][0].mean(), 2, True).slices
             for kind in ("brute", "kd_tree")
         ]
         for ours, other in zip(*within, strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn._indexes import Index
+from fastnn._search.searcher import Searcher
 
 
 def run(code, **environment):
@@ -77,13 +77,14 @@ def test_all_isas_find_the_same(rng, metric):
 def test_an_index_outlives_a_change(rng, kind):
     """What it has packed has the shapes of one instruction set."""
     X, Y = (rng.standard_normal((n, 5)) @ rng.standard_normal((5, 70)) for n in (200, 900))
-    index, before = Index(Y, "l2", kind), fastnn.get_isa()
-    expected = Index(Y, "l2", "brute").kneighbors(X, 9, 2)
+    index, before = Searcher(Y, "l2", kind), fastnn.get_isa()
+    expected = Searcher(Y, "l2", "brute").kneighbors(X, 9, 2)
     try:
         for isa in (*fastnn.available_isas(), *fastnn.available_isas()[::-1]):
             fastnn.set_isa(isa)
-            for found, wanted in zip(index.kneighbors(X, 9, 2), expected, strict=True):
-                np.testing.assert_array_equal(found, wanted)
+            found = index.kneighbors(X, 9, 2)
+            np.testing.assert_array_equal(found.indices, expected.indices)
+            np.testing.assert_array_equal(found.distances, expected.distances)
     finally:
         fastnn.set_isa(before)
 

@@ -17,8 +17,8 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 import datasets_for_search as data
 import fastnn.neighbors
 import oracles
-from fastnn import _indexes
-from fastnn._metric_space import space_of
+from fastnn._search import brute
+from fastnn._search.metric_spaces import space_of
 
 # The estimators that are not scikit-learn's as they are.
 NAMES = [
@@ -178,13 +178,13 @@ def test_graphs(sets, mode):
 def test_graph_takes_the_distances_without_a_copy(sets, monkeypatch):
     model = fastnn.neighbors.NearestNeighbors(n_neighbors=4, algorithm="brute").fit(sets[0])
     seen = []
-    find = _indexes.find_neighbors
+    find = brute.find_neighbors
 
     def spy(*arguments):
         seen.append(find(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr(_indexes, "find_neighbors", spy)
+    monkeypatch.setattr(brute, "find_neighbors", spy)
     graph = model.kneighbors_graph(mode="distance")
     assert np.shares_memory(graph.data, seen[0][0])
 
@@ -650,13 +650,13 @@ def test_queries_are_narrowed_where_that_is_exact(rng, monkeypatch, dtype):
     X = rng.integers(0, 256, (100, 6)).astype(dtype)
     model = fastnn.neighbors.NearestNeighbors(metric="l1").fit(X)
     seen = []
-    find = _indexes.find_neighbors
+    find = brute.find_neighbors
 
     def spy(queries, samples, *arguments):
         seen.append((queries.values.dtype, samples.rows.values is X))
         return find(queries, samples, *arguments)
 
-    monkeypatch.setattr(_indexes, "find_neighbors", spy)
+    monkeypatch.setattr(brute, "find_neighbors", spy)
     for offset, narrow in ((0.0, True), (0.1, False), (-300.0, dtype != np.uint8)):
         queries = X[:9].astype(float) + offset
         found = model.kneighbors(queries)

@@ -13,17 +13,13 @@ import datasets_for_search as data
 import fastnn
 import oracles
 from fastnn._core._kd_tree import KDTree
-from fastnn._indexes import Index
+from fastnn._search.searcher import Searcher
+from oracles import assert_same
 
 METRICS = ("l1", "l2", "sqeuclidean", "chebyshev")
 metrics = pytest.mark.parametrize("metric", METRICS)
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 CASE_NAMES = [f"{dtype.__name__}-{generator.__name__}" for dtype, generator in data.CASES]
-
-
-def assert_same(found, expected):
-    np.testing.assert_array_equal(found[1], expected[1])
-    np.testing.assert_array_equal(found[0], expected[0])
 
 
 def random_rows(rng, n, d, dtype):
@@ -130,7 +126,7 @@ def test_progress(rng):
         assert sum(shares) == pytest.approx(2.0)
         assert min(shares) > 0.0
     shares = []
-    Index(Y, "l2", "kd_tree").kneighbors(Y[:9], 3, 2, shares.append)
+    Searcher(Y, "l2", "kd_tree").kneighbors(Y[:9], 3, 2, shares.append)
     assert sum(shares) == pytest.approx(1.0)
     assert len(shares) >= 2  # building and searching
 
@@ -167,7 +163,8 @@ def test_radius_among_many_samples(exclude_self, rng):
     X = np.concatenate([rng.random((30_000, 2)), np.full((500, 2), 0.25)])
     for radius in (0.0, 0.01):
         slices = KDTree(X, "l2", 2).radius_neighbors(X, radius, 2, False, exclude_self)
-        expected = Index(X, "l2", "brute").radius_neighbors(X, radius, 2, False, exclude_self)
+        brute = Searcher(X, "l2", "brute")
+        expected = brute.radius_neighbors(X, radius, 2, False, exclude_self).slices
         assert 1 < len(slices) < 8
         for i in range(3):  # counts, distances, indices
             found, other = (np.concatenate([part[i] for part in s]) for s in (slices, expected))
@@ -232,6 +229,6 @@ def test_pickles_and_copies(rng):
 def test_bytes_are_widened(metric, rng):
     X, Y = rng.integers(0, 50, (2, 600, 3), dtype=np.uint8)
     for queries, exclude_self in ((X, False), (Y, True)):
-        found = Index(Y, metric, "kd_tree").kneighbors(queries, 5, 2, exclude_self=exclude_self)
-        expected = Index(Y, metric, "brute").kneighbors(queries, 5, 2, exclude_self=exclude_self)
+        found = Searcher(Y, metric, "kd_tree").kneighbors(queries, 5, 2, exclude_self=exclude_self)
+        expected = Searcher(Y, metric, "brute").kneighbors(queries, 5, 2, exclude_self=exclude_self)
         assert_same(found, expected)

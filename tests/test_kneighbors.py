@@ -10,20 +10,13 @@ from hypothesis.extra import numpy as hnp
 import datasets_for_search as data
 import fastnn
 import oracles
-from fastnn._core._search import find_neighbors
+from fastnn._search.searcher import Searcher
+from oracles import assert_same
 
 DTYPES = [np.float32, np.float64, np.uint8]
 METRICS = ["l1", "l2", "sqeuclidean", "chebyshev"]
 # Around the widths of vectors, panels and words.
 DEPTHS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 97, 130]
-
-
-def assert_same(found, expected):
-    """Indices and distances are identical, to the last bit."""
-    np.testing.assert_array_equal(found[1], expected[1])
-    np.testing.assert_array_equal(found[0], expected[0])
-    assert found[0].dtype == np.float64
-    assert found[1].dtype == np.int64
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -156,10 +149,11 @@ def test_any_finite_values(data):
 def test_no_row_is_its_own_neighbor(isa, rng, dtype, metric):
     for generator in (data.normal, data.duplicated, data.constant, data.integers):
         X = data.make(generator, rng, 300, 17, dtype)
+        searcher = Searcher(X, metric, "brute")
         for k in (1, 3, 10, 299):
             expected = oracles.kneighbors_of_itself(X, k, metric)
             for n_threads in (1, 2, 5):
-                found = find_neighbors(X, X, k, metric, n_threads, exclude_self=True)
+                found = searcher.kneighbors(X, k, n_threads, exclude_self=True)[:2]
                 assert_same(found, expected)
 
 
@@ -255,3 +249,54 @@ def test_inputs_are_left_alone(rng):
     fastnn.kneighbors(X, Y, 3)
     np.testing.assert_array_equal(X, before[0])
     np.testing.assert_array_equal(Y, before[1])
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "brute", "kd_tree"])
+@pytest.mark.parametrize("metric", ["l1", "l2", "sqeuclidean", "chebyshev", "cosine"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_all_within_a_radius(rng, dtype, metric, algorithm):
+    X, Y = rng.integers(0, 60, (30, 4)).astype(dtype), rng.integers(0, 60, (400, 4)).astype(dtype)
+    radius = float(np.median(oracles.kneighbors(X, Y, 20, metric)[0][:, -1]))
+    for sort_results in (False, True):
+        distances, indices = fastnn.radius_neighbors(
+            X, Y, radius, metric, algorithm=algorithm, sort_results=sort_results
+        )
+        for found_d, found_i, (d, i) in zip(
+            distances, indices, oracles.radius_neighbors(X, Y, radius, metric), strict=True
+        ):
+            order = slice(None) if sort_results else np.argsort(i)
+            np.testing.assert_array_equal(found_i, i[order])
+            np.testing.assert_array_equal(found_d, d[order])
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_weights_of_minkowski_distances(rng, p):
+    X, Y, w = rng.random((20, 5)), rng.random((300, 5)), rng.random(5)
+    arguments = {"metric": "minkowski", "p": p, "metric_params": {"w": w}}
+    expected = oracles.kneighbors(X, Y, 7, ("minkowski", p, tuple(w)))
+    assert_same(fastnn.kneighbors(X, Y, 7, **arguments), expected)
+    radius = float(np.median(expected[0]))
+    counts = [len(found) for found in fastnn.radius_neighbors(X, Y, radius, **arguments)[1]]
+    whole = oracles.distances(X, Y, ("minkowski", p, tuple(w)))
+    np.testing.assert_array_equal(counts, (whole <= radius).sum(axis=1))
+    indices, distances = fastnn.neighbors.precomputed_knn(Y, 4, include_self=False, **arguments)
+    found = fastnn.kneighbors(Y, Y, 5, **arguments)
+    np.testing.assert_array_equal(indices, found[1][:, 1:])
+    np.testing.assert_array_equal(distances, found[0][:, 1:])
+
+
+def test_the_default_metric_is_that_of_the_estimators(rng):
+    X = rng.random((50, 3))
+    assert_same(fastnn.kneighbors(X, X, 3), fastnn.kneighbors(X, X, 3, "l2"))
+    assert_same(fastnn.kneighbors(X, X, 3, p=1), fastnn.kneighbors(X, X, 3, "l1"))
+    for algorithm in ("brute", "kd_tree"):
+        found = fastnn.neighbors.precomputed_knn(X, 3, algorithm=algorithm)
+        assert_same(found[::-1], fastnn.neighbors.precomputed_knn(X, 3)[::-1])
+
+
+@pytest.mark.parametrize("radius", [-1.0, np.nan, np.inf])
+def test_radii_that_are_refused(radius):
+    with pytest.raises(ValueError, match="radius must be a finite number >= 0"):
+        fastnn.radius_neighbors([[0.0]], [[1.0]], radius)
+    with pytest.raises(TypeError, match="radius must be a number"):
+        fastnn.radius_neighbors([[0.0]], [[1.0]], "wide")

@@ -574,12 +574,12 @@ def test_lists_that_are_too_short_are_extended(monkeypatch):
     X, y = make_grid_of_points(20, n=300)
     searches = []
 
-    class Index(model_selection.Index):
+    class Recorded(model_selection.Searcher):
         def kneighbors(self, X, k, *others):
             searches.append((len(X), k))
             return super().kneighbors(X, k, *others)
 
-    monkeypatch.setattr(model_selection, "Index", Index)
+    monkeypatch.setattr(model_selection, "Searcher", Recorded)
     monkeypatch.setattr(model_selection, "spare_neighbors", lambda k: 0)
     ours = KNeighborsClassifierCV([20], BOTH, cv="bootstrap", random_state=0).fit(X, y)
     assert searches[0] == (300, 20)

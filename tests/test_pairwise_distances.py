@@ -18,14 +18,6 @@ METRICS = ["l1", "l2", "sqeuclidean"]
 FLOATS = [np.float32, np.float64]
 
 
-def tolerance(dtype, metric):
-    """The promised relative error."""
-    if dtype == np.float64:
-        return 1e-12
-    # The rounding to float32 is most of that of L1.
-    return {"l1": 2.0**-24 + 1e-9, "l2": 1e-6, "sqeuclidean": 2e-6}[metric]
-
-
 def assert_close(found, X, Y, metric):
     """Every entry is within the promised relative error of the exact distance."""
     dtype = X.dtype.type
@@ -36,7 +28,7 @@ def assert_close(found, X, Y, metric):
         return
     assert found.dtype == dtype
     error = np.abs(found - expected)
-    most = tolerance(dtype, metric) * expected
+    most = oracles.promised_error(dtype, metric) * expected
     assert (error <= most).all(), (error[error > most], expected[error > most])
 
 
@@ -146,7 +138,7 @@ def test_the_bound_of_an_expansion(isa, rng, dtype, generator, d):
 def test_the_bound_of_an_expansion_of_unit_rows(isa, rng, dtype, generator, d):
     values = generator(rng, 24, d)
     X, Y = np.split((np.abs(values) % 255 + 1 if dtype == np.uint8 else values).astype(dtype), 2)
-    squares, sizes = expansions(Rows(X, unit=True), Rows(Y, unit=True))
+    squares, sizes = expansions(Rows(X, normalized=True), Rows(Y, normalized=True))
     exact_X, exact_Y = X.astype(np.longdouble), Y.astype(np.longdouble)
     exact_X /= np.sqrt((exact_X**2).sum(axis=1, keepdims=True))
     exact_Y /= np.sqrt((exact_Y**2).sum(axis=1, keepdims=True))
@@ -309,12 +301,28 @@ def test_out_is_checked(rng):
                 fastnn.pairwise_distances(*arrays, out=X, **parameters)
 
 
+@pytest.mark.parametrize("metric", [*METRICS, "chebyshev", "cosine"])
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", ["X", "Y"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_non_finite_values_are_refused(rng, name, value):
-    arrays = {"X": rng.standard_normal((4, 3)), "Y": rng.standard_normal((5, 3))}
+@pytest.mark.parametrize("d", [3, 40])
+def test_non_finite_values_are_refused(rng, isa, dtype, name, value, d, metric):
+    arrays = {"X": rng.standard_normal((4, d)), "Y": rng.standard_normal((50, d))}
+    arrays = {name: rows.astype(dtype) for name, rows in arrays.items()}
     arrays[name][2, 1] = value
     with pytest.raises(
         ValueError, match=f"{name} must hold finite numbers, got .* at row 2, column 1"
     ):
-        fastnn.pairwise_distances(**arrays)
+        fastnn.pairwise_distances(**arrays, metric=metric)
+
+
+def test_finite_values_whose_squares_overflow_are_not_refused(rng, isa):
+    X = 1e200 * rng.standard_normal((30, 40))
+    assert np.isinf(fastnn.pairwise_distances(X, X[::2])).any()
+
+
+def test_rows_given_twice_are_one_set(rng, isa):
+    X = rng.standard_normal((50, 40)).astype(np.float32)
+    whole = fastnn.pairwise_distances(X)
+    np.testing.assert_array_equal(fastnn.pairwise_distances(X, X), whole)
+    np.testing.assert_array_equal(fastnn.pairwise_distances(X, X.copy()), whole)

@@ -17,6 +17,8 @@ METRICS = ["l1", "l2", "sqeuclidean", "chebyshev"]
 
 def within(X, Y, radius, metric, n_threads=2, by_distance=True, exclude_self=False):
     """All results as a list of (distances, indices), one for each query."""
+    if X.dtype == np.uint8 and metric == "chebyshev":
+        X, Y = X.astype(np.float32), Y.astype(np.float32)  # as searchers do
     arguments = (X, Y, radius, metric, n_threads, by_distance)
     slices = find_within_radius(*arguments, exclude_self=exclude_self)
     if slices is None:

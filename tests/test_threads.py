@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 import children
 import fastnn
 from fastnn._core import _threads
-from fastnn._indexes import Index
+from fastnn._search.searcher import Searcher
 
 needs_openmp = pytest.mark.skipif(
     not _threads.openmp_version(), reason="built without OpenMP, which tells the limits of others"
@@ -297,7 +297,7 @@ def test_what_a_progress_bar_raises_ends_the_call(rng):
         raise Enough
 
     with pytest.raises(Enough):
-        Index(X, "l2", "brute").kneighbors(X, 5, 2, advance)
+        Searcher(X, "l2", "brute").kneighbors(X, 5, 2, advance)
     assert len(told) == 1
     assert 0.0 < told[0] < 1.0
     np.testing.assert_array_equal(fastnn.kneighbors(X[:9], X, 1)[1].ravel(), np.arange(9))

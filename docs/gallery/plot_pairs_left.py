@@ -14,7 +14,7 @@ from sklearn.datasets import load_sample_images
 from sklearn.feature_extraction.image import extract_patches_2d
 
 import fastnn
-from fastnn._bounds import group_features, leading_directions
+from fastnn._search.bounded import group_features, leading_directions
 
 patches = [
     extract_patches_2d(image, (16, 16), max_patches=3000, random_state=0)

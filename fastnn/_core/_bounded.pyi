@@ -15,18 +15,18 @@ _Stage: TypeAlias = tuple[
 ]
 
 @disjoint_base
-class Sieve:
+class BoundFilter:
     def __init__(
         self, X: Rows, Y: Rows, metric: str, stages: list[_Stage], n_threads: int
     ) -> None: ...
 
 @disjoint_base
 class NearestBeyondBounds(ListOfNearest):
-    def __init__(self, sieve: Sieve, k: int) -> None: ...
+    def __init__(self, bound_filter: BoundFilter, k: int) -> None: ...
 
 @disjoint_base
 class WithinBeyondBounds(Within):
-    def __init__(self, sieve: Sieve, radius: float, by_distance: bool) -> None: ...
+    def __init__(self, bound_filter: BoundFilter, radius: float, by_distance: bool) -> None: ...
 
 def find_neighbors_by_bounds(
     X: _Rows,

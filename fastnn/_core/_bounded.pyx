@@ -1,6 +1,6 @@
 """The k nearest neighbors by lower bounds: most pairs are left alone, the others decided exactly.
 
-    rows --fastnn/_bounds.py--> codes: a few bytes each, whose distances are lower bounds
+    rows --fastnn/_search/bounded.py--> codes: a few bytes each, whose distances are lower bounds
       1. seeds: the samples with the smallest bounds; the k-th of their exact distances is a first
          limit for each query
       2. the codes of all pairs meet in the loop of _scan.pyx, tile by tile
@@ -11,14 +11,14 @@
 What is skipped is proven to be too far, so the result is the very same as that of _collect.pyx's:
 
     Let D(x, y) be the exact distance, c(x), c(y) the codes, with
-    unit |c(x) - c(y)| <= D(x, y) + margin(x) + margin(y): the proof stands in fastnn/_bounds.py.
+    unit |c(x) - c(y)| <= D(x, y) + margin(x) + margin(y): for the proof see _search/bounded.py.
     If k samples have evaluated distances of at most t, a sample y can be among the k nearest only
     if its evaluated distance is, and that differs from D by a factor of at most
     1 + (d + 8) 2^-53 [see _index.pyx], so that
         |c(x) - c(y)| <= (t (1 + (d + 8) 2^-52) + margin(x) + margin(y)) / unit.
     With the largest margin of all samples, and once more than twice that factor for the rounding of
-    the right side and of its square, this is the reach of a query. Distances of codes are whole
-    numbers (L2: roots of such), and exact.
+    the right side and of its square, this is the radius of a query among codes. Distances of codes
+    are whole numbers (L2: roots of such), and exact.
 """
 
 from libc.math cimport INFINITY, sqrt
@@ -52,7 +52,7 @@ cdef enum:
     MAX_STAGES = 2
 
 
-cdef class Sieve:
+cdef class BoundFilter:
     """What pairs of a slice of queries have to pass, once the first stage has left them.
 
     Parameters
@@ -95,28 +95,28 @@ cdef class Sieve:
         self.counts = <int64_t *>cnp.PyArray_DATA(counts)
         self.keep_alive = stages, counts
 
-    cdef double reach(self, int stage, Py_ssize_t query, double limit) noexcept nogil:
+    cdef double code_radius(self, int stage, Py_ssize_t query, double limit) noexcept nogil:
         """How far codes may be apart if distances, as they are returned, are within a limit."""
         cdef double margins = self.query_margins[stage][query] + self.sample_margins[stage]
         limit = sqrt(limit) if self.squared else limit
         return (limit * self.slack + margins) * self.slack / self.units[stage]
 
-    cdef Py_ssize_t sift(
+    cdef Py_ssize_t filter(
         self, Py_ssize_t query, double limit, int64_t *indices, Py_ssize_t n, double *distances,
         int thread,
     ) noexcept nogil:
         """Move the pairs that may be within a limit to the front; return how many."""
         cdef Py_ssize_t kept = 0, i
-        cdef double reach
+        cdef double code_radius
         self.counts[8 * thread] += n
         if self.finer is None:
             return n
-        reach = self.reach(1, query, limit)
+        code_radius = self.code_radius(1, query, limit)
         if self.finer.norm == L2:
-            reach = reach * reach * (1.0 + 2.0 ** -50)
+            code_radius = code_radius * code_radius * (1.0 + 2.0 ** -50)
         self.finer.evaluate(query, 0, indices, n, thread, distances)
         for i in range(n):
-            if distances[i] <= reach:
+            if distances[i] <= code_radius:
                 indices[kept] = indices[i]
                 kept += 1
         return kept
@@ -142,14 +142,14 @@ cdef class Sieve:
 cdef class NearestBeyondBounds(ListOfNearest):
     """The k nearest of every query of a slice; what is scanned are the codes."""
 
-    cdef Sieve sieve
+    cdef BoundFilter bound_filter
     cdef void *memory
     # [n_splits][n_queries][capacity]: exact distances (keys are -distance), then pending indices.
     cdef Candidate *candidates
     cdef Py_ssize_t *counts
     cdef Py_ssize_t *exact_counts
     # How far codes of neighbors are apart at most, and neighbors themselves.
-    cdef double *reaches
+    cdef double *code_radii
     cdef double *limits
     # [n_queries][n_seeds]
     cdef const int64_t *seeds
@@ -158,8 +158,8 @@ cdef class NearestBeyondBounds(ListOfNearest):
     cdef int64_t *scratch_indices
     cdef double *scratch_distances
 
-    def __init__(self, Sieve sieve, Py_ssize_t k):
-        self.sieve, self.k, self.capacity = sieve, k, k + MAX_PENDING
+    def __init__(self, BoundFilter bound_filter, Py_ssize_t k):
+        self.bound_filter, self.k, self.capacity = bound_filter, k, k + MAX_PENDING
         self.list_bytes = self.capacity * sizeof(Candidate)
 
     cdef object begin(self, Py_ssize_t n_splits, const double *terms, const double *query_errors):
@@ -177,35 +177,36 @@ cdef class NearestBeyondBounds(ListOfNearest):
         self.scratch = self.candidates + slots * self.capacity
         self.counts = <Py_ssize_t *>(self.scratch + per_thread)
         self.exact_counts = self.counts + slots
-        self.reaches = <double *>(self.exact_counts + slots)
-        self.limits = self.reaches + slots
+        self.code_radii = <double *>(self.exact_counts + slots)
+        self.limits = self.code_radii + slots
         self.scratch_indices = <int64_t *>(self.limits + slots)
         self.scratch_distances = <double *>(self.scratch_indices + per_thread)
         memset(self.counts, 0, 2 * slots * sizeof(Py_ssize_t))
         for i in range(slots):
-            self.reaches[i] = self.limits[i] = INFINITY
+            self.code_radii[i] = self.limits[i] = INFINITY
 
     def __dealloc__(self):
         free(self.memory)
 
     # ---- limits ---------------------------------------------------------------------------
 
-    cdef int plant(self, const int64_t *seeds, Py_ssize_t n_seeds) except -1:
+    cdef int init_limits(self, const int64_t *seeds, Py_ssize_t n_seeds) except -1:
         """Set the first limits: the exact distances of k seeds for each query."""
         cdef Py_ssize_t n_tasks = self.n_finish_tasks()
-        cdef double n_differences = <double>self.n_queries * n_seeds * self.sieve.rows.Y.n_features
+        cdef Py_ssize_t n_features = self.bound_filter.rows.Y.n_features
+        cdef double n_differences = <double>self.n_queries * n_seeds * n_features
         self.seeds, self.n_seeds = seeds, n_seeds
         return run_job(
-            plant_task, <void *>self, n_tasks,
+            init_limit_task, <void *>self, n_tasks,
             threads_for(self.n_threads, n_tasks, nanoseconds_to_compare(n_differences)),
         )
 
-    cdef void plant_query(self, Py_ssize_t query, int thread) noexcept nogil:
+    cdef void init_limit(self, Py_ssize_t query, int thread) noexcept nogil:
         cdef Candidate *items = self.scratch + thread * self.n_splits * self.capacity
         cdef double *distances = self.scratch_distances + thread * self.n_splits * self.capacity
         cdef const int64_t *seeds = self.seeds + query * self.n_seeds
         cdef Py_ssize_t i, split
-        self.sieve.evaluate(query, seeds, self.n_seeds, distances, thread)
+        self.bound_filter.evaluate(query, seeds, self.n_seeds, distances, thread)
         for i in range(self.n_seeds):
             items[i].key, items[i].index = -distances[i], seeds[i]
         select_first(items, self.n_seeds, self.k)
@@ -214,16 +215,16 @@ cdef class NearestBeyondBounds(ListOfNearest):
 
     cdef void lower(self, Py_ssize_t slot, Py_ssize_t query, double limit) noexcept nogil:
         """Pass no pairs of which the distance is proven to be above the limit."""
-        cdef double reach = self.sieve.reach(0, query, limit)
-        if not reach < self.reaches[slot]:
+        cdef double code_radius = self.bound_filter.code_radius(0, query, limit)
+        if not code_radius < self.code_radii[slot]:
             return
-        self.reaches[slot], self.limits[slot] = reach, limit
+        self.code_radii[slot], self.limits[slot] = code_radius, limit
         if self.mode == BY_TILES:
             # Lanes are whole numbers, and have to exceed the bound, which is cut to one.
-            self.bounds[slot] = self.key_of(query, reach) - 1.0
+            self.bounds[slot] = self.key_of(query, code_radius) - 1.0
 
     cdef double limit(self, Py_ssize_t slot) noexcept nogil:
-        return self.unrooted(self.reaches[slot])
+        return self.unrooted(self.code_radii[slot])
 
     # ---- candidates -----------------------------------------------------------------------
 
@@ -248,8 +249,8 @@ cdef class NearestBeyondBounds(ListOfNearest):
         cdef Py_ssize_t first = self.exact_counts[slot], n = self.counts[slot] - first, i
         for i in range(n):
             indices[i] = items[first + i].index
-        n = self.sieve.sift(query, self.limits[slot], indices, n, distances, thread)
-        self.sieve.evaluate(query, indices, n, distances, thread)
+        n = self.bound_filter.filter(query, self.limits[slot], indices, n, distances, thread)
+        self.bound_filter.evaluate(query, indices, n, distances, thread)
         for i in range(n):
             items[first + i].key, items[first + i].index = -distances[i], indices[i]
         if first + n >= self.k:
@@ -272,38 +273,38 @@ cdef class NearestBeyondBounds(ListOfNearest):
         select_first(items, n, self.k)
 
 
-cdef void plant_task(void *nearest, Py_ssize_t task, int thread) noexcept nogil:
+cdef void init_limit_task(void *nearest, Py_ssize_t task, int thread) noexcept nogil:
     cdef Py_ssize_t n = (<NearestBeyondBounds>nearest).n_queries
     cdef Py_ssize_t start = task * FINISH_QUERIES, query
     for query in range(start, min(start + FINISH_QUERIES, n)):
-        (<NearestBeyondBounds>nearest).plant_query(query, thread)
+        (<NearestBeyondBounds>nearest).init_limit(query, thread)
 
 
 cdef class WithinBeyondBounds(Within):
     """All samples within the radius of each query of a slice; what is scanned are the codes."""
 
-    cdef Sieve sieve
+    cdef BoundFilter bound_filter
     # How far codes of neighbors are apart at most, by query.
-    cdef double *reaches
+    cdef double *code_radii
 
-    def __init__(self, Sieve sieve, double radius, bint by_distance):
+    def __init__(self, BoundFilter bound_filter, double radius, bint by_distance):
         Within.__init__(self, radius, by_distance)
-        self.sieve, self.many_hits = sieve, 0
+        self.bound_filter, self.many_hits = bound_filter, 0
 
     cdef object begin(self, Py_ssize_t n_splits, const double *terms, const double *query_errors):
         cdef Py_ssize_t query
-        reaches = np.empty(self.exact.X.n_rows)
-        self.reaches = <double *>cnp.PyArray_DATA(reaches)
-        for query in range(len(reaches)):
-            self.reaches[query] = self.sieve.reach(0, query, self.radius)
+        code_radii = np.empty(self.exact.X.n_rows)
+        self.code_radii = <double *>cnp.PyArray_DATA(code_radii)
+        for query in range(len(code_radii)):
+            self.code_radii[query] = self.bound_filter.code_radius(0, query, self.radius)
         Within.begin(self, n_splits, terms, query_errors)
-        self.keep_alive = self.keep_alive, reaches
+        self.keep_alive = self.keep_alive, code_radii
 
     cdef double bound_of(self, Py_ssize_t query) noexcept nogil:
-        return self.key_of(query, self.reaches[query]) - 1.0
+        return self.key_of(query, self.code_radii[query]) - 1.0
 
     cdef double limit(self, Py_ssize_t slot) noexcept nogil:
-        return self.unrooted(self.reaches[slot % self.n_queries])
+        return self.unrooted(self.code_radii[slot % self.n_queries])
 
     cdef void take(
         self, Py_ssize_t slot, Py_ssize_t query, double distance, int64_t index, int thread
@@ -313,22 +314,22 @@ cdef class WithinBeyondBounds(Within):
     cdef Py_ssize_t find_distances(
         self, Py_ssize_t query, int64_t *indices, Py_ssize_t n, int thread, double *distances
     ) noexcept nogil:
-        n = self.sieve.sift(query, self.radius, indices, n, distances, thread)
-        self.sieve.evaluate(query, indices, n, distances, thread)
+        n = self.bound_filter.filter(query, self.radius, indices, n, distances, thread)
+        self.bound_filter.evaluate(query, indices, n, distances, thread)
         return n
 
 
-cdef Sieve sieve_for(
-    Rows queries, Rows samples, str metric, bounds, moved, Py_ssize_t start, Py_ssize_t stop,
+cdef BoundFilter filter_for(
+    Rows queries, Rows samples, str metric, bounds, encoded, Py_ssize_t start, Py_ssize_t stop,
     int n_threads,
 ):
-    """Return what pairs of queries start to stop have to pass; `moved` are all queries' codes."""
+    """Return what pairs of queries start to stop have to pass; `encoded` are all queries' codes."""
     stages = [
         (codes[start:stop], bounds.codes[i], margins[start:stop], bounds.margins[i],
          bounds.units[i])
-        for i, (codes, margins) in enumerate(moved)
+        for i, (codes, margins) in enumerate(encoded)
     ]
-    return Sieve(queries.part(start, stop), samples, metric, stages, n_threads)
+    return BoundFilter(queries.part(start, stop), samples, metric, stages, n_threads)
 
 
 cdef Scan scan_of_codes(
@@ -363,7 +364,7 @@ def find_neighbors_by_bounds(
     k : int
         1 <= k <= n_samples; with exclude_self k < n_samples.
     metric : {"l1", "l2", "sqeuclidean"}
-    bounds : object of `fastnn/_bounds.py`
+    bounds : object of `fastnn/_search/bounded.py`
         Made for Y.
     n_threads : int
     advance : callable or None
@@ -386,7 +387,7 @@ def find_neighbors_by_bounds(
     cdef IEEEScope _ieee = ieee_scope()
     cdef FlatIndex index = bounds.index, seed_index
     cdef NearestBeyondBounds nearest
-    cdef Sieve sieve
+    cdef BoundFilter bound_filter
     cdef Scan scan
     cdef Mode mode
     cdef cnp.ndarray seeds
@@ -400,18 +401,20 @@ def find_neighbors_by_bounds(
     n_seeds = min(n_seeds, samples.n_rows)
     while first < n_queries:
         part = queries.part(first, first + MAX_SLICE_QUERIES)
-        moved = bounds.move(part, n_threads)
-        if moved is None:
+        encoded = bounds.encode(part, n_threads)
+        if encoded is None:
             return None
-        codes = rows_of(moved[0][0])
+        codes = rows_of(encoded[0][0])
         seeds = find_neighbors(codes, seed_index, n_seeds, index.metric, n_threads)[1]
         seeds *= step
         mode = mode_for(index, codes.n_rows, False)
         threads = scan_threads(index, codes.n_rows, n_threads)
         size = slice_size(index, codes.n_rows, (wanted + MAX_PENDING) * sizeof(Candidate), threads)
         for start in range(0, codes.n_rows, size):
-            sieve = sieve_for(part, samples, metric, bounds, moved, start, start + size, threads)
-            nearest = NearestBeyondBounds(sieve, wanted)
+            bound_filter = filter_for(
+                part, samples, metric, bounds, encoded, start, start + size, threads
+            )
+            nearest = NearestBeyondBounds(bound_filter, wanted)
             nearest.write_to(
                 <double *>cnp.PyArray_DATA(distances) + (first + start) * k,
                 <int64_t *>cnp.PyArray_DATA(indices) + (first + start) * k,
@@ -420,9 +423,9 @@ def find_neighbors_by_bounds(
             scan = scan_of_codes(
                 index, codes.part(start, start + size), mode, nearest, threads
             )
-            nearest.plant(<const int64_t *>cnp.PyArray_DATA(seeds) + start * n_seeds, n_seeds)
+            nearest.init_limits(<const int64_t *>cnp.PyArray_DATA(seeds) + start * n_seeds, n_seeds)
             scan.run(advance, <double>scan.n_queries / n_queries)
-            sieve.add_counts(left)
+            bound_filter.add_counts(left)
         first += MAX_SLICE_QUERIES
     return distances, indices, list(left)
 
@@ -446,22 +449,22 @@ def find_within_radius_by_bounds(
     cdef IEEEScope _ieee = ieee_scope()
     cdef FlatIndex index = bounds.index
     cdef WithinBeyondBounds within
-    cdef Sieve sieve
+    cdef BoundFilter bound_filter
     cdef Mode mode = mode_for(index, queries.n_rows, False)
     n_threads = scan_threads(index, queries.n_rows, n_threads)
     slices = []
     while first < queries.n_rows:
         size = slice_size(index, queries.n_rows, RADIUS_LIST_BYTES, n_threads)
         part = queries.part(first, first + size)
-        moved = bounds.move(part, n_threads)
-        if moved is None:
+        encoded = bounds.encode(part, n_threads)
+        if encoded is None:
             return None
-        codes = rows_of(moved[0][0])
-        sieve = sieve_for(part, samples, metric, bounds, moved, 0, part.n_rows, n_threads)
-        within = WithinBeyondBounds(sieve, radius, by_distance)
+        codes = rows_of(encoded[0][0])
+        bound_filter = filter_for(part, samples, metric, bounds, encoded, 0, part.n_rows, n_threads)
+        within = WithinBeyondBounds(bound_filter, radius, by_distance)
         within.first_self = first if exclude_self else -1
         scan_of_codes(index, codes, mode, within, n_threads).run(None, 0.0)
         slices.append(within.results())
-        sieve.add_counts(left)
+        bound_filter.add_counts(left)
         first += size
     return slices, list(left)

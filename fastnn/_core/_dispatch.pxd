@@ -79,15 +79,15 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_row_distances f64
         fnn_row_distances u8
 
-    ctypedef void (*fnn_rough_distances)(
+    ctypedef void (*fnn_approx_distances)(
         const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
         double *
     ) noexcept nogil
 
-    ctypedef struct fnn_rough_family:
-        fnn_rough_distances f32
-        fnn_rough_distances f64
-        fnn_rough_distances u8
+    ctypedef struct fnn_approx_family:
+        fnn_approx_distances f32
+        fnn_approx_distances f64
+        fnn_approx_distances u8
 
     ctypedef void (*fnn_move)(const void *, Py_ssize_t, double, double, double *) noexcept nogil
 
@@ -119,7 +119,7 @@ cdef extern from "fnn_kernels.h" nogil:
         double shift
         double factor
         double beta
-        double again
+        double cancellation_threshold
         double smallest
         double largest
         int root
@@ -225,7 +225,7 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_tile dot_f32
         fnn_tile chain_f32
         fnn_tile max_f32
-        fnn_tile largest_f32
+        fnn_tile chebyshev_f32
         fnn_tile dot_f64
         fnn_tile max_f64
         fnn_tile dot_u8
@@ -249,8 +249,8 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_row_family square_differences
         fnn_row_family absolute_differences
         fnn_row_family largest_difference
-        fnn_rough_family rough_squares
-        fnn_rough_family rough_absolutes
+        fnn_approx_family approx_squares
+        fnn_approx_family approx_absolutes
         fnn_move move_f32
         fnn_move move_f64
         fnn_move move_u8

@@ -79,12 +79,17 @@ cdef class Encoder:
     # Numbers of a row, all in all, and codes of each stage.
     cdef Py_ssize_t n_numbers, work_per_row
     cdef object n_codes, types
+    # Of the constructor, for pickles.
+    cdef object arguments
 
     def __init__(self, center, double scale, units):
         self.kernels = active_kernels()
         self.center, self.scale, self.units = center, scale, units
         self.n_stages = len(units)
         self.types = [np.uint8] * self.n_stages
+
+    def __reduce__(self):
+        return type(self), self.arguments
 
     cdef void find_numbers(self, Panels panels, double *numbers, int thread) noexcept nogil:
         """Find the numbers of the panel of a thread."""
@@ -197,6 +202,7 @@ cdef class ProjectionEncoder(Encoder):
 
     def __init__(self, center, double scale, units, directions, widths, double rest_center):
         Encoder.__init__(self, center, scale, units)
+        self.arguments = center, scale, units, directions, widths, rest_center
         cdef Py_ssize_t m = directions.shape[0], d = directions.shape[1]
         self.norm, self.widths, self.rest_center = L2, widths, rest_center
         self.directions = new_panels(
@@ -274,6 +280,7 @@ cdef class GroupEncoder(Encoder):
 
     def __init__(self, center, double scale, units, order, starts):
         Encoder.__init__(self, center, scale, units)
+        self.arguments = center, scale, units, order, starts
         self.norm, self.order, self.starts = L1, order, starts[len(starts) - 1]
         self.n_codes = [len(of_stage) - 1 for of_stage in starts]
         self.first_numbers = np.cumsum([0, *self.n_codes]).astype(np.intp)

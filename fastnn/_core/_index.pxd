@@ -54,7 +54,6 @@ cdef class FlatIndex:
     cdef int64_t is_not_finite
     cdef object keep_alive
 
-    cdef Rows queries_of(self, Rows X)
     cdef object plan(self)
     cdef object settle_in(self, int n_threads)
     cdef double error(self, double magnitude) noexcept nogil

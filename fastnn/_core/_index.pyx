@@ -44,7 +44,7 @@ cimport numpy as cnp
 
 from ._dispatch cimport active_kernels
 from ._jobs cimport fnn_store, run_job, threads_for
-from ._rows cimport CHEBYSHEV, L1, L2, UINT8, Norm, Rows, norm_of, rows_of
+from ._rows cimport CHEBYSHEV, L1, L2, UINT8, Norm, norm_of, rows_of
 from ._tiles cimport choose_expansion, new_panels
 from ._tuning cimport BLOCK_BYTES, MAX_BLOCK_ROWS, PANELS_PER_TASK, PART_BYTES, nanoseconds_to_pack
 
@@ -119,19 +119,25 @@ cdef class FlatIndex:
         self.most_block_rows = MAX_BLOCK_ROWS if block_rows is None else block_rows
         self.norm = norm_of(metric)
         if self.norm == CHEBYSHEV and self.rows.value_type == UINT8:
-            self.rows = self.rows.as_float32()  # there are no kernels for bytes
+            raise TypeError("no kernel takes Chebyshev distances of uint8")
 
     def __len__(self):
         return self.rows.n_rows
+
+    def __reduce__(self):
+        # Panels are packed anew: for other tiles, perhaps.
+        return FlatIndex, (self.rows, self.metric, self.budget, self.most_block_rows)
+
+    @property
+    def nbytes(self):
+        """How many bytes are held beside the rows."""
+        resident = self.resident_rows * (self.packed_row_bytes + 8) if self.is_planned else 0
+        return resident + (0 if self.keep_alive is None else self.keep_alive.nbytes)
 
     @property
     def resident_rows(self):
         """How many samples are packed for good."""
         return 0 if self.resident is None else self.resident.n_rows
-
-    cdef Rows queries_of(self, Rows X):
-        """Return queries of the same type."""
-        return X if X.value_type == self.rows.value_type else X.as_float32()
 
     # ---- the plan -------------------------------------------------------------------------
 

@@ -18,16 +18,18 @@ class KDTree:
     Y: _Rows
     metric: str
     weights: NDArray[np.float64] | None
-    most: float
+    max_distance: float
     def __init__(
         self,
         Y: _Rows,
         metric: str,
         n_threads: int,
         weights: NDArray[np.float64] | None = None,
-        most: float = ...,
+        max_distance: float = ...,
         advance: Callable[[float], object] | None = None,
     ) -> None: ...
+    @property
+    def nbytes(self) -> int: ...
     def kneighbors(
         self,
         X: _Rows,

@@ -64,7 +64,6 @@ from ._selection cimport (
     sort_by_index,
     sort_candidates,
 )
-from ._threads import effective_n_threads
 from ._jobs cimport (
     IEEEScope,
     fnn_fetch_add,
@@ -138,7 +137,7 @@ cdef struct Search:
     # What a pair may have at most, as the kernels give it.
     double limit
     # Distances end here: see KDTree.
-    double most
+    double max_distance
     double radius
     Py_ssize_t k
     Candidate *items
@@ -410,7 +409,7 @@ cdef class SearchMemory:
             self.searches[i].kernels = tree.block_kernels()
             self.searches[i].weights = tree.weight_data
             self.searches[i].collect = collect
-            self.searches[i].most = tree.most
+            self.searches[i].max_distance = tree.max_distance
             self.searches[i].radius = radius
             self.searches[i].root = tree.root
             self.searches[i].k = k
@@ -433,7 +432,7 @@ cdef class SearchMemory:
 
 cdef inline void set_limit(Search *search, double distance) noexcept nogil:
     """Look no further than a distance, as it is returned."""
-    search.limit = INFINITY if distance >= search.most else limit_of(distance, search.root)
+    search.limit = INFINITY if distance >= search.max_distance else limit_of(distance, search.root)
 
 
 cdef void forget(Search *search) noexcept nogil:
@@ -451,7 +450,7 @@ cdef void forget(Search *search) noexcept nogil:
 cdef inline void take(Search *search, double distance, int64_t index) noexcept nogil:
     """Collect a pair, whose distance is given as it is returned."""
     cdef Candidate item
-    item.key = -min(distance, search.most)
+    item.key = -min(distance, search.max_distance)
     item.index = index
     if search.collect == SORTED:
         if precedes(item, search.items[search.k - 1]):
@@ -498,14 +497,14 @@ cdef inline void take_within(
             i = fnn_lowest_bit(bits)
             bits &= bits - 1
             number[0] = indices[i]
-            number += min(search.distances[i], search.most) <= search.radius
+            number += min(search.distances[i], search.max_distance) <= search.radius
         search.n = number - <uint32_t *>search.items
         return
     item = search.items + search.n
     while bits:
         i = fnn_lowest_bit(bits)
         bits &= bits - 1
-        distance = min(search.distances[i], search.most)
+        distance = min(search.distances[i], search.max_distance)
         item.key = -distance
         item.index = indices[i]
         item += distance <= search.radius
@@ -529,7 +528,7 @@ cdef class KDTree:
         For the construction.
     weights : ndarray of shape (n_features,), float64, optional
         Of the features, in the sums; finite, at least 0, and not for "chebyshev".
-    most : float, default=inf
+    max_distance : float, default=inf
         What is further counts as being so far away.
     advance : callable, optional
         Called with the share of the construction done since the last call.
@@ -538,10 +537,10 @@ cdef class KDTree:
     cdef readonly cnp.ndarray Y
     cdef readonly str metric
     cdef readonly object weights
-    cdef readonly double most
+    cdef readonly double max_distance
     cdef const double *weight_data
     # Whether searches are possible at all.
-    cdef bint usable, root
+    cdef bint usable, owns_indices, root
     cdef Norm norm
     cdef Py_ssize_t value_bytes, n_samples, n_features, height
     # [n_leaves][n_features][LEAF_POINTS] values, and the row of Y that each point is.
@@ -561,20 +560,10 @@ cdef class KDTree:
         str metric,
         int n_threads,
         weights=None,
-        double most=INFINITY,
+        double max_distance=INFINITY,
         advance=None,
     ):
-        self.Y = Y
-        self.metric = metric
-        self.most = most
-        self.weights = weights
-        if weights is not None:
-            self.weight_data = <const double *>cnp.PyArray_DATA(weights)
-        self.norm = norm_of(metric)
-        self.root = metric == "l2"
-        self.value_bytes = cnp.PyArray_ITEMSIZE(Y)
-        self.n_samples = Y.shape[0]
-        self.n_features = Y.shape[1]
+        self.set_up(Y, metric, weights, max_distance)
         cdef IEEEScope _ieee = ieee_scope()
         self.usable = self.n_samples < MAX_HALF and all_finite(Y, n_threads)
         if not self.usable:
@@ -584,11 +573,42 @@ cdef class KDTree:
             threads_for(n_threads, MAX_RANGES, nanoseconds_to_build(self.n_samples)), advance
         )
 
+    cdef object set_up(self, cnp.ndarray Y, str metric, object weights, double max_distance):
+        self.Y, self.metric, self.weights, self.max_distance = Y, metric, weights, max_distance
+        if weights is not None:
+            self.weight_data = <const double *>cnp.PyArray_DATA(weights)
+        self.norm = norm_of(metric)
+        self.root = metric == "l2"
+        self.value_bytes = cnp.PyArray_ITEMSIZE(Y)
+        self.n_samples, self.n_features = Y.shape[0], Y.shape[1]
+
     def __dealloc__(self):
-        PyMem_RawFree(self.indices)
+        if self.owns_indices:
+            PyMem_RawFree(self.indices)
 
     def __reduce__(self):
-        return _rebuild, (self.Y, self.metric, self.weights, self.most)
+        arrays = None
+        if self.usable:
+            indices = np.asarray(<uint32_t[:self.n_nodes[0] * LEAF_POINTS]>self.indices)
+            arrays = (*self.keep_alive[:2], indices)
+        return _loaded, (self.Y, self.metric, self.weights, self.max_distance, arrays)
+
+    cdef object load(self, cnp.ndarray points, cnp.ndarray boxes, cnp.ndarray indices):
+        """Take over what another tree has built."""
+        self.usable = True
+        self.plan_levels()
+        self.points = <char *>cnp.PyArray_DATA(points)
+        self.boxes = <char *>cnp.PyArray_DATA(boxes)
+        self.indices = <uint32_t *>cnp.PyArray_DATA(indices)
+        self.keep_alive = (points, boxes, indices)
+
+    @property
+    def nbytes(self):
+        """How many bytes are held beside Y."""
+        if not self.usable:
+            return 0
+        indices = self.n_nodes[0] * LEAF_POINTS * sizeof(uint32_t)
+        return indices + self.keep_alive[0].nbytes + self.keep_alive[1].nbytes
 
     cdef object plan_levels(self):
         cdef Py_ssize_t level = 0, n_nodes = 0
@@ -639,7 +659,7 @@ cdef class KDTree:
         sorting.box_size = 2 * self.n_features * (self.height + 2) + 8
         sorting.items = <uint64_t *>PyMem_RawMalloc(max(room, padded * sizeof(uint32_t)))
         # What is left of the items in the end.
-        self.indices = <uint32_t *>sorting.items
+        self.indices, self.owns_indices = <uint32_t *>sorting.items, True
         sorting.boxes = <double *>malloc(n_threads * sorting.box_size * sizeof(double))
         try:
             if sorting.items == NULL or sorting.boxes == NULL:
@@ -1307,5 +1327,11 @@ cdef bint all_finite(cnp.ndarray X, int n_threads) except -1:
     return not fnn_load(&f.is_broken)
 
 
-def _rebuild(Y, metric, weights, most):
-    return KDTree(Y, metric, effective_n_threads(), weights, most)
+def _loaded(Y, metric, weights, max_distance, arrays):
+    """Return the tree of a pickle."""
+    cdef KDTree tree = KDTree.__new__(KDTree)
+    tree.set_up(Y, metric, weights, max_distance)
+    if arrays is not None:
+        points, boxes, indices = arrays
+        tree.load(points, boxes, indices)
+    return tree

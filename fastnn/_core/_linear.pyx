@@ -720,15 +720,6 @@ cdef class LinearModel:
         )
         return work
 
-    def terms_per_sum(self):
-        """Return how many terms a lane adds up in the weights' type, at most, for a score."""
-        cdef const fnn_kernels *kernels = active_kernels()
-        cdef Py_ssize_t cols = kernels.dot_f32.cols
-        if self.dtype == np.float64:
-            cols = kernels.dot_f64.cols
-        # A tile has two vectors of columns. What is left of a strip is added up in float64.
-        return FNN_DOT_STRIP // (cols // 2) + 1
-
     def scores(self):
         """Return the scores of all rows, of shape (n, n_classes)."""
         cdef IEEEScope _ieee = ieee_scope()

@@ -149,32 +149,32 @@ cdef void set_limits(Target *target, Expansion expansion, Rows rows) noexcept:
     cdef double tolerance = FLOAT32_TOLERANCE if target.float32_out else FLOAT64_TOLERANCE
     target.expansion.smallest = SMALLEST_SAFE_FLOAT32_SIZE if float32_tiles else SMALLEST_SAFE_SIZE
     target.expansion.largest = LARGEST_SAFE_FLOAT32_SIZE if float32_tiles else LARGEST_SAFE_SIZE
-    if rows.unit:
+    if rows.normalized:
         target.expansion.smallest, target.expansion.largest = 0.0, DBL_MAX
     if expansion.integer:
-        target.expansion.again = -1.0
+        target.expansion.cancellation_threshold = -1.0
     elif not expansion.squared:
         n += rows.n_features / <double>(FNN_SUM_DEPTH * FNN_SUMS_PER_TOTAL)
         n *= u
-        target.expansion.again = 3.0 * n / (1.0 - n) / tolerance
+        target.expansion.cancellation_threshold = 3.0 * n / (1.0 - n) / tolerance
     elif float32_tiles and rows.value_bytes > 1:
         u = 2.0 ** -24
-        target.expansion.again = u / (FLOAT32_TILE_TOLERANCE - 4.0 * u)
+        target.expansion.cancellation_threshold = u / (FLOAT32_TILE_TOLERANCE - 4.0 * u)
     else:
-        target.expansion.again = u / (tolerance - 135.0 * u)
+        target.expansion.cancellation_threshold = u / (tolerance - 135.0 * u)
 
 
 cdef class CenteredPanels(Panels):
     """Rows of floats, each packed around its own center, with the sums of the docstring.
 
-    Magnitudes are Q. Unit rows are packed as they are given: what belongs to their products and
-    centers is multiplied by the reciprocal of the norm.
+    Magnitudes are Q. Normalized rows are packed as they are given: what belongs to their products
+    and centers is multiplied by the reciprocal of the norm.
     """
 
     cdef fnn_center_panel center_panel
     cdef const double *scales
     cdef const double *norms
-    # Of unit rows: which sums of squares, as given, are within the range of a tile.
+    # Of normalized rows: which sums of squares, as given, are within the range of a tile.
     cdef double smallest, largest
     # e, and whether products and sums are exact: the docstring.
     cdef double e
@@ -192,7 +192,7 @@ cdef class CenteredPanels(Panels):
         self.e = 2.0 ** -29 if float32_tiles and not self.exact else 1.0
         self.smallest = SMALLEST_SAFE_FLOAT32_SIZE if float32_tiles else SMALLEST_SAFE_SIZE
         self.largest = LARGEST_SAFE_FLOAT32_SIZE if float32_tiles else LARGEST_SAFE_SIZE
-        if rows.unit:
+        if rows.normalized:
             self.scales, self.norms = rows.scales, rows.norms
         self.more_sums = np.zeros(4 * self.capacity)
         self.centers = <double *>cnp.PyArray_DATA(self.more_sums)
@@ -207,7 +207,7 @@ cdef class CenteredPanels(Panels):
         cdef const void *each[FNN_MAX_TILE_COLS]
         cdef Py_ssize_t r
         if rows.weighted:
-            self.pack_moved(rows, first, n_rows, target)
+            self.pack_transformed(rows, first, n_rows, target)
         else:
             for r in range(n_rows):
                 each[r] = rows.data + (first + r) * rows.row_bytes
@@ -215,7 +215,7 @@ cdef class CenteredPanels(Panels):
                 each, 0, n_rows, self.width, self.n_features, self.center, 1.0, target
             )
         self.sum_up(panel, target)
-        if rows.unit:
+        if rows.normalized:
             for r in range(n_rows):
                 self.divide_by_norm(panel * self.width + r, first + r)
 
@@ -264,7 +264,7 @@ cdef Expansion expansion_of(const fnn_kernels *kernels, Rows rows, Norm norm):
     cdef Expansion expansion = choose_expansion(kernels, rows.value_type, norm, norm == CHEBYSHEV)
     if not expansion.squared or expansion.integer or rows.weighted or value_bytes == 8:
         return expansion
-    expansion.tile, expansion.terms = kernels.chain_f32, kernels.squares_f32
+    expansion.tile = kernels.chain_f32
     expansion.pack = kernels.pack_u8_as_f32 if value_bytes == 1 else kernels.pack_f32_as_f32
     return expansion
 
@@ -772,7 +772,7 @@ def fill_distances(
         Moved in the same way; arrays, plain rows: C-contiguous, of one dtype: float32, float64, or
         uint8 with d <= 32,768 (and not for "chebyshev").
     metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
-        With unit rows "sqeuclidean", which stands for half of it, the cosine distance.
+        With normalized rows "sqeuclidean", which stands for half of it, the cosine distance.
     out : ndarray of shape (n_x, n_y)
         C-contiguous; float32 if X is, else float64.
     symmetric : bool
@@ -799,7 +799,7 @@ def fill_distances(
     target.transposed = False
     target.expand = kernels.expand
     target.expansion.root = metric == "l2"
-    target.expansion.half = y_rows.unit
+    target.expansion.half = y_rows.normalized
     target.centered = expansion.squared and not expansion.integer
     set_limits(&target, expansion, y_rows)
     # Short rows take as long as what is written.
@@ -850,7 +850,7 @@ def expansions(X, Y):
     queries.pack(x_rows, 0, x_rows.n_rows, 1)
     samples.pack(y_rows, 0, y_rows.n_rows, 1)
     squares, bounds = np.empty((2, len(X), len(Y)))
-    one.beta, one.again, one.root, one.half = expansion.beta, -1.0, False, False
+    one.beta, one.cancellation_threshold, one.root, one.half = expansion.beta, -1.0, False, False
     for x in range(len(X)):
         panel, r = x // queries.width, x % queries.width
         sides = sides_of(queries, x, True)

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 
 cimport numpy as cnp
 
-from ._dispatch cimport fnn_kernels, fnn_move, fnn_rough_distances, fnn_row_distances
+from ._dispatch cimport fnn_kernels, fnn_move, fnn_approx_distances, fnn_row_distances
 
 
 cdef enum ValueType:
@@ -30,9 +30,9 @@ cdef class Rows:
     # As given: C-contiguous.
     cdef readonly cnp.ndarray values
     cdef readonly Py_ssize_t n_rows
-    # What tiles and distances see: one more than given for unit rows.
+    # What tiles and distances see: one more than given for normalized rows.
     cdef readonly Py_ssize_t n_features
-    cdef readonly bint unit, weighted, moved
+    cdef readonly bint normalized, weighted, transformed
     # What tiles and distances see.
     cdef ValueType value_type
     cdef const char *data
@@ -41,7 +41,7 @@ cdef class Rows:
     # [n_given]: of the terms, and what features are multiplied by for tiles; NULL without weights.
     cdef const double *weights
     cdef const double *factors
-    # [n_rows] of unit rows, whose values are value * scale / norm.
+    # [n_rows] of normalized rows, whose values are value * scale / norm.
     cdef const double *scales
     cdef const double *norms
     cdef object keep_alive
@@ -57,7 +57,7 @@ cdef class Rows:
 cdef Rows rows_of(object rows)
 
 
-cdef bint has_rough_distances(Rows rows, Norm norm) noexcept
+cdef bint has_approx_distances(Rows rows, Norm norm) noexcept
 
 
 cdef class ExactDistances:
@@ -68,18 +68,18 @@ cdef class ExactDistances:
     cdef fnn_row_distances kernel
     # Of rows as they lie: what tells which of them are worth an exact distance, and its relative
     # and absolute error; NULL: nothing does.
-    cdef fnn_rough_distances rough_kernel
-    cdef double rough_error, rough_underflow
+    cdef fnn_approx_distances approx_kernel
+    cdef double approx_error, approx_underflow
     # Of the terms of weighted distances.
     cdef fnn_row_distances sum_kernel
     # Rows of Y that are fetched at a time.
     cdef readonly Py_ssize_t held
-    # [n_threads]: a query, terms, zeros and the fetched rows, where rows are moved.
+    # [n_threads]: a query, terms, zeros and the fetched rows, where rows are transformed.
     cdef double *scratch
     cdef Py_ssize_t scratch_values
     cdef object keep_alive
 
-    cdef void find_rough_kernel(self, const fnn_kernels *kernels) noexcept
+    cdef void find_approx_kernel(self, const fnn_kernels *kernels) noexcept
     cdef void fetch(
         self, Py_ssize_t first, const int64_t *index, Py_ssize_t n, int thread
     ) noexcept nogil

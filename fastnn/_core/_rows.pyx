@@ -1,16 +1,16 @@
-"""Rows as a metric has them: taken as they lie, and moved, where a metric wants that, on the way.
+"""Rows as a metric has them: taken as they lie, and transformed, where it wants that, on the way.
 
 | rows     | what tiles and distances see                                                   |
 |----------|--------------------------------------------------------------------------------|
 | plain    | the values                                                                     |
-| unit     | value * scale / norm in float64 (scale: a power of two, 1 for all but extreme  |
+| normalized | value * scale / norm in float64 (scale: a power of two, 1 for all but extreme  |
 |          | rows; norm: the root of np.sum(squares)), and a last feature that is 1 for     |
 |          | rows of zeros, 0 for others                                                    |
 | weighted | tiles: (value - center) * factor; distances: the values, in terms of           |
 |          | weight * |x - y| or weight * (x - y)²                                          |
 
-No moved copy of the samples is ever made: panels are packed from strips, and the few rows whose
-distances decide are fetched again.
+No transformed copy of the samples is ever made: panels are packed from strips, and the few rows
+whose distances decide are fetched again.
 """
 
 from libc.float cimport DBL_MAX
@@ -31,9 +31,9 @@ cnp.import_array()
 cdef double SMALLEST_SQUARES = 2.0 ** -400
 # ldexp's factors, and what they make of the largest value, stay in range.
 cdef int MAX_EXPONENT = 1000
-# Squared distances of unit rows end here, before they are ordered: norms are rounded, so opposite
-# rows may come out a little beyond, and which do is nothing to choose among them by.
-cdef double MOST_OF_UNIT_ROWS = 4.0
+# Squared distances of normalized rows end here, before they are ordered: norms are rounded, so
+# opposite rows may come out a little beyond, and which do is nothing to choose among them by.
+cdef double MAX_OF_NORMALIZED = 4.0
 # Up to here squares of differences stay in range until they are weighted: see packing_frame.
 cdef double MAX_WEIGHT = 2.0 ** 100
 
@@ -80,7 +80,7 @@ cdef class Rows:
     ----------
     values : ndarray of shape (n, d), float32, float64 or uint8
         C-contiguous.
-    unit : bool, default=False
+    normalized : bool, default=False
         Rows are divided by their norms.
     weights : ndarray of shape (d,), float64, optional
         Of the features in sums of magnitudes ("l1") or squares ("l2"): finite, at least 0.
@@ -92,11 +92,13 @@ cdef class Rows:
     ----------
     values : ndarray
     n_rows, n_features : int
-    unit, weighted, moved : bool
+    normalized, weighted, transformed : bool
         Whether rows are divided by their norms; whether there are weights; whether either.
     """
 
-    def __init__(self, cnp.ndarray values, unit=False, weights=None, str metric="l2", n_threads=1):
+    def __init__(
+        self, cnp.ndarray values, normalized=False, weights=None, str metric="l2", n_threads=1
+    ):
         cdef const fnn_kernels *kernels = active_kernels()
         self.values = values
         self.data = <const char *>cnp.PyArray_DATA(values)
@@ -109,22 +111,28 @@ cdef class Rows:
             else kernels.move_u8 if self.value_type == UINT8
             else kernels.move_f64
         )
-        self.unit = unit
+        self.normalized = normalized
         self.weighted = weights is not None
-        self.moved = self.unit or self.weighted
-        self.n_features = self.n_given + self.unit
-        if unit:
+        self.transformed = self.normalized or self.weighted
+        self.n_features = self.n_given + self.normalized
+        if normalized:
             measure(self, n_threads)
         elif self.weighted:
             factors = weights if metric == "l1" else np.sqrt(weights)
             self.keep_alive = weights, factors
             self.weights = <const double *>cnp.PyArray_DATA(weights)
             self.factors = <const double *>cnp.PyArray_DATA(factors)
-        if self.moved:
+        if self.transformed:
             self.value_type = FLOAT64
 
     def __len__(self):
         return self.n_rows
+
+    def __reduce__(self):
+        if not self.weighted:
+            return Rows, (self.values, self.normalized)
+        weights, factors = self.keep_alive
+        return Rows, (self.values, False, weights, "l1" if factors is weights else "l2")
 
     # ---- rows -----------------------------------------------------------------------------
 
@@ -134,7 +142,7 @@ cdef class Rows:
         """n features of a row, from `first` on, as distances take them."""
         cdef Py_ssize_t given = min(n, self.n_given - first)
         cdef double scale = 1.0, norm = 1.0
-        if self.unit:
+        if self.normalized:
             scale = self.scales[row]
             norm = self.norms[row] if self.norms[row] != 0.0 else 1.0
         self.move(
@@ -162,11 +170,12 @@ cdef class Rows:
         part.n_rows = part.values.shape[0]
         part.n_features, part.n_given = self.n_features, self.n_given
         part.value_bytes, part.row_bytes = self.value_bytes, self.row_bytes
-        part.unit, part.weighted, part.moved = self.unit, self.weighted, self.moved
+        part.normalized, part.weighted = self.normalized, self.weighted
+        part.transformed = self.transformed
         part.value_type = self.value_type
         part.move = self.move
         part.weights, part.factors = self.weights, self.factors
-        if self.unit:
+        if self.normalized:
             part.scales, part.norms = self.scales + start, self.norms + start
         part.keep_alive = self.keep_alive
         return part
@@ -176,10 +185,10 @@ cdef class Rows:
         return Rows(self.values.astype(np.float32))
 
     def values_to_compare(self, index=slice(None)):
-        """Return rows as the distances take them: unit rows moved, all others as they are."""
-        return self.moved_values(index) if self.unit else self.values[index]
+        """Return rows as distances take them: normalized ones transformed, others as they are."""
+        return self.transformed_values(index) if self.normalized else self.values[index]
 
-    def moved_values(self, index=slice(None)):
+    def transformed_values(self, index=slice(None)):
         """Return rows whose plain distances are the metric's, but for rounding where weighted.
 
         Parameters
@@ -192,18 +201,18 @@ cdef class Rows:
         ndarray of shape (n, n_features)
             float64; plain rows as they are.
         """
-        if not self.moved:
+        if not self.transformed:
             return self.values[index]
         cdef IEEEScope _ieee = ieee_scope()
         cdef Py_ssize_t i, k
         cdef int64_t[:] chosen = np.arange(self.n_rows)[index]
-        cdef double[:, ::1] moved = np.empty((chosen.shape[0], self.n_features))
+        cdef double[:, ::1] transformed = np.empty((chosen.shape[0], self.n_features))
         for i in range(chosen.shape[0]):
-            self.fetch(chosen[i], 0, self.n_features, &moved[i, 0])
+            self.fetch(chosen[i], 0, self.n_features, &transformed[i, 0])
             if self.weighted:
                 for k in range(self.n_given):
-                    moved[i, k] *= self.factors[k]
-        return np.asarray(moved)
+                    transformed[i, k] *= self.factors[k]
+        return np.asarray(transformed)
 
     def weigh(self, values):
         """Return differences of rows as they count: times the factors, where there are weights."""
@@ -216,7 +225,7 @@ cdef class Rows:
         return bool(((weights <= MAX_WEIGHT) & (weights >= 1.0 / MAX_WEIGHT)).all())
 
 
-# ---- norms of unit rows --------------------------------------------------------------------------
+# ---- norms ---------------------------------------------------------------------------------------
 
 
 cdef struct Measurement:
@@ -301,13 +310,13 @@ cdef double scaled_squares(
 cdef ExactDistances new_distances(Rows X, Rows Y, Norm norm, int n_threads):
     cdef const fnn_kernels *kernels = active_kernels()
     cdef ExactDistances exact = ExactDistances.__new__(ExactDistances)
-    cdef Py_ssize_t row_bytes = Y.n_features * (8 if Y.moved else Y.value_bytes)
+    cdef Py_ssize_t row_bytes = Y.n_features * (8 if Y.transformed else Y.value_bytes)
     exact.X, exact.Y, exact.norm = X, Y, norm
     exact.kernel = row_distances_of(kernels, Y.value_type, norm)
     exact.sum_kernel = kernels.absolute_differences.f64
-    exact.find_rough_kernel(kernels)
+    exact.find_approx_kernel(kernels)
     exact.held = max(1, min(<Py_ssize_t>MAX_HELD_ROWS, HELD_BYTES // row_bytes))
-    if Y.moved:
+    if Y.transformed:
         exact.held = max(exact.held, <Py_ssize_t>FNN_MAX_TILE_COLS)
         exact.scratch_values = (exact.held + 3) * Y.n_features
         scratch = np.zeros(n_threads * exact.scratch_values)
@@ -316,38 +325,38 @@ cdef ExactDistances new_distances(Rows X, Rows Y, Norm norm, int n_threads):
     return exact
 
 
-cdef bint has_rough_distances(Rows rows, Norm norm) noexcept:
-    return not (rows.moved or norm == CHEBYSHEV)
+cdef bint has_approx_distances(Rows rows, Norm norm) noexcept:
+    return not (rows.transformed or norm == CHEBYSHEV)
 
 
 cdef class ExactDistances:
-    cdef void find_rough_kernel(self, const fnn_kernels *kernels) noexcept:
-        """Errors of rough distances: relative ones, as all terms are nonnegative.
+    cdef void find_approx_kernel(self, const fnn_kernels *kernels) noexcept:
+        """Errors of approximate distances: relative ones, as all terms are nonnegative.
 
         A term is rounded at most four times, and each lane adds at most d of them: gamma_{d + 16},
         which in float64 stands for the exact distances' own error, too. What is below the smallest
         normal number may be off by the smallest number, each time. Those of bytes are exact.
         """
         cdef double u = 2.0 ** -24, n = self.Y.n_features + 16
-        family = kernels.rough_squares if self.norm == L2 else kernels.rough_absolutes
-        if not has_rough_distances(self.Y, self.norm):
+        family = kernels.approx_squares if self.norm == L2 else kernels.approx_absolutes
+        if not has_approx_distances(self.Y, self.norm):
             return
-        self.rough_kernel = family.f32
-        self.rough_underflow = (self.Y.n_features + 8) * 2.0 ** -148
+        self.approx_kernel = family.f32
+        self.approx_underflow = (self.Y.n_features + 8) * 2.0 ** -148
         if self.Y.value_type == UINT8:
-            u, self.rough_kernel, self.rough_underflow = 0.0, family.u8, 0.0
+            u, self.approx_kernel, self.approx_underflow = 0.0, family.u8, 0.0
         elif self.Y.value_type == FLOAT64:
             u, n = 2.0 ** -53, 2.0 * n
-            self.rough_kernel = family.f64
-            self.rough_underflow = (self.Y.n_features + 8) * 2.0 ** -1070
-        self.rough_error = 1.0 + 2.0 * n * u / (1.0 - n * u)
+            self.approx_kernel = family.f64
+            self.approx_underflow = (self.Y.n_features + 8) * 2.0 ** -1070
+        self.approx_error = 1.0 + 2.0 * n * u / (1.0 - n * u)
 
     cdef void fetch(
         self, Py_ssize_t first, const int64_t *index, Py_ssize_t n, int thread
     ) noexcept nogil:
         """Have up to `held` rows of Y at hand: the index's, counted from `first`."""
         cdef Py_ssize_t d = self.Y.n_features, i
-        if not self.Y.moved:
+        if not self.Y.transformed:
             return
         cdef double *fetched = self.scratch + thread * self.scratch_values + 3 * d
         for i in range(n):
@@ -363,7 +372,9 @@ cdef class ExactDistances:
         double *distances,
     ) noexcept nogil:
         """Distances to the rows that were fetched last, with the same arguments."""
-        self.to_some_fetched(query, first, NULL if self.Y.moved else index, n, thread, distances)
+        if self.Y.transformed:
+            index = NULL
+        self.to_some_fetched(query, first, index, n, thread, distances)
 
     cdef void to_some_fetched(
         self,
@@ -378,7 +389,7 @@ cdef class ExactDistances:
         cdef Py_ssize_t d = self.Y.n_features, i, k
         cdef const double *row
         cdef double difference
-        if not self.Y.moved:
+        if not self.Y.transformed:
             self.kernel(
                 self.X.data + query * self.X.row_bytes, self.Y.data + first * self.Y.row_bytes,
                 d, chosen, n, d, distances,
@@ -392,7 +403,7 @@ cdef class ExactDistances:
         if self.Y.weights == NULL:
             self.kernel(x, y, d, chosen, n, d, distances)
             for i in range(n):
-                distances[i] = min(distances[i], MOST_OF_UNIT_ROWS)
+                distances[i] = min(distances[i], MAX_OF_NORMALIZED)
             return
         for i in range(n):
             row = y + (i if chosen == NULL else chosen[i]) * d
@@ -417,7 +428,7 @@ cdef class ExactDistances:
     ) noexcept nogil:
         """distances[i]: from row `query` of X to row first + index[i] (or first + i) of Y."""
         cdef Py_ssize_t done = 0, m
-        if not self.Y.moved:
+        if not self.Y.transformed:
             self.to_fetched(query, first, index, n, thread, distances)
             return
         while done < n:

@@ -100,7 +100,7 @@ cdef class Scan:
         Py_ssize_t split,
         Py_ssize_t first_query,
         Py_ssize_t last_query,
-        bint roughly,
+        bint preselect,
         int thread,
     ) noexcept nogil
     cdef void take_possible(
@@ -108,11 +108,11 @@ cdef class Scan:
         Py_ssize_t split,
         Py_ssize_t query,
         Py_ssize_t row,
-        const double *rough,
+        const double *approx,
         Py_ssize_t n,
         int thread,
     ) noexcept nogil
-    cdef double rough_limit(self, Py_ssize_t slot) noexcept nogil
+    cdef double approx_limit(self, Py_ssize_t slot) noexcept nogil
     cdef void take_all(
         self,
         Py_ssize_t split,

@@ -41,7 +41,7 @@ from ._dispatch cimport (
 )
 from ._index cimport BY_BOUNDS, BY_ROWS, Block
 from ._jobs cimport fnn_fetch_add, fnn_load, fnn_store, run_job, threads_for
-from ._rows cimport CHEBYSHEV, L2, UINT8, has_rough_distances, new_distances
+from ._rows cimport CHEBYSHEV, L2, UINT8, has_approx_distances, new_distances
 from ._tiles cimport new_panels
 from ._tuning cimport (
     CACHED_QUERY_BYTES,
@@ -51,8 +51,8 @@ from ._tuning cimport (
     GROUP_PANELS,
     GROUP_QUERIES,
     MAX_HELD_ROWS,
-    MAX_MOVED_QUERIES,
-    MAX_ROUGH_QUERIES,
+    MAX_TRANSFORMED_QUERIES,
+    MAX_APPROX_QUERIES,
     MAX_ROW_QUERIES,
     MAX_SLICE_QUERIES,
     MIN_BYTES_PER_LIST_BYTE,
@@ -75,12 +75,12 @@ cdef Mode mode_for(FlatIndex index, Py_ssize_t n_queries, bint by_rows):
     cdef Py_ssize_t few = MAX_ROW_QUERIES
     if index.resident_rows == index.rows.n_rows:
         few = 1
-    elif has_rough_distances(index.rows, index.norm):
-        few = MAX_ROUGH_QUERIES
+    elif has_approx_distances(index.rows, index.norm):
+        few = MAX_APPROX_QUERIES
         if index.rows.value_type == UINT8:
             few = max(1, min(few, index.rows.n_features // FEATURES_PER_QUERY_OF_BYTES))
-    elif index.rows.moved:
-        few = MAX_MOVED_QUERIES
+    elif index.rows.transformed:
+        few = MAX_TRANSFORMED_QUERIES
     if by_rows or n_queries <= few:
         return BY_ROWS
     index.plan()
@@ -107,7 +107,6 @@ cdef Scan new_scan(FlatIndex index, Rows X, Mode mode, Collector collector, int 
     """Return a scan of an index for a slice of queries, with its collector."""
     cdef Scan scan = Scan.__new__(Scan)
     cdef const double *terms = NULL
-    X = index.queries_of(X)
     scan.index, scan.collector, scan.mode, scan.n_threads = index, collector, mode, n_threads
     scan.n_queries, scan.n_samples = X.n_rows, index.rows.n_rows
     scan.exact = new_distances(X, index.rows, index.norm, n_threads)
@@ -492,7 +491,7 @@ cdef class Scan:
         self.compare_rows(
             start, min(start + self.piece_rows, self.n_samples), thread,
             first, min(first + GROUP_QUERIES, self.n_queries),
-            self.exact.rough_kernel != NULL, thread,
+            self.exact.approx_kernel != NULL, thread,
         )
         fnn_fetch_add(&self.n_done, 1)
 
@@ -503,16 +502,16 @@ cdef class Scan:
         Py_ssize_t split,
         Py_ssize_t first_query,
         Py_ssize_t last_query,
-        bint roughly,
+        bint preselect,
         int thread,
     ) noexcept nogil:
         """Compare some queries, of which nothing is pending, with samples start to stop.
 
-        `roughly`: exact distances are for those rows alone that may matter.
+        `preselect`: exact distances are for those rows alone that may matter.
         """
         cdef double distances[FNN_ROUGH_QUERIES * MAX_HELD_ROWS]
         cdef Py_ssize_t d = self.exact.Y.n_features, row = start, step = 1, first, last, query, n
-        if roughly:
+        if preselect:
             step = FNN_ROUGH_QUERIES
         while row < stop:
             n = min(self.exact.held, stop - row)
@@ -520,8 +519,8 @@ cdef class Scan:
             first = first_query
             while first < last_query:
                 last = min(first + step, last_query)
-                if roughly:
-                    self.exact.rough_kernel(
+                if preselect:
+                    self.exact.approx_kernel(
                         self.exact.X.data + first * self.exact.X.row_bytes, d, last - first,
                         self.exact.Y.data + row * self.exact.Y.row_bytes, d, n, d, distances,
                     )
@@ -540,33 +539,33 @@ cdef class Scan:
         Py_ssize_t split,
         Py_ssize_t query,
         Py_ssize_t row,
-        const double *rough,
+        const double *approx,
         Py_ssize_t n,
         int thread,
     ) noexcept nogil:
-        """Evaluate what rough distances leave, a few at a time, as that lowers the limit."""
+        """Evaluate what approximate distances leave, a few at a time, as that lowers the limit."""
         cdef int64_t possible[FEW_ROWS]
         cdef double distances[FEW_ROWS]
         cdef Py_ssize_t slot = split * self.n_queries + query, i, m = 0
-        cdef double limit = self.rough_limit(slot)
+        cdef double limit = self.approx_limit(slot)
         for i in range(n):
             # What overflows says nothing.
-            if rough[i] <= limit or not rough[i] <= DBL_MAX:
+            if approx[i] <= limit or not approx[i] <= DBL_MAX:
                 possible[m] = i
                 m += 1
                 if m == FEW_ROWS:
                     self.exact.evaluate(query, row, possible, m, thread, distances)
                     self.take_all(split, query, row, possible, m, distances, thread)
-                    limit = self.rough_limit(slot)
+                    limit = self.approx_limit(slot)
                     m = 0
         self.exact.evaluate(query, row, possible, m, thread, distances)
         self.take_all(split, query, row, possible, m, distances, thread)
 
-    cdef double rough_limit(self, Py_ssize_t slot) noexcept nogil:
+    cdef double approx_limit(self, Py_ssize_t slot) noexcept nogil:
         cdef double limit = self.collector.limit(slot)
         if limit < 0.0:
             return limit
-        return limit * self.exact.rough_error + self.exact.rough_underflow
+        return limit * self.exact.approx_error + self.exact.approx_underflow
 
     cdef void take_all(
         self,

@@ -81,7 +81,7 @@ cdef class Panels:
     cdef void pack_panel(
         self, Py_ssize_t panel, Rows rows, Py_ssize_t first, Py_ssize_t n_rows
     ) noexcept nogil
-    cdef void pack_moved(
+    cdef void pack_transformed(
         self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, char *target
     ) noexcept nogil
 

@@ -35,7 +35,7 @@ cdef Expansion choose_expansion(
         return e
     if float32_tiles:
         e.tile = (
-            kernels.dot_f32 if squared else kernels.max_f32 if norm == L1 else kernels.largest_f32
+            kernels.dot_f32 if squared else kernels.max_f32 if norm == L1 else kernels.chebyshev_f32
         )
         e.pack = kernels.pack_f32_as_f32 if value_type == FLOAT32 else kernels.pack_f64_as_f32
         e.terms = kernels.values_f32 if norm == L1 else kernels.squares_f32
@@ -173,8 +173,8 @@ cdef class Panels:
         cdef const char *data = rows.data + first * rows.row_bytes
         cdef Py_ssize_t r
         cdef const void *each[FNN_MAX_TILE_COLS]
-        if rows.moved:
-            self.pack_moved(rows, first, n_rows, target)
+        if rows.transformed:
+            self.pack_transformed(rows, first, n_rows, target)
         else:
             for r in range(n_rows):
                 each[r] = data + r * rows.row_bytes
@@ -208,10 +208,10 @@ cdef class Panels:
         for k in range(self.depth):
             memset(place + k * self.width * bytes, 0, bytes)
 
-    cdef void pack_moved(
+    cdef void pack_transformed(
         self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, char *target
     ) noexcept nogil:
-        """Pack a panel in strips of features that are moved on the way; a step is a feature."""
+        """Pack a panel strip by strip, transformed on the way; a step is a feature."""
         cdef double strips[FNN_MAX_TILE_COLS * PACKING_STRIP]
         cdef double no_center[PACKING_STRIP]
         cdef const void *each[FNN_MAX_TILE_COLS]

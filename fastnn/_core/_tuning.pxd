@@ -29,8 +29,8 @@ cdef enum:
     # and one of a panel of queries stay in the first-level cache together, and blocks keep several
     # panels.
     PART_BYTES = 1 << 10
-    # Packed samples that the threads share: what stays in the last-level cache, alone, and of each
-    # of two sides.
+    # Packed samples that the threads share: what stays in the last-level cache, alone, and beside
+    # the results.
     CHUNK_BYTES = 8 << 20
     PAIRWISE_CHUNK_BYTES = 4 << 20
     # Up to so many rows are the queries, on whichever side they are.
@@ -63,11 +63,11 @@ cdef enum:
     HELD_BYTES = 128 << 10
     # Queries that a task compares with the same rows while these are in the cache,
     GROUP_QUERIES = 64
-    # and up to how many of them that costs less than packing: with rough distances (of bytes, one
-    # for so many features), on the way to unit or weighted rows, and else.
-    MAX_ROUGH_QUERIES = 12
+    # and up to how many of them that costs less than packing: with approximate distances (of bytes,
+    # one for so many features), with normalized or weighted rows, and otherwise.
+    MAX_APPROX_QUERIES = 12
     FEATURES_PER_QUERY_OF_BYTES = 16
-    MAX_MOVED_QUERIES = 6
+    MAX_TRANSFORMED_QUERIES = 6
     MAX_ROW_QUERIES = 2
     # Exact distances that are evaluated together where few are needed.
     FEW_ROWS = 16

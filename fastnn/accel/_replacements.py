@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.metrics import pairwise
 
 from .. import _drop_in, _validation, metrics
-from .._metric_space import space_of
 from .._observation import observe
+from .._search.metric_spaces import space_of
 
 # scikit-learn's functions and what stands in for them, while anyone wants that.
 _replaced_functions = {}

@@ -1,10 +1,10 @@
-"""Every metric in terms of the kernels' four: how they have the rows, and distances moved back.
+"""Every metric in terms of the kernels' four: how they have the rows, and distances in its terms.
 
 | metric                    | rows (see `_core/_rows`) | kernel's metric | distance |
 |---------------------------|--------------------------|-----------------|----------|
 | l1, l2, sqeuclidean,      | plain                    | the same        | the same |
 | chebyshev                 |                          |                 |          |
-| cosine                    | unit                     | sqeuclidean     | half     |
+| cosine                    | normalized               | sqeuclidean     | half     |
 | minkowski, p=1, weights w | weighted                 | l1              | the same |
 | minkowski, p=2, weights w | weighted                 | l2              | the same |
 
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _validation
-from ._core._rows import Rows
+from .. import _validation
+from .._core._rows import Rows
 
 KERNEL_METRICS = {
     "l1": "l1",
@@ -38,25 +38,25 @@ class MetricSpace:
     Attributes
     ----------
     kernel : {"l1", "l2", "sqeuclidean", "chebyshev"}
-    unit : bool
+    normalized : bool
         Rows are divided by their norms (cosine).
     weights : ndarray of shape (n_features,), float64, optional
         Of the features, in the sums.
     """
 
     kernel: str
-    unit: bool = False
+    normalized: bool = False
     weights: np.ndarray | None = None
 
     @property
     def is_plain(self):
         """Whether the kernels see the very values."""
-        return not self.unit and self.weights is None
+        return not self.normalized and self.weights is None
 
     @property
-    def most(self):
+    def max_distance(self):
         """Where the kernels' distances end."""
-        return 4.0 if self.unit else math.inf
+        return 4.0 if self.normalized else math.inf
 
     def fits(self, n_features):
         """Whether there is a weight for each feature, if there are weights."""
@@ -64,24 +64,25 @@ class MetricSpace:
 
     def rows(self, X, n_threads=1):
         """Return rows that have passed the border as the kernels take them, without a copy."""
-        return Rows(X, self.unit, self.weights, self.kernel, n_threads)
+        return Rows(X, self.normalized, self.weights, self.kernel, n_threads)
 
     def is_same(self, other):
-        """Whether rows and distances are moved in the same way."""
-        return (self.kernel, self.unit) == (other.kernel, other.unit) and np.array_equal(
-            self.weights, other.weights
-        )
+        """Whether rows and distances are transformed in the same way."""
+        return (self.kernel, self.normalized) == (
+            other.kernel,
+            other.normalized,
+        ) and np.array_equal(self.weights, other.weights)
 
     def distances(self, found):
         """Return the metric's distances for the kernels'; may write to `found`."""
-        if not self.unit:
+        if not self.normalized:
             return found
         # Norms are rounded, so that tiles may give a little more than 2 for opposite rows.
         return np.minimum(np.multiply(found, 0.5, out=found), 2.0, out=found)
 
     def radius(self, radius):
         """Return the kernels' distance for one of the metric."""
-        if self.unit:
+        if self.normalized:
             return 2.0 * radius if radius < 2.0 else np.inf
         return radius
 
@@ -107,7 +108,7 @@ def space_of(metric, **parameters):
     if metric in KERNEL_METRICS:
         return MetricSpace(KERNEL_METRICS[metric])
     if metric == "cosine":
-        return MetricSpace("sqeuclidean", unit=True)
+        return MetricSpace("sqeuclidean", normalized=True)
     return f"metric {metric!r}"
 
 

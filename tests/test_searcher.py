@@ -1,19 +1,26 @@
-"""The choice among the kinds of search, and how it shows."""
+"""The choice among the algorithms, how it shows, and what lasts."""
 
 import gc
 import logging
 import pickle
+import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
+import joblib
 import numpy as np
 import pytest
 
 import fastnn
 import oracles
-from fastnn import _indexes
-from fastnn._indexes import Index
 from fastnn._preparation import prepare
+from fastnn._search import planner
+from fastnn._search.brute import BruteForce
+from fastnn._search.metric_spaces import space_of
+from fastnn._search.protocol import Samples
+from fastnn._search.searcher import ALGORITHMS, Searcher
 from fastnn.neighbors import KNeighborsClassifier, NearestNeighbors
+from oracles import assert_same
 
 
 def image_like(rng, n, d=600):
@@ -23,7 +30,7 @@ def image_like(rng, n, d=600):
 @pytest.fixture
 def small_pilots(monkeypatch):
     """Looks at bounds are worth it, however short the search."""
-    monkeypatch.setattr(_indexes, "PLAN_SHARE", np.inf)
+    monkeypatch.setattr(planner, "DESIGN_SHARE", np.inf)
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "brute", "bounded", "kd_tree"])
@@ -46,36 +53,36 @@ def test_all_kinds_agree(algorithm, metric, d, rng):
 
 def test_auto_takes_bounds_where_they_pay(small_pilots, rng):
     Y = image_like(rng, 3000)
-    index = Index(Y, "l2")
-    assert (index.kind, index.reason) == ("brute", "nothing has been searched for yet")
-    index.kneighbors(Y[:1000], 5, 2)
-    assert index.kind == "bounded"
-    assert "bounds leave" in index.reason
+    index = Searcher(Y, "l2")
+    assert index.latest_plan == ("brute", "nothing has been searched for yet")
+    found = index.kneighbors(Y[:1000], 5, 2)
+    assert found.algorithm == "bounded"
+    assert "bounds leave" in found.reason
+    assert index.latest_plan == found[2:]
 
 
 def test_auto_takes_brute_where_bounds_do_not_pay(small_pilots, rng):
-    index = Index(rng.standard_normal((3000, 128)), "l2")
-    index.kneighbors(index.Y[:1000], 5, 2)
-    assert index.kind == "brute"
-    assert "bounds leave" in index.reason
+    index = Searcher(rng.standard_normal((3000, 128)), "l2")
+    found = index.kneighbors(index.Y[:1000], 5, 2)
+    assert found.algorithm == "brute"
+    assert "bounds leave" in found.reason
 
 
 def test_short_searches_are_not_looked_at(rng):
-    index = Index(image_like(rng, 1000), "l2")
-    index.kneighbors(index.Y[:10], 5, 2)
-    assert index.kind == "brute"
-    assert "too short" in index.reason
+    index = Searcher(image_like(rng, 1000), "l2")
+    found = index.kneighbors(index.Y[:10], 5, 2)
+    assert found.algorithm == "brute"
+    assert "too short" in found.reason
 
 
 def test_a_glance_is_enough_where_bounds_are_hopeless(monkeypatch, rng):
-    monkeypatch.setattr(_indexes, "PLAN_SHARE", 0.0)
-    monkeypatch.setattr(_indexes, "GLANCE_SHARE", np.inf)
-    index = Index(rng.standard_normal((3000, 500)), "l2")
+    monkeypatch.setattr(planner, "DESIGN_SHARE", 0.0)
+    monkeypatch.setattr(planner, "QUICK_SHARE", np.inf)
+    index = Searcher(rng.standard_normal((3000, 500)), "l2")
     index.kneighbors(index.Y[:1000], 5, 2)
-    assert (index.kind, index.reason) == ("brute", "bounds do not look promising")
-    index = Index(image_like(rng, 3000), "l2")
-    index.kneighbors(index.Y[:1000], 5, 2)
-    assert index.kind == "bounded"
+    assert index.latest_plan == ("brute", "bounds do not look promising")
+    index = Searcher(image_like(rng, 3000), "l2")
+    assert index.kneighbors(index.Y[:1000], 5, 2).algorithm == "bounded"
 
 
 @pytest.mark.parametrize("metric", ["l1", "l2", "sqeuclidean"])
@@ -83,31 +90,28 @@ def test_auto_looks_at_radii_too(small_pilots, metric, rng):
     """A few neighbors each are found by bounds; half of all samples are not."""
     Y = image_like(rng, 3000)
     distances = fastnn.pairwise_distances(Y[:300], Y, metric)
-    index = Index(Y, metric)
-    for share, kind in ((0.002, "bounded"), (0.5, "brute")):
-        index._choices.clear()
+    for share, algorithm in ((0.002, "bounded"), (0.5, "brute")):
         radius = float(np.quantile(distances, share))
-        counts = index.radius_neighbors(Y[:300], radius, 2, False)[0][0]
+        found = Searcher(Y, metric).radius_neighbors(Y[:300], radius, 2, False)
+        counts = found.slices[0][0]
         np.testing.assert_array_equal(counts, (distances[: len(counts)] <= radius).sum(axis=1))
-        assert index.kind == kind, index.reason
+        assert found.algorithm == algorithm, found.reason
 
 
 def test_auto_takes_the_tree_for_few_features(rng):
-    index = Index(rng.random((5000, 3)), "l1")
-    index.kneighbors(index.Y[:5], 5, 2)
-    assert index.kind == "brute"
-    index.kneighbors(index.Y[:500], 5, 2)
-    assert index.kind == "kd_tree"
-    assert "of 5,000 samples" in index.reason
+    index = Searcher(rng.random((5000, 3)), "l1")
+    assert index.kneighbors(index.Y[:5], 5, 2).algorithm == "brute"
+    found = index.kneighbors(index.Y[:500], 5, 2)
+    assert found.algorithm == "kd_tree"
+    assert "of 5,000 samples" in found.reason
 
 
 def test_what_a_kind_cannot_serve_is_searched_all_the_same(rng):
     X = rng.standard_normal((100, 5))
-    index = Index(X, "l2", "bounded")
-    indices = index.kneighbors(X, 3, 1)[1]
-    np.testing.assert_array_equal(indices, oracles.kneighbors(X, X, 3, "l2")[1])
-    assert index.reason == "there are no bounds for such values"
-    assert Index(X, "chebyshev")._best_kind(X, 3, None, 1)[0] == "brute"
+    index = Searcher(X, "l2", "bounded")
+    found = index.kneighbors(X, 3, 1)
+    np.testing.assert_array_equal(found.indices, oracles.kneighbors(X, X, 3, "l2")[1])
+    assert found[2:] == ("brute", "there are no bounds for such values")
 
 
 def test_estimators_say_what_they_use(rng, small_pilots):
@@ -138,7 +142,7 @@ def test_the_choice_is_logged(rng, small_pilots, caplog):
     NearestNeighbors().fit(Y).kneighbors(Y[:1000])
     messages = [record.getMessage() for record in caplog.records]
     assert any("'auto' chose 'bounded': bounds leave" in message for message in messages)
-    assert any("bounded made in" in message for message in messages)
+    assert any("bounded built in" in message for message in messages)
     assert any("% of the pairs" in message for message in messages)
 
 
@@ -146,11 +150,11 @@ def test_indexes_are_made_once_and_not_pickled(rng):
     Y = rng.random((3000, 3))
     model = NearestNeighbors().fit(Y)
     model.kneighbors(Y)
-    index = prepare(model).index
+    index = prepare(model).searcher
     model.kneighbors(Y[:200])
-    assert prepare(model).index is index
+    assert prepare(model).searcher is index
     again = pickle.loads(pickle.dumps(model))
-    assert prepare(again).index is not index
+    assert prepare(again).searcher is not index
     np.testing.assert_array_equal(again.kneighbors(Y)[1], model.kneighbors(Y)[1])
     assert len(pickle.dumps(model)) < 2 * Y.nbytes
     kept = weakref.ref(index)
@@ -171,28 +175,117 @@ def test_queries_of_another_dtype(rng):
 def test_rows_of_another_type_are_kept(rng):
     """And what is made of them: queries that need it come again."""
     Y = rng.random((5000, 3)).astype(np.float32)
-    index = Index(Y, "l2", "kd_tree")
+    index = Searcher(Y, "l2", "kd_tree")
     X = rng.random((20, 3))
     for _ in range(3):
         indices = index.kneighbors(X, 4, 2)[1]
         np.testing.assert_array_equal(indices, oracles.kneighbors(X, Y.astype(float), 4, "l2")[1])
     assert list(index._wider) == [np.float64]
-    assert "kd_tree" not in index._structures
+    assert "kd_tree" not in index._built
 
 
 @pytest.mark.parametrize("exclude_self", [False, True])
 @pytest.mark.parametrize("kind", ["brute", "bounded", "kd_tree"])
 def test_radius_without_distances(kind, exclude_self, rng):
     X = image_like(rng, 1000)
-    index = Index(X, "l2", kind)
+    index = Searcher(X, "l2", kind)
     radius = float(np.median(index.kneighbors(X, 5, 2)[0]))
-    ours = index.radius_neighbors(X, radius, 2, False, exclude_self, with_distances=False)
+    ours = index.radius_neighbors(X, radius, 2, False, exclude_self, with_distances=False).slices
     expected = oracles.radius_neighbors(X, X, radius, "l2", exclude_self)
     assert all(distances is None for _, distances, _ in ours)
     np.testing.assert_array_equal(
         np.concatenate([indices for *_, indices in ours]),
         np.concatenate([np.sort(indices) for _, indices in expected]),
     )
+
+
+@pytest.mark.parametrize("metric", ["l1", "l2", "cosine"])
+@pytest.mark.parametrize("algorithm", ["brute", "bounded", "kd_tree"])
+def test_searchers_are_pickled_with_what_they_have_built(rng, monkeypatch, metric, algorithm):
+    X = image_like(rng, 1500, 90).astype(np.float32)
+    searcher = Searcher(X, space_of(metric), algorithm)
+    for _ in range(2):
+        expected = searcher.kneighbors(X[:100], 5, 2)
+    again = pickle.loads(pickle.dumps(searcher))
+    assert again.latest_plan == searcher.latest_plan
+    for name in ("brute", "bounded", "kd_tree"):
+        monkeypatch.setattr(ALGORITHMS[name], "build", None)  # nothing is built anew
+    assert_same(again.kneighbors(X[:100], 5, 2), expected)
+
+
+def test_searchers_are_loaded_without_a_copy(rng, tmp_path):
+    X = rng.random((5000, 3))
+    searcher = Searcher(X, "l2", "kd_tree")
+    expected = searcher.kneighbors(X, 4, 2)
+    joblib.dump(searcher, tmp_path / "searcher.joblib")
+    again = joblib.load(tmp_path / "searcher.joblib", mmap_mode="r")
+    assert isinstance(again.Y, np.memmap)
+    assert all(
+        isinstance(array, np.memmap)
+        for array in again._built["kd_tree"].tree.__reduce__()[1][4][:2]
+    )
+    assert_same(again.kneighbors(np.array(X), 4, 2), expected)
+
+
+def test_searchers_tell_their_bytes(rng):
+    X = rng.random((5000, 30)).astype(np.float32)
+    searcher = Searcher(X, "l2", "brute")
+    assert searcher.nbytes == 0
+    for _ in range(2):
+        searcher.kneighbors(X[:200], 4, 2)
+    assert X.nbytes < searcher.nbytes < 1.5 * X.nbytes
+    assert sys.getsizeof(searcher) > searcher.nbytes
+    lean = Searcher(X, "l2", "brute", memory="none")
+    for _ in range(2):
+        lean.kneighbors(X[:200], 4, 2)
+    assert lean.nbytes < 0.1 * X.nbytes
+    tree = Searcher(X[:, :3].copy(), "l2", "kd_tree")
+    tree.kneighbors(X[:9, :3].copy(), 4, 2)
+    assert tree.nbytes > 5000 * 3 * 4
+
+
+class Shuffled:
+    """Brute force in the samples in another order."""
+
+    name = "shuffled"
+
+    def __init__(self, samples):
+        self.order = np.random.default_rng(0).permutation(len(samples))
+        values = samples.values[self.order]
+        self.inner = BruteForce.build(Samples(values, samples.space))
+
+    @classmethod
+    def build(cls, samples, design, n_threads, advance=None):
+        return cls(samples)
+
+    @property
+    def nbytes(self):
+        return self.inner.nbytes
+
+    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False):
+        distances, places = self.inner.kneighbors(X, len(self.order), n_threads, advance)
+        indices = self.order[places]
+        first = np.lexsort((indices, distances))[:, :k]
+        return np.take_along_axis(distances, first, 1), np.take_along_axis(indices, first, 1)
+
+
+def test_an_algorithm_of_another_kind(monkeypatch, rng):
+    monkeypatch.setitem(ALGORITHMS, "shuffled", Shuffled)
+    X, Y = rng.integers(0, 3, (2, 40, 4)).astype(float)
+    found = Searcher(Y, "l2", "shuffled").kneighbors(X, 5, 2)
+    assert_same(found, oracles.kneighbors(X, Y, 5, "l2"))
+    assert found.algorithm == "shuffled"
+    assert_same(fastnn.kneighbors(X, Y, 5, algorithm="shuffled"), found)
+
+
+def test_threads_do_not_mix_up_their_plans(rng):
+    """What comes back says what found it, whatever others search for meanwhile."""
+    Y = rng.random((3000, 3))
+    searcher = Searcher(Y, "l2")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: searcher.kneighbors(Y[:n], 3, 1), [1, 500] * 20))
+    assert {f.algorithm for f in found} <= {"brute", "kd_tree"}
+    assert all(("too short" in f.reason) == (f.algorithm == "brute") for f in found)
 
 
 def test_classifiers_take_the_name(rng):

@@ -1,6 +1,6 @@
-"""Lower bounds on distances: a few bytes for each row, whose distances never exceed the rows'.
+"""Search by lower bounds: a few bytes for each row, whose distances never exceed the rows'.
 
-`_core/_encoding.pyx` makes them; `_core/_bounded.pyx` searches with them, and says how a limit on
+`_core/_encoding.pyx` makes them, `_core/_bounded.pyx` searches with them, and says how a limit on
 distances becomes one on bounds. With c a center, s a power of two, both near what a sample of the
 rows says, and z = s (x - c), there are two kinds of numbers for a row.
 
@@ -54,6 +54,7 @@ References
 
 import functools
 import itertools
+import logging
 import math
 import statistics
 from typing import NamedTuple
@@ -61,28 +62,32 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from ._core._encoding import TERMS_PER_PRODUCT, GroupEncoder, ProjectionEncoder
-from ._core._index import FlatIndex
-from ._core._pairwise import fill_distances
-from ._core._rows import Rows
-from ._core._threads import RenewedLock
+from .._core._bounded import find_neighbors_by_bounds, find_within_radius_by_bounds
+from .._core._encoding import TERMS_PER_PRODUCT, GroupEncoder, ProjectionEncoder
+from .._core._index import FlatIndex
+from .._core._pairwise import fill_distances
+from .._core._rows import Rows
+from .._core._threads import RenewedLock
+from .costs import current_costs
+from .protocol import CannotServe
+from .sampling import spread_out
 
-__all__ = ["TILE_COST", "bounds_for", "spread_out"]
+logger = logging.getLogger("fastnn")
 
 # Held while BLAS is limited, as threads that do so at once would restore each other's limit.
-limiting = RenewedLock()
+blas_lock = RenewedLock()
 
 # Rows that directions and groups are taken from; others, of which some are queries, on which
 # stages are tried.
 SAMPLE_ROWS = 1024
 TRIED_ROWS = 256
 TRIED_QUERIES = 64
-# At a glance: a part of these rows, and no more directions or smaller groups than these.
-GLANCE_SHARE = 0.25
-GLANCE_WIDTH = 32
-GLANCE_GROUP = 16
+# In a quick look: a part of these rows, and no more directions or smaller groups than these.
+QUICK_SHARE = 0.25
+QUICK_WIDTH = 32
+QUICK_GROUP = 16
 # With more of them, such a power of the share of pairs would be left.
-GLANCE_POWER = 1.5
+QUICK_POWER = 1.5
 # Limits fall while a search goes on, and what is tried is few pairs: more are left than these tell,
 # by a factor and a share of all.
 MORE_LEFT = (1.5, 0.001)
@@ -116,21 +121,59 @@ NORMS = (2.0**-60, 2.0**60)
 FLOOR = 2.0**-60
 SCALES = (2.0**-100, 2.0**100)
 
-# What steps cost, in nanoseconds on one core; only ratios matter. For a feature of a pair:
-# in tiles, by metric and type (u: bytes, f: floats);
-TILE_COST = {("l1", "f"): 0.0175, ("l1", "u"): 0.003, ("l2", "f"): 0.0105, ("l2", "u"): 0.0055}
-# row by row, from the cache or beyond, by bytes of a value.
-ROW_COST = {1: 0.025, 4: 0.13, 8: 0.26}
-# For a pair that the first stage leaves, and for a seed that a list takes up.
-PAIR_COST = 5.0
-SEED_COST = 40.0
-# For a feature of a row that is encoded, by metric, and for each direction of it.
-ENCODING_COST = {"l1": 0.8, "l2": 0.4}
-PROJECTION_COST = 0.0085
+
+class BoundedSearch:
+    """Brute force on codes; the pairs that these leave are decided by the rows."""
+
+    name = "bounded"
+
+    def __init__(self, samples, bounds):
+        self.samples, self.bounds = samples, bounds
+
+    @classmethod
+    def build(cls, samples, design, n_threads=1, advance=None):
+        bounds = design and design.encode_samples(n_threads)
+        if bounds is None:
+            raise CannotServe("there are no bounds for such values")
+        return cls(samples, bounds)
+
+    @property
+    def nbytes(self):
+        seeds = self.bounds.seed_index
+        codes = sum(codes.nbytes for codes in self.bounds.codes)
+        return codes + (seeds.rows.values.nbytes if seeds is not self.bounds.index else 0)
+
+    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False):
+        found = find_neighbors_by_bounds(
+            self.samples.queries(X, n_threads), self.samples.rows(n_threads), k,
+            self.samples.metric, self.bounds, n_threads, advance, exclude_self,
+        )  # fmt: skip
+        distances, indices, _ = self._logged(X, found)
+        return distances, indices
+
+    def radius_neighbors(
+        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True
+    ):
+        found = find_within_radius_by_bounds(
+            self.samples.queries(X, n_threads), self.samples.rows(n_threads), radius,
+            self.samples.metric, self.bounds, n_threads, sort_results, exclude_self,
+        )  # fmt: skip
+        return self._logged(X, found)[0]
+
+    def _logged(self, X, found):
+        if found is None:
+            raise CannotServe("there are no bounds for such queries")
+        n_pairs = len(X) * len(self.samples)
+        shares = (f"{100 * n / n_pairs:.3g} %" for n in found[-1])
+        logger.debug("of the pairs, codes left %s, and all bounds %s", *shares)
+        return found
 
 
-def bounds_for(Y, metric, n_threads, X=None, k=1, radius=None, at_a_glance=False):
-    """Return bounds for the rows of Y, planned but not made, or None if none could serve.
+# ---- design --------------------------------------------------------------------------------------
+
+
+def design_bounds(Y, metric, n_threads, X=None, k=1, radius=None, quick=False):
+    """Return bounds for the rows of Y, designed but without codes, or None if none could serve.
 
     Parameters
     ----------
@@ -144,7 +187,7 @@ def bounds_for(Y, metric, n_threads, X=None, k=1, radius=None, at_a_glance=False
         How many neighbors they look for.
     radius : float, optional
         Within which they look for all instead.
-    at_a_glance : bool
+    quick : bool
         Look for few directions, or large groups, in little time: to see whether it may be
         worthwhile to plan well.
     """
@@ -155,11 +198,11 @@ def bounds_for(Y, metric, n_threads, X=None, k=1, radius=None, at_a_glance=False
         return None
     # Products are small here. BLAS's other threads would wait for more of them on the cores that
     # the search needs: OpenBLAS's do for 0.1 s.
-    with np.errstate(all="ignore"), limiting, libraries().limit(limits=1, user_api="blas"):
-        bounds = kind(Y, at_a_glance)
-        planned = bounds.serves and bounds.plan(X, k, radius, n_threads)
+    with np.errstate(all="ignore"), blas_lock, libraries().limit(limits=1, user_api="blas"):
+        bounds = kind(Y, quick)
+        designed = bounds.serves and bounds.design(X, k, radius, n_threads)
         bounds.sample = None
-        return bounds if planned else None
+        return bounds if designed else None
 
 
 @functools.cache
@@ -170,12 +213,6 @@ def libraries():
 
 def as_rows(X):
     return X if isinstance(X, Rows) else Rows(X)
-
-
-def spread_out(n, n_wanted, start):
-    """Return indices of rows all over an array of n; `start` is where in each part."""
-    n_wanted = min(n, n_wanted)
-    return ((np.arange(n_wanted) + start) * n / n_wanted).astype(np.int64)
 
 
 class Candidate(NamedTuple):
@@ -197,7 +234,7 @@ class _Bounds:
     ----------
     metric : str
         In which codes are compared.
-    alive : list of float
+    survivor_fractions : list of float
         An estimate of the share of pairs that each stage leaves.
     pair_cost, row_cost : float
         Estimates, in nanoseconds, of what a pair takes, and of what making a row's codes does.
@@ -218,9 +255,9 @@ class _Bounds:
 
     more_seeds = MORE_SEEDS
 
-    def __init__(self, Y, at_a_glance=False):
-        self.Y, self.at_a_glance = Y, at_a_glance
-        self.type_ = "u" if Y.values.dtype == np.uint8 and not Y.moved else "f"
+    def __init__(self, Y, quick=False):
+        self.Y, self.quick, self.costs = Y, quick, current_costs()
+        self.type_ = "u" if Y.values.dtype == np.uint8 and not Y.transformed else "f"
         values = Y.values_to_compare(self._some(Y, SAMPLE_ROWS, 0.0))
         center = values.mean(axis=0, dtype=np.float64)
         if self.type_ == "u":
@@ -244,7 +281,7 @@ class _Bounds:
         return (moved * own(self.scale)).astype(np.float32, copy=False)
 
     def _some(self, rows, n, start):
-        share = GLANCE_SHARE if self.at_a_glance else 1.0
+        share = QUICK_SHARE if self.quick else 1.0
         return spread_out(len(rows), int(share * n), start)
 
     def _tried(self, X, k, radius, n_threads):
@@ -263,7 +300,7 @@ class _Bounds:
     def _left(self, bounds, limits):
         """Return an estimate of the share of pairs that bounds leave."""
         share = float((bounds <= limits).mean())
-        share = share**GLANCE_POWER if self.at_a_glance else share
+        share = share**QUICK_POWER if self.quick else share
         return min(1.0, MORE_LEFT[0] * share + MORE_LEFT[1])
 
     def _choose(self, candidates, X, n_neighbors):
@@ -272,8 +309,8 @@ class _Bounds:
         `n_neighbors`: that seeds are for; 0 where there are none.
         """
         n, n_pairs, n_rows = len(self.Y), len(X) * len(self.Y), len(X) + len(self.Y)
-        value_bytes = 8 if self.Y.moved else self.Y.values.itemsize
-        exact_cost = self.Y.n_features * ROW_COST[value_bytes] + PAIR_COST
+        value_bytes = 8 if self.Y.transformed else self.Y.values.itemsize
+        exact_cost = self.Y.n_features * self.costs.row_feature[value_bytes] + self.costs.row_pair
         n_seeds = n_neighbors + MORE_SEEDS
         room = MEMORY_SHARE * self.Y.n_features * self.Y.values.itemsize
         best = None
@@ -282,11 +319,11 @@ class _Bounds:
                 first, second = candidates[i], candidates[j] if i < j else None
                 n_bytes = first.n_codes + (second.finer_bytes if second else 0)
                 last = second or first
-                alive = [first.left, second.finer_left] if second else [first.left]
-                decided = alive[-1] * exact_cost
+                survivors = [first.left, second.finer_left] if second else [first.left]
+                decided = survivors[-1] * exact_cost
                 if second:
-                    decided += alive[0] * (second.finer_cost + PAIR_COST)
-                scan = first.n_codes * TILE_COST[self.metric, "u"]
+                    decided += survivors[0] * (second.finer_cost + self.costs.row_pair)
+                scan = self.costs.pair_in_tiles(self.metric, "u", first.n_codes)
                 for step in SEED_STEPS if n_neighbors else SEED_STEPS[-1:]:
                     # Codes of some samples are there twice.
                     if n_bytes + (first.n_codes / step if step > 1 else 0) > room:
@@ -295,23 +332,23 @@ class _Bounds:
                     if n_neighbors:
                         listed = n_seeds * (1.0 + math.log(max(1.0, n / step / n_seeds)))
                         pair_cost = scan * (1.0 + 1.0 / step) + decided * step**SEED_EXPONENT
-                        pair_cost += (SEED_COST * listed + n_seeds * exact_cost) / n
+                        pair_cost += (self.costs.seed * listed + n_seeds * exact_cost) / n
                     cost = n_pairs * pair_cost + n_rows * last.row_cost
                     if best is None or cost < best[0]:
                         chosen = [i, j] if second else [i]
-                        best = cost, chosen, alive, step, pair_cost, last.row_cost
+                        best = cost, chosen, survivors, step, pair_cost, last.row_cost
         if best is None:
             return []
-        _, chosen, self.alive, self.seed_step, self.pair_cost, self.row_cost = best
+        _, chosen, self.survivor_fractions, self.seed_step, self.pair_cost, self.row_cost = best
         return chosen
 
-    def make(self, n_threads):
+    def encode_samples(self, n_threads):
         """Encode all samples; return self, or None where values are too large."""
-        moved = self.move(self.Y, n_threads)
-        if moved is None:
+        encoded = self.encode(self.Y, n_threads)
+        if encoded is None:
             return None
-        self.codes = [codes for codes, _ in moved]
-        self.margins = [float(margins.max()) for _, margins in moved]
+        self.codes = [codes for codes, _ in encoded]
+        self.margins = [float(margins.max()) for _, margins in encoded]
         block_rows = BLOCK_BYTES // (self.Y.n_features * self.Y.values.itemsize)
         # Without a budget: panels are packed by each search.
         self.index = FlatIndex(self.codes[0], self.metric, 0, block_rows)
@@ -321,7 +358,7 @@ class _Bounds:
             self.seed_index = FlatIndex(some, self.metric, 0)
         return self
 
-    def move(self, X, n_threads):
+    def encode(self, X, n_threads):
         """Return [(codes, margins) of each stage], or None where values are too large."""
         X = as_rows(X)
         codes, sizes, errors, held = self.encoder.encode(X, n_threads)
@@ -394,11 +431,11 @@ class Projections(_Bounds):
     FEWEST_FEATURES = 24
     metric = "l2"
 
-    def plan(self, X, k, radius, n_threads):
+    def design(self, X, k, radius, n_threads):
         """Choose directions and stages for queries like X; return whether there are any."""
         room = int(MEMORY_SHARE * self.Y.n_features * self.Y.values.itemsize)
         d = self.Y.n_features
-        most = GLANCE_WIDTH if self.at_a_glance else WIDTHS[-1]
+        most = QUICK_WIDTH if self.quick else WIDTHS[-1]
         most = min(most, max(WIDTHS[0], DIRECTION_VALUES // d), max(WIDTHS[0], room))
         most = min(most, d - 1, len(self.sample))
         directions = leading_directions(self.sample, most)
@@ -422,17 +459,18 @@ class Projections(_Bounds):
             units.append(CODED_DEVIATIONS / 127 * float(np.sqrt(np.square(p[:, :width]).mean())))
             start = width
 
-        candidates = []
+        candidates, costs = [], self.costs
         for width, bound, unit in zip(widths, bounds, units, strict=True):
             # Rounding takes a twelfth of a unit's square away, of each number of both rows.
             error = 2.0 * unit * math.sqrt((width + 1) / 12)
             candidates.append(
                 Candidate(
                     n_codes=width + 1,
-                    row_cost=d * (ENCODING_COST["l2"] + width * PROJECTION_COST),
+                    row_cost=d
+                    * (self.costs.encoded_feature["l2"] + width * self.costs.projected_feature),
                     left=self._left(bound, limits + error),
                     finer_bytes=4 * (width + 1),
-                    finer_cost=(width + 1) * ROW_COST[4],
+                    finer_cost=(width + 1) * costs.row_feature[4],
                     finer_left=self._left(bound, limits),
                 )
             )
@@ -483,12 +521,12 @@ class GroupSums(_Bounds):
     FEWEST_FEATURES = 64
     metric = "l1"
 
-    def plan(self, X, k, radius, n_threads):
+    def design(self, X, k, radius, n_threads):
         """Choose groups and stages for queries like X; return whether there are any."""
         directions = leading_directions(self.sample, LOADINGS).astype(np.float32)
         # Features are near each other if the sample has them rise and fall together.
         places = directions.T * np.linalg.norm(self.sample @ directions.T, axis=0)
-        least = GLANCE_GROUP if self.at_a_glance else 0
+        least = QUICK_GROUP if self.quick else 0
         order, starts = group_features(places, [size for size in GROUP_SIZES if size >= least])
         queries, samples, limits = self._tried(X, k, radius, n_threads)
         # Of all rows, feature by feature.
@@ -505,8 +543,8 @@ class GroupSums(_Bounds):
             # Rounding takes a quarter of a unit away, of each number of both rows.
             n_codes = len(of_groups) - 1
             left = self._left(bound, limits + 0.5 * unit * n_codes)
-            row_cost = self.Y.n_features * ENCODING_COST["l1"]
-            finer_cost = n_codes * ROW_COST[1]
+            row_cost = self.Y.n_features * self.costs.encoded_feature["l1"]
+            finer_cost = n_codes * self.costs.row_feature[1]
             candidates.append(Candidate(n_codes, row_cost, left, n_codes, finer_cost, left))
         chosen = self._choose(candidates, X, 0 if radius is not None else k)
         starts, units = [starts[i] for i in chosen], [units[i] for i in chosen]

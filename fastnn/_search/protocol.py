@@ -1,0 +1,128 @@
+"""What an algorithm provides, and what it gets."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from .._core._threads import RenewedLock
+
+# Held while what searches share is made: once, whoever needs it first.
+build_lock = RenewedLock()
+
+
+class CannotServe(Exception):
+    """This algorithm cannot serve such values; brute force can, or finds out what is wrong."""
+
+
+class NonFiniteError(Exception):
+    """A search has met NaN or infinity."""
+
+
+class Neighbors(NamedTuple):
+    """The k nearest samples of each query.
+
+    Attributes
+    ----------
+    distances : ndarray of shape (n_queries, k), float64
+        Ascending.
+    indices : ndarray of shape (n_queries, k), int64
+    algorithm, reason : str
+        What found them, and why it was chosen.
+    """
+
+    distances: np.ndarray
+    indices: np.ndarray
+    algorithm: str
+    reason: str
+
+
+class RadiusNeighbors(NamedTuple):
+    """All samples within a radius of each query.
+
+    Attributes
+    ----------
+    slices : list of (counts, distances, indices)
+        Of queries in a row: how many neighbors each has (int64), their distances (float64; None if
+        they are not wanted) and indices (int64), query after query.
+    algorithm, reason : str
+    """
+
+    slices: list
+    algorithm: str
+    reason: str
+
+
+class Samples:
+    """The rows that are searched, as a metric has them; shared by the algorithms.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, d), float32, float64 or uint8
+        C-contiguous.
+    space : MetricSpace
+    memory : int, optional
+        Bytes that packed copies of the rows may take between searches; None: as many as the rows.
+    """
+
+    def __init__(self, values, space, memory=None):
+        self.values, self.space, self.memory = values, space, memory
+        self._rows = None
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getstate__(self):
+        return self.values, self.space, self.memory
+
+    def __setstate__(self, state):
+        self.__init__(*state)
+
+    @property
+    def metric(self):
+        """The kernels' metric."""
+        return self.space.kernel
+
+    def rows(self, n_threads=1):
+        """Return the rows as kernels take them."""
+        if self._rows is None:
+            with build_lock:
+                if self._rows is None:
+                    self._rows = self.space.rows(self.values, n_threads)
+        return self._rows
+
+    def queries(self, X, n_threads=1):
+        """Return queries, or the samples themselves, as kernels take them."""
+        return self.rows(n_threads) if X is self.values else self.space.rows(X, n_threads)
+
+
+class Algorithm(Protocol):
+    """An exact search in one set of samples.
+
+    `build` returns it, or raises CannotServe if it cannot serve the samples. Queries are arrays of
+    the samples' dtype, or the samples' array itself. Distances are the kernels': see `MetricSpace`.
+    """
+
+    name: str
+
+    @classmethod
+    def build(cls, samples, design, n_threads, advance=None):
+        """Return the algorithm; `design` is what the planner's steps have prepared for bounds."""
+
+    @property
+    def nbytes(self):
+        """How many bytes are held beside the samples."""
+
+    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False):
+        """Return (distances, indices).
+
+        Raises
+        ------
+        CannotServe
+            For such queries; nothing has been found then.
+        NonFiniteError
+        """
+
+    def radius_neighbors(
+        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True
+    ):
+        """Return slices of neighbors: see `RadiusNeighbors`."""

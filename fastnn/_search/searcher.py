@@ -1,0 +1,387 @@
+"""The entry to all searches: rows in, neighbors out."""
+
+import logging
+import math
+import time
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from .. import _validation
+from .._core._jobs import ieee_arithmetic
+from .bounded import BoundedSearch, design_bounds
+from .brute import BruteForce
+from .costs import current_costs
+from .kd_tree import KDTreeSearch, count_neighbors, tree_of, try_tree
+from .metric_spaces import MetricSpace
+from .planner import (
+    TREE_FEATURES,
+    BoundEstimate,
+    CountNeighbors,
+    DesignBounds,
+    Plan,
+    Request,
+    Statistics,
+    plan,
+)
+from .protocol import CannotServe, Neighbors, NonFiniteError, RadiusNeighbors, Samples, build_lock
+from .sampling import spread_out
+
+__all__ = ["ALGORITHMS", "Searcher"]
+
+logger = logging.getLogger("fastnn")
+
+ALGORITHMS = {"brute": BruteForce, "bounded": BoundedSearch, "kd_tree": KDTreeSearch}
+
+NOTHING_YET = Plan("brute", "nothing has been searched for yet")
+
+# How many times as long as building takes for a sample a search takes for a query, about.
+TREE_QUERY_COST = 8.0
+
+
+@dataclass(frozen=True)
+class History:
+    """What has been searched for, for neighbors and within radii (False, True).
+
+    Attributes
+    ----------
+    n_queries : mapping of bool to int
+    plans : mapping of bool to (int, Plan)
+        For how many pairs the plan was made, and the plan.
+    latest : Plan
+    """
+
+    n_queries: MappingProxyType = field(default_factory=lambda: MappingProxyType({}))
+    plans: MappingProxyType = field(default_factory=lambda: MappingProxyType({}))
+    latest: Plan = NOTHING_YET
+
+    def with_queries(self, within_radius, n):
+        counts = {**self.n_queries, within_radius: self.n_queries.get(within_radius, 0) + n}
+        return replace(self, n_queries=MappingProxyType(counts))
+
+    def with_plan(self, within_radius, n_pairs, chosen):
+        plans = {**self.plans, within_radius: (n_pairs, chosen)}
+        return replace(self, plans=MappingProxyType(plans))
+
+
+class Searcher:
+    """Rows to search in, by any algorithm that serves.
+
+    "auto" is settled by the first search that is large enough to make up for an index, small ones
+    before it included, and planned again whenever all that has been searched for is twice as much:
+    see `planner`.
+
+    Parameters
+    ----------
+    Y : ndarray of shape (n, d), float32, float64 or uint8
+        C-contiguous; searches evaluate the values.
+    space : MetricSpace, or {"l1", "l2", "sqeuclidean", "chebyshev"}
+    algorithm : {"auto", "brute", "bounded", "kd_tree"}, default="auto"
+    memory : int or "none", optional
+        Bytes that packed copies of the rows may take between searches; None: as many as the rows.
+
+    Attributes
+    ----------
+    Y, space, algorithm
+    """
+
+    def __init__(self, Y, space, algorithm="auto", memory=None):
+        self.Y, self.algorithm, self.memory = Y, algorithm, memory
+        self.space = MetricSpace(space) if isinstance(space, str) else space
+        if self.space.kernel == "chebyshev" and Y.dtype == _validation.UINT8:
+            Y = Y.astype(_validation.FLOAT32)  # there are no kernels for bytes
+        self.samples = Samples(Y, self.space, 0 if memory == "none" else memory)
+        self._history = History()
+        if algorithm != "auto":
+            self._history = History(latest=Plan(algorithm, f"algorithm={algorithm!r}"))
+        # What was built, by name; a str says why it could not be.
+        self._built = {}
+        self._design = None
+        # Of the same rows in wider types, for queries that need these.
+        self._wider = {}
+
+    @property
+    def latest_plan(self):
+        """The plan of the last search, or of the next small one."""
+        return self._history.latest
+
+    @property
+    def nbytes(self):
+        """How many bytes are held beside the rows."""
+        built = sum(a.nbytes for a in self._built.values() if not isinstance(a, str))
+        return built + sum(wider.Y.nbytes + wider.nbytes for wider in self._wider.values())
+
+    def __sizeof__(self):
+        return object.__sizeof__(self) + self.nbytes
+
+    # ---- searches --------------------------------------------------------------------------------
+
+    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False):
+        """Return the k nearest rows of Y to each row of X.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_queries, d)
+            That has passed the border, or `Y` itself.
+        k : int
+            1 <= k <= n; with exclude_self k < n.
+        n_threads : int
+        advance : callable or None
+            Called with the share of the work done since the last call.
+        exclude_self : bool
+            X is Y, and no row is its own neighbor.
+
+        Returns
+        -------
+        Neighbors
+
+        Raises
+        ------
+        ValueError
+            For NaN and infinity.
+        """
+        searcher, X = self._agreeing(X)
+        progress = Progress(advance)
+
+        def search(algorithm, X):
+            return algorithm.kneighbors(X, k, n_threads, progress.of_the_rest(), exclude_self)
+
+        (distances, indices), chosen = searcher._search(X, k, None, n_threads, search, progress)
+        self._note(chosen)
+        return Neighbors(self.space.distances(distances), indices, *chosen)
+
+    def radius_neighbors(
+        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True
+    ):
+        """Return all rows of Y within a radius of each row of X.
+
+        Parameters and errors are those of `kneighbors`, but:
+
+        Parameters
+        ----------
+        radius : float
+            Not NaN.
+        sort_results : bool
+            Neighbors ascend by (distance, index), or by index alone.
+        with_distances : bool
+
+        Returns
+        -------
+        RadiusNeighbors
+        """
+        searcher, X = self._agreeing(X)
+        radius = self.space.radius(radius)
+
+        def search(algorithm, X):
+            return algorithm.radius_neighbors(
+                X, radius, n_threads, sort_results, exclude_self, with_distances
+            )
+
+        slices, chosen = searcher._search(X, 1, radius, n_threads, search, Progress(None))
+        self._note(chosen)
+        if with_distances:
+            slices = [(counts, self.space.distances(found), i) for counts, found, i in slices]
+        else:
+            slices = [(counts, None, i) for counts, _, i in slices]
+        return RadiusNeighbors(slices, *chosen)
+
+    def _agreeing(self, X):
+        """Return a searcher and queries of one dtype; normalized rows are float64 anyway."""
+        if X is self.Y:
+            return self, self.samples.values
+        dtype = self.samples.values.dtype
+        if X.dtype == dtype or self.space.normalized:
+            return self, X
+        _kept = ieee_arithmetic()
+        X = _as_narrow_as(X, dtype)
+        wide = np.result_type(X, dtype)
+        if wide == dtype:
+            return self, X.astype(dtype, copy=False)
+        wider = self._wider.get(wide)
+        if wider is None:
+            wider = Searcher(self.Y.astype(wide), self.space, self.algorithm, self.memory)
+            if self.algorithm != "brute":  # which builds nothing but the rows
+                self._wider[wide] = wider
+        return wider, X.astype(wide, copy=False)
+
+    def _search(self, X, k, radius, n_threads, search, progress):
+        """Return what `search` finds with the algorithm that suits, and the plan followed."""
+        of_building = progress.of_a_part(len(self.Y) / (len(self.Y) + TREE_QUERY_COST * len(X)))
+        chosen = self._plan(X, k, radius, n_threads, of_building)
+        try:
+            try:
+                algorithm = self._build(chosen.algorithm, X, k, radius, n_threads, of_building)
+                return search(algorithm, X), chosen
+            except CannotServe as error:
+                chosen = Plan("brute", str(error))
+                return search(self._build("brute", X, k, radius, n_threads), X), chosen
+        except NonFiniteError:
+            _validation.require_finite(X, "X")
+            _validation.require_finite(self.samples.values, "Y")
+            raise
+
+    def _build(self, name, X, k, radius, n_threads, advance=None):
+        """Return an algorithm, built once.
+
+        Raises
+        ------
+        CannotServe
+        """
+        built = self._built.get(name)
+        if built is None:
+            with build_lock:
+                if name not in self._built:  # nobody else was quicker
+                    self._built[name] = self._new(name, X, k, radius, n_threads, advance)
+                built = self._built[name]
+        if isinstance(built, str):
+            raise CannotServe(built)
+        return built
+
+    def _new(self, name, X, k, radius, n_threads, advance):
+        start = time.perf_counter()
+        if name == "bounded" and self._design is None:
+            self._design_bounds(X, k, radius, n_threads, quick=False)
+        try:
+            built = ALGORITHMS[name].build(self.samples, self._design, n_threads, advance)
+        except CannotServe as error:
+            return str(error)
+        logger.debug("%s built in %.3g s", name, time.perf_counter() - start)
+        return built
+
+    # ---- the plan --------------------------------------------------------------------------------
+
+    def _note(self, chosen):
+        with build_lock:
+            self._history = replace(self._history, latest=chosen)
+
+    def _plan(self, X, k, radius, n_threads, advance):
+        """Return the plan for such queries, and note that they were asked for."""
+        if self.algorithm != "auto":
+            return Plan(self.algorithm, f"algorithm={self.algorithm!r}")
+        within = radius is not None
+        with build_lock:
+            self._history = self._history.with_queries(within, len(X))
+        history = self._history
+        n_pairs = history.n_queries[within] * len(self.Y)
+        n_settled, chosen = history.plans.get(within, (0, None))
+        if chosen is not None and n_pairs < 2 * n_settled:
+            return chosen
+        if chosen is None or chosen.algorithm != "bounded":
+            chosen = self._best_plan(X, k, radius, n_threads, history.n_queries[within], advance)
+        with build_lock:
+            self._history = self._history.with_plan(within, n_pairs, chosen)
+        if chosen.algorithm != history.latest.algorithm:
+            logger.debug("algorithm 'auto' chose %r: %s", *chosen)
+        return chosen
+
+    def _best_plan(self, X, k, radius, n_threads, n_expected, advance):
+        values, within = self.samples.values, radius is not None
+        request = Request(
+            n_queries=len(X),
+            n_expected=n_expected,
+            n_samples=len(values),
+            n_features=values.shape[1],
+            k=k,
+            metric=self.space.kernel,
+            value_bytes=8 if self.space.normalized else values.itemsize,
+            bytes_in_tiles=values.dtype == _validation.UINT8 and self.space.is_plain,
+            within_radius=within,
+            n_threads=n_threads,
+        )
+        costs, statistics = current_costs(), Statistics(has_tree="kd_tree" in self._built)
+        step = plan(request, costs, statistics)
+        while not isinstance(step, Plan):
+            statistics = self._take(step, statistics, X, k, radius, n_threads, advance)
+            step = plan(request, costs, statistics)
+        if values.shape[1] <= TREE_FEATURES and step.algorithm != "kd_tree":
+            self._drop_tree(within)
+        return step
+
+    def _take(self, step, statistics, X, k, radius, n_threads, advance):
+        """Return the statistics with what a step says."""
+        if isinstance(step, CountNeighbors):
+            return replace(statistics, n_within=count_neighbors(self.samples, X, radius, n_threads))
+        if isinstance(step, DesignBounds):
+            estimate = self._design_bounds(X, k, radius, n_threads, step.quick)
+            return replace(statistics, **{"quick_look" if step.quick else "design": estimate})
+        if step.n_samples == len(self.samples):
+            tree = self._build("kd_tree", X, k, radius, n_threads, advance).tree
+        else:
+            some = spread_out(len(self.samples), step.n_samples, 0.5)
+            tree = tree_of(self.samples, some, n_threads)
+        trial = try_tree(
+            self.samples, tree, X, step.k, n_threads, step.n_affordable, step.many_points
+        )
+        return statistics.with_trial(trial)
+
+    def _design_bounds(self, X, k, radius, n_threads, quick):
+        """Return what bounds would take, or False if there are none."""
+        if radius is not None and self.space.kernel == "sqeuclidean":
+            radius = math.sqrt(max(radius, 0.0))
+        design = design_bounds(
+            self.samples.rows(n_threads), self.space.kernel, n_threads,
+            self.samples.queries(X, n_threads), k, radius, quick,
+        )  # fmt: skip
+        if not quick and "bounded" not in self._built:
+            self._design = design
+        if design is None:
+            return False
+        return BoundEstimate(design.pair_cost, design.row_cost, tuple(design.survivor_fractions))
+
+    def _drop_tree(self, within):
+        """Drop a tree that was built for a trial, unless the other kind of search has it."""
+        _, other = self._history.plans.get(not within, (0, None))
+        if other is None or other.algorithm != "kd_tree":
+            with build_lock:
+                self._built.pop("kd_tree", None)
+
+    # ---- pickles ---------------------------------------------------------------------------------
+
+    def __getstate__(self):
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("_design", "_wider", "_history")
+        } | {
+            "_history": (dict(self._history.n_queries), dict(self._history.plans), self.latest_plan)
+        }
+
+    def __setstate__(self, state):
+        n_queries, plans, latest = state.pop("_history")
+        vars(self).update(state)
+        self._history = History(MappingProxyType(n_queries), MappingProxyType(plans), latest)
+        self._design, self._wider = None, {}
+
+
+class Progress:
+    """Tells how much of a search is done, also where it has to start again."""
+
+    def __init__(self, advance):
+        self._advance, self._done = advance, 0.0
+
+    def of_a_part(self, part):
+        """Return what a step calls that takes this share of the time, once."""
+        if self._advance is None:
+            return None
+
+        def tell(share):
+            self._done += share * part
+            self._advance(share * part)
+
+        return tell
+
+    def of_the_rest(self):
+        """Return what another search calls, for what the first one has not told."""
+        return self.of_a_part(1.0 - self._done)
+
+
+def _as_narrow_as(X, dtype):
+    """Return X in this dtype if that holds all of its values, so that the samples stay as they are.
+
+    Lists of numbers come as float64, and converting the samples for each query would take longer
+    than the search.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        narrow = X.astype(dtype)
+    return narrow if np.array_equal(narrow, X) else X
