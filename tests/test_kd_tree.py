@@ -1,7 +1,9 @@
 """The k-d tree: the exhaustive search's answers, bit for bit, whatever the data."""
 
 import copy
+import gc
 import pickle
+import sys
 import tracemalloc
 
 import numpy as np
@@ -223,6 +225,20 @@ def test_pickles_and_copies(rng):
     X = rng.random((50, 3))
     for other in (pickle.loads(pickle.dumps(tree)), copy.deepcopy(tree)):
         assert_same(other.kneighbors(X, 4, 2), tree.kneighbors(X, 4, 2))
+
+
+def test_a_copy_outlives_the_tree(rng):
+    """A shallow one has its memory."""
+    Y = rng.random((20_000, 3))
+    tree = KDTree(Y, "l2", 1)
+    expected = tree.kneighbors(Y[:50], 4, 1)
+    other = copy.copy(tree)
+    assert sys.getrefcount(tree) > 2
+    del tree
+    gc.collect()
+    spoil = [np.full(20_040, 2**31, np.uint32) for _ in range(50)]
+    assert_same(other.kneighbors(Y[:50], 4, 1), expected)
+    del spoil
 
 
 @metrics

@@ -222,7 +222,7 @@ def test_searchers_are_loaded_without_a_copy(rng, tmp_path):
     assert isinstance(again.Y, np.memmap)
     assert all(
         isinstance(array, np.memmap)
-        for array in again._built["kd_tree"].tree.__reduce__()[1][4][:2]
+        for array in again._built["kd_tree"].tree.__reduce__()[1][-1][:2]
     )
     assert_same(again.kneighbors(np.array(X), 4, 2), expected)
 

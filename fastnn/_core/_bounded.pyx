@@ -23,8 +23,6 @@ What is skipped is proven to be too far, so the result is the very same as that 
 
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int64_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -143,20 +141,12 @@ cdef class NearestBeyondBounds(ListOfNearest):
     """The k nearest of every query of a slice; what is scanned are the codes."""
 
     cdef BoundFilter bound_filter
-    cdef void *memory
-    # [n_splits][n_queries][capacity]: exact distances (keys are -distance), then pending indices.
-    cdef Candidate *candidates
-    cdef Py_ssize_t *counts
-    cdef Py_ssize_t *exact_counts
-    # How far codes of neighbors are apart at most, and neighbors themselves.
+    # [n_splits][n_queries]: how far codes of neighbors are apart at most, and neighbors themselves.
     cdef double *code_radii
     cdef double *limits
     # [n_queries][n_seeds]
     cdef const int64_t *seeds
     cdef Py_ssize_t n_seeds
-    # [n_threads][n_splits * capacity]
-    cdef int64_t *scratch_indices
-    cdef double *scratch_distances
 
     def __init__(self, BoundFilter bound_filter, Py_ssize_t k):
         self.bound_filter, self.k, self.capacity = bound_filter, k, k + MAX_PENDING
@@ -164,29 +154,9 @@ cdef class NearestBeyondBounds(ListOfNearest):
 
     cdef object begin(self, Py_ssize_t n_splits, const double *terms, const double *query_errors):
         Collector.begin(self, n_splits, terms, query_errors)
-        cdef Py_ssize_t slots = self.n_splits * self.n_queries, i
-        cdef Py_ssize_t per_thread = self.n_threads * self.n_splits * self.capacity
-        self.memory = malloc(
-            (slots * self.capacity + per_thread) * sizeof(Candidate)
-            + slots * (2 * sizeof(Py_ssize_t) + 2 * sizeof(double))
-            + per_thread * (sizeof(int64_t) + sizeof(double))
-        )
-        if self.memory == NULL:
-            raise MemoryError()
-        self.candidates = <Candidate *>self.memory
-        self.scratch = self.candidates + slots * self.capacity
-        self.counts = <Py_ssize_t *>(self.scratch + per_thread)
-        self.exact_counts = self.counts + slots
-        self.code_radii = <double *>(self.exact_counts + slots)
-        self.limits = self.code_radii + slots
-        self.scratch_indices = <int64_t *>(self.limits + slots)
-        self.scratch_distances = <double *>(self.scratch_indices + per_thread)
-        memset(self.counts, 0, 2 * slots * sizeof(Py_ssize_t))
-        for i in range(slots):
-            self.code_radii[i] = self.limits[i] = INFINITY
-
-    def __dealloc__(self):
-        free(self.memory)
+        self.make_lists(2, INFINITY)
+        self.code_radii = self.numbers
+        self.limits = self.code_radii + self.n_splits * self.n_queries
 
     # ---- limits ---------------------------------------------------------------------------
 
@@ -239,14 +209,14 @@ cdef class NearestBeyondBounds(ListOfNearest):
         self.candidates[slot * self.capacity + self.counts[slot]].index = index
         self.counts[slot] += 1
         if self.counts[slot] == self.capacity:
-            self.decide(slot, query, thread)
+            self.settle(slot, query, thread)
 
-    cdef void decide(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil:
+    cdef void settle(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil:
         """Evaluate the pending pairs, keep the k nearest, and lower the limit."""
         cdef Candidate *items = self.candidates + slot * self.capacity
         cdef int64_t *indices = self.scratch_indices + thread * self.n_splits * self.capacity
         cdef double *distances = self.scratch_distances + thread * self.n_splits * self.capacity
-        cdef Py_ssize_t first = self.exact_counts[slot], n = self.counts[slot] - first, i
+        cdef Py_ssize_t first = self.settled[slot], n = self.counts[slot] - first, i
         for i in range(n):
             indices[i] = items[first + i].index
         n = self.bound_filter.filter(query, self.limits[slot], indices, n, distances, thread)
@@ -256,21 +226,7 @@ cdef class NearestBeyondBounds(ListOfNearest):
         if first + n >= self.k:
             select_first(items, first + n, self.k)
             self.lower(slot, query, -items[self.k - 1].key)
-        self.counts[slot] = self.exact_counts[slot] = min(first + n, self.k)
-
-    # ---- results --------------------------------------------------------------------------
-
-    cdef void merge(self, Py_ssize_t query, Candidate *items, int thread) noexcept nogil:
-        cdef Py_ssize_t n = 0, split, slot
-        for split in range(self.n_splits):
-            slot = split * self.n_queries + query
-            self.decide(slot, query, thread)
-            memcpy(
-                items + n, self.candidates + slot * self.capacity,
-                self.counts[slot] * sizeof(Candidate),
-            )
-            n += self.counts[slot]
-        select_first(items, n, self.k)
+        self.counts[slot] = self.settled[slot] = min(first + n, self.k)
 
 
 cdef void init_limit_task(void *nearest, Py_ssize_t task, int thread) noexcept nogil:

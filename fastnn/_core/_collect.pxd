@@ -54,31 +54,31 @@ cdef class Collector:
 cdef class ListOfNearest(Collector):
     # Room for candidates of each slot.
     cdef Py_ssize_t k, capacity
-    # [n_threads][n_splits * capacity]
-    cdef Candidate *scratch
-    # Where the neighbors go, k of each query, or k - 1 without itself.
-    cdef double *distances
-    cdef int64_t *indices
-
-    cdef void write_to(self, double *distances, int64_t *indices, Py_ssize_t first_self)
-    cdef double distance_of(self, Py_ssize_t query, double key) noexcept nogil
-    cdef void merge(self, Py_ssize_t query, Candidate *items, int thread) noexcept nogil
-
-
-cdef class Nearest(ListOfNearest):
     cdef void *memory
     # [n_splits][n_queries][capacity]: the settled, whose keys are -distance, then the pending.
     cdef Candidate *candidates
     cdef Py_ssize_t *counts
     cdef Py_ssize_t *settled
-    # [n_splits][n_queries][k]: the largest lower bounds so far, descending; NULL: not kept.
-    cdef double *lows
+    # What is kept of each slot beside its list, so many numbers of each; NULL: nothing.
+    cdef double *numbers
     # [n_threads][n_splits * capacity] each
+    cdef Candidate *scratch
     cdef int64_t *scratch_indices
     cdef double *scratch_distances
+    # Where the neighbors go, k of each query, or k - 1 without itself.
+    cdef double *distances
+    cdef int64_t *indices
 
+    cdef object make_lists(self, Py_ssize_t n_numbers, double first_number)
+    cdef void write_to(self, double *distances, int64_t *indices, Py_ssize_t first_self)
+    cdef double distance_of(self, Py_ssize_t query, double key) noexcept nogil
+    cdef Py_ssize_t gather(self, Py_ssize_t query, Candidate *items) noexcept nogil
+    cdef void merge(self, Py_ssize_t query, Candidate *items, int thread) noexcept nogil
+
+
+# Numbers are [n_splits][n_queries][k]: the largest lower bounds so far, descending.
+cdef class Nearest(ListOfNearest):
     cdef void insert_low(self, Py_ssize_t slot, double low) noexcept nogil
-    cdef void select(self, Candidate *items, Py_ssize_t n, int thread) noexcept nogil
     cdef void compact(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil
     cdef void raise_bound(self, Py_ssize_t slot, double bound) noexcept nogil
     cdef Py_ssize_t keep_possible(

@@ -15,7 +15,7 @@ merged in the end: the order of pairs is total, so it does not matter how they c
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -113,7 +113,32 @@ cdef class Collector:
 
 
 cdef class ListOfNearest(Collector):
-    """What all collectors of the k nearest have in common: k candidates of a query in the end."""
+    """What collectors of the k nearest have in common: their lists, and k of each in the end."""
+
+    cdef object make_lists(self, Py_ssize_t n_numbers, double first_number):
+        """Have an empty list for each slot, and so many numbers beside it."""
+        cdef Py_ssize_t slots = self.n_splits * self.n_queries, i
+        cdef Py_ssize_t per_thread = self.n_threads * self.n_splits * self.capacity
+        self.memory = malloc(
+            (slots * self.capacity + per_thread) * sizeof(Candidate)
+            + slots * (2 * sizeof(Py_ssize_t) + n_numbers * sizeof(double))
+            + per_thread * (sizeof(int64_t) + sizeof(double))
+        )
+        if self.memory == NULL:
+            raise MemoryError()
+        self.candidates = <Candidate *>self.memory
+        self.scratch = self.candidates + slots * self.capacity
+        self.counts = <Py_ssize_t *>(self.scratch + per_thread)
+        self.settled = self.counts + slots
+        self.scratch_indices = <int64_t *>(self.settled + slots)
+        self.scratch_distances = <double *>(self.scratch_indices + per_thread)
+        self.numbers = self.scratch_distances + per_thread if n_numbers > 0 else NULL
+        memset(self.counts, 0, 2 * slots * sizeof(Py_ssize_t))
+        for i in range(slots * n_numbers):
+            self.numbers[i] = first_number
+
+    def __dealloc__(self):
+        free(self.memory)
 
     cdef void write_to(self, double *distances, int64_t *indices, Py_ssize_t first_self):
         """Have each query's neighbors written there, ascending by (distance, index)."""
@@ -134,8 +159,25 @@ cdef class ListOfNearest(Collector):
         """The distance, as it is returned, that belongs to a key in the end."""
         return -key
 
+    cdef Py_ssize_t gather(self, Py_ssize_t query, Candidate *items) noexcept nogil:
+        """Copy the lists of all splits; return how many candidates that are."""
+        cdef Py_ssize_t n = 0, split, slot
+        for split in range(self.n_splits):
+            slot = split * self.n_queries + query
+            memcpy(
+                items + n, self.candidates + slot * self.capacity,
+                self.counts[slot] * sizeof(Candidate),
+            )
+            n += self.counts[slot]
+        return n
+
     cdef void merge(self, Py_ssize_t query, Candidate *items, int thread) noexcept nogil:
         """Have the k nearest of all splits at the front of `items`, with their last keys."""
+        cdef Py_ssize_t split, n
+        for split in range(self.n_splits):
+            self.settle(split * self.n_queries + query, query, thread)
+        n = self.gather(query, items)
+        select_first_of_many(items, n, self.k)
 
 
 cdef class Nearest(ListOfNearest):
@@ -150,33 +192,7 @@ cdef class Nearest(ListOfNearest):
 
     cdef object begin(self, Py_ssize_t n_splits, const double *terms, const double *query_errors):
         Collector.begin(self, n_splits, terms, query_errors)
-        cdef Py_ssize_t slots = n_splits * self.n_queries, i
-        cdef Py_ssize_t per_thread = self.n_threads * n_splits * self.capacity
-        cdef Py_ssize_t n_lows = 0
-        if self.k <= MAX_SORTED and self.mode != BY_ROWS:
-            n_lows = slots * self.k
-        self.memory = malloc(
-            (slots * self.capacity + per_thread) * sizeof(Candidate)
-            + n_lows * sizeof(double)
-            + 2 * slots * sizeof(Py_ssize_t)
-            + per_thread * (sizeof(int64_t) + sizeof(double))
-        )
-        if self.memory == NULL:
-            raise MemoryError()
-        self.candidates = <Candidate *>self.memory
-        self.scratch = self.candidates + slots * self.capacity
-        self.counts = <Py_ssize_t *>(self.scratch + per_thread)
-        self.settled = self.counts + slots
-        self.scratch_indices = <int64_t *>(self.settled + slots)
-        self.scratch_distances = <double *>(self.scratch_indices + per_thread)
-        self.lows = self.scratch_distances + per_thread if n_lows > 0 else NULL
-        for i in range(n_lows):
-            self.lows[i] = -INFINITY
-        for i in range(slots):
-            self.counts[i] = self.settled[i] = 0
-
-    def __dealloc__(self):
-        free(self.memory)
+        self.make_lists(self.k if self.k <= MAX_SORTED and self.mode != BY_ROWS else 0, -INFINITY)
 
     cdef void push(
         self, Py_ssize_t slot, Py_ssize_t query, double low, int64_t index, int thread
@@ -185,13 +201,13 @@ cdef class Nearest(ListOfNearest):
         items[self.counts[slot]].key = low
         items[self.counts[slot]].index = index
         self.counts[slot] += 1
-        if self.lows != NULL:
+        if self.numbers != NULL:
             self.insert_low(slot, low)
         if self.counts[slot] == self.capacity:
             self.compact(slot, query, thread)
 
     cdef void insert_low(self, Py_ssize_t slot, double low) noexcept nogil:
-        cdef double *lows = self.lows + slot * self.k
+        cdef double *lows = self.numbers + slot * self.k
         cdef Py_ssize_t place = self.k - 1
         if low <= lows[place]:
             return
@@ -201,10 +217,6 @@ cdef class Nearest(ListOfNearest):
         lows[place] = low
         self.raise_bound(slot, lows[self.k - 1])
 
-    cdef void select(self, Candidate *items, Py_ssize_t n, int thread) noexcept nogil:
-        """Move the k first to the front, the k-th itself to items[k - 1]."""
-        select_first_of_many(items, n, self.k)
-
     cdef void compact(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil:
         """Raise the bound to the k-th key and drop what can no longer be among the k nearest."""
         cdef Candidate *items = self.candidates + slot * self.capacity
@@ -213,10 +225,10 @@ cdef class Nearest(ListOfNearest):
             # There have been near-ties before.
             self.settle(slot, query, thread)
             return
-        if self.lows != NULL:
+        if self.numbers != NULL:
             kept = self.keep_possible(items, n, self.bounds[slot], query, items)
         else:
-            self.select(items, n, thread)
+            select_first_of_many(items, n, self.k)
             self.raise_bound(slot, items[self.k - 1].key)
             if self.mode == BY_BOUNDS:  # else the others lose ties
                 kept += self.keep_possible(
@@ -271,7 +283,7 @@ cdef class Nearest(ListOfNearest):
         cdef Candidate *items = self.candidates + slot * self.capacity
         if self.counts[slot] < self.k:
             return
-        self.select(items, self.counts[slot], thread)
+        select_first_of_many(items, self.counts[slot], self.k)
         self.counts[slot] = self.settled[slot] = self.k
         if self.mode == BY_ROWS:
             self.raise_bound(slot, items[self.k - 1].key)
@@ -309,26 +321,19 @@ cdef class Nearest(ListOfNearest):
         return self.rooted(self.terms[query] - key) if self.mode == BY_TILES else -key
 
     cdef void merge(self, Py_ssize_t query, Candidate *items, int thread) noexcept nogil:
-        cdef Py_ssize_t n = 0, n_settled = 0, split, slot
+        cdef Py_ssize_t n, n_settled = 0, split
         for split in range(self.n_splits):
-            slot = split * self.n_queries + query
-            n_settled += self.settled[slot]
-        for split in range(self.n_splits):
-            slot = split * self.n_queries + query
-            if n_settled > 0:
-                self.settle(slot, query, thread)
-            memcpy(
-                items + n, self.candidates + slot * self.capacity,
-                self.counts[slot] * sizeof(Candidate),
-            )
-            n += self.counts[slot]
-        self.select(items, n, thread)
-        if self.mode == BY_BOUNDS and n_settled == 0:
-            n = self.k + self.keep_possible(
-                items + self.k, n - self.k, items[self.k - 1].key, query, items + self.k
-            )
-            self.evaluate(items, n, query, thread)
-            self.select(items, n, thread)
+            n_settled += self.settled[split * self.n_queries + query]
+        if self.mode != BY_BOUNDS or n_settled > 0:
+            ListOfNearest.merge(self, query, items, thread)
+            return
+        n = self.gather(query, items)
+        select_first_of_many(items, n, self.k)
+        n = self.k + self.keep_possible(
+            items + self.k, n - self.k, items[self.k - 1].key, query, items + self.k
+        )
+        self.evaluate(items, n, query, thread)
+        select_first_of_many(items, n, self.k)
 
 
 cdef class Within(Collector):

@@ -4,6 +4,8 @@ from typing import TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
+from ._tree import Tree
+
 _Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
 _Slice: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64] | None, NDArray[np.int64]]
 
@@ -14,22 +16,7 @@ MAX_SORTED_NEIGHBORS: int
 class SearchMemory: ...
 
 @final
-class KDTree:
-    Y: _Rows
-    metric: str
-    weights: NDArray[np.float64] | None
-    max_distance: float
-    def __init__(
-        self,
-        Y: _Rows,
-        metric: str,
-        n_threads: int,
-        weights: NDArray[np.float64] | None = None,
-        max_distance: float = ...,
-        advance: Callable[[float], object] | None = None,
-    ) -> None: ...
-    @property
-    def nbytes(self) -> int: ...
+class KDTree(Tree):
     def kneighbors(
         self,
         X: _Rows,
