@@ -22,7 +22,6 @@ asks again. So the rules can be read and tested without data.
 """
 
 import math
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from .._core._kd_tree import LEAF_SAMPLES
@@ -61,8 +60,7 @@ class Plan(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """What is to be searched.
 
     Attributes
@@ -108,8 +106,7 @@ class BoundEstimate(NamedTuple):
     survivor_fractions: tuple
 
 
-@dataclass(frozen=True)
-class Statistics:
+class Statistics(NamedTuple):
     """What steps have said so far.
 
     Attributes
@@ -130,7 +127,7 @@ class Statistics:
     design: BoundEstimate | bool | None = None
 
     def with_trial(self, trial):
-        return replace(self, trials=(*self.trials, trial))
+        return self._replace(trials=(*self.trials, trial))
 
 
 # ---- steps ---------------------------------------------------------------------------------------

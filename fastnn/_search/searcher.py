@@ -3,8 +3,7 @@
 import logging
 import math
 import time
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,29 +39,30 @@ NOTHING_YET = Plan("brute", "nothing has been searched for yet")
 TREE_QUERY_COST = 8.0
 
 
-@dataclass(frozen=True)
-class History:
-    """What has been searched for, for neighbors and within radii (False, True).
+class History(NamedTuple):
+    """What has been searched for: pairs of what belongs to neighbors, and to those within radii.
 
     Attributes
     ----------
-    n_queries : mapping of bool to int
-    plans : mapping of bool to (int, Plan)
-        For how many pairs the plan was made, and the plan.
+    n_queries : tuple of int
+    plans : tuple of (int, Plan)
+        For how many pairs the plan was made, and the plan, or None.
     latest : Plan
     """
 
-    n_queries: MappingProxyType = field(default_factory=lambda: MappingProxyType({}))
-    plans: MappingProxyType = field(default_factory=lambda: MappingProxyType({}))
+    n_queries: tuple = (0, 0)
+    plans: tuple = ((0, None), (0, None))
     latest: Plan = NOTHING_YET
 
     def with_queries(self, within_radius, n):
-        counts = {**self.n_queries, within_radius: self.n_queries.get(within_radius, 0) + n}
-        return replace(self, n_queries=MappingProxyType(counts))
+        for_neighbors, for_radii = self.n_queries
+        both = (for_neighbors, for_radii + n) if within_radius else (for_neighbors + n, for_radii)
+        return History(both, self.plans, self.latest)
 
     def with_plan(self, within_radius, n_pairs, chosen):
-        plans = {**self.plans, within_radius: (n_pairs, chosen)}
-        return replace(self, plans=MappingProxyType(plans))
+        plans = list(self.plans)
+        plans[within_radius] = n_pairs, chosen
+        return History(self.n_queries, tuple(plans), self.latest)
 
 
 class Searcher:
@@ -252,8 +252,9 @@ class Searcher:
     # ---- the plan --------------------------------------------------------------------------------
 
     def _note(self, chosen):
-        with build_lock:
-            self._history = replace(self._history, latest=chosen)
+        if chosen is not self._history.latest:
+            with build_lock:
+                self._history = self._history._replace(latest=chosen)
 
     def _plan(self, X, k, radius, n_threads, advance):
         """Return the plan for such queries, and note that they were asked for."""
@@ -264,7 +265,7 @@ class Searcher:
             self._history = self._history.with_queries(within, len(X))
         history = self._history
         n_pairs = history.n_queries[within] * len(self.Y)
-        n_settled, chosen = history.plans.get(within, (0, None))
+        n_settled, chosen = history.plans[within]
         if chosen is not None and n_pairs < 2 * n_settled:
             return chosen
         if chosen is None or chosen.algorithm != "bounded":
@@ -301,10 +302,10 @@ class Searcher:
     def _take(self, step, statistics, X, k, radius, n_threads, advance):
         """Return the statistics with what a step says."""
         if isinstance(step, CountNeighbors):
-            return replace(statistics, n_within=count_neighbors(self.samples, X, radius, n_threads))
+            return statistics._replace(n_within=count_neighbors(self.samples, X, radius, n_threads))
         if isinstance(step, DesignBounds):
             estimate = self._design_bounds(X, k, radius, n_threads, step.quick)
-            return replace(statistics, **{"quick_look" if step.quick else "design": estimate})
+            return statistics._replace(**{"quick_look" if step.quick else "design": estimate})
         if step.n_samples == len(self.samples):
             tree = self._build("kd_tree", X, k, radius, n_threads, advance).tree
         else:
@@ -331,7 +332,7 @@ class Searcher:
 
     def _drop_tree(self, within):
         """Drop a tree that was built for a trial, unless the other kind of search has it."""
-        _, other = self._history.plans.get(not within, (0, None))
+        _, other = self._history.plans[not within]
         if other is None or other.algorithm != "kd_tree":
             with build_lock:
                 self._built.pop("kd_tree", None)
@@ -340,17 +341,11 @@ class Searcher:
 
     def __getstate__(self):
         return {
-            name: value
-            for name, value in vars(self).items()
-            if name not in ("_design", "_wider", "_history")
-        } | {
-            "_history": (dict(self._history.n_queries), dict(self._history.plans), self.latest_plan)
+            name: value for name, value in vars(self).items() if name not in ("_design", "_wider")
         }
 
     def __setstate__(self, state):
-        n_queries, plans, latest = state.pop("_history")
         vars(self).update(state)
-        self._history = History(MappingProxyType(n_queries), MappingProxyType(plans), latest)
         self._design, self._wider = None, {}
 
 
