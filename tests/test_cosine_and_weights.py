@@ -172,6 +172,18 @@ def test_pairwise_cosine_of_nearly_parallel_rows(rng, isa, d):
     assert (error <= 1e-12 * exact + 1e-14 * np.sqrt(exact) + 1e-29).all()
 
 
+@pytest.mark.parametrize("longer", [1.0, 1.01, 30.0, 1e6])
+@pytest.mark.parametrize("d", [30, 784, 5000])
+def test_pairwise_cosine_of_float32_rows_in_like_directions(rng, isa, d, longer):
+    """Their products are spoiled; how long they are must not spoil what they are replaced by."""
+    X = rng.random((40, d)).astype(np.float32)
+    apart = 10.0 ** rng.uniform(-6, 0, (40, 1))
+    Y = (longer * (X + apart * rng.standard_normal((40, d)))).astype(np.float32)
+    exact = oracles.distances(X.astype(np.float64), Y.astype(np.float64), "cosine")
+    found = fastnn.pairwise_distances(X, Y, "cosine")
+    assert (np.abs(found - exact) <= 2e-6 * exact).all()
+
+
 @pytest.mark.parametrize("d", [5, 100])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 def test_pairwise_cosine_of_rows_of_zeros(rng, isa, dtype, d):

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from ._rows import Rows
+from ._rows import ExactDistances, Rows
 from ._tiles import Panels
 
 _Rows: TypeAlias = Rows | NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
@@ -14,6 +14,9 @@ class BlockFill: ...
 
 @disjoint_base
 class CenteredPanels(Panels): ...
+
+@disjoint_base
+class CosineDistances(ExactDistances): ...
 
 @disjoint_base
 class RowFill: ...

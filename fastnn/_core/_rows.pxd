@@ -79,6 +79,7 @@ cdef class ExactDistances:
     cdef Py_ssize_t scratch_values
     cdef object keep_alive
 
+    cdef object set_up(self, Rows X, Rows Y, Norm norm, int n_threads)
     cdef void find_approx_kernel(self, const fnn_kernels *kernels) noexcept
     cdef void fetch(
         self, Py_ssize_t first, const int64_t *index, Py_ssize_t n, int thread

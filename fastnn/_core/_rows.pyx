@@ -308,20 +308,8 @@ cdef double scaled_squares(
 
 
 cdef ExactDistances new_distances(Rows X, Rows Y, Norm norm, int n_threads):
-    cdef const fnn_kernels *kernels = active_kernels()
     cdef ExactDistances exact = ExactDistances.__new__(ExactDistances)
-    cdef Py_ssize_t row_bytes = Y.n_features * (8 if Y.transformed else Y.value_bytes)
-    exact.X, exact.Y, exact.norm = X, Y, norm
-    exact.kernel = row_distances_of(kernels, Y.value_type, norm)
-    exact.sum_kernel = kernels.absolute_differences.f64
-    exact.find_approx_kernel(kernels)
-    exact.held = max(1, min(<Py_ssize_t>MAX_HELD_ROWS, HELD_BYTES // row_bytes))
-    if Y.transformed:
-        exact.held = max(exact.held, <Py_ssize_t>FNN_MAX_TILE_COLS)
-        exact.scratch_values = (exact.held + 3) * Y.n_features
-        scratch = np.zeros(n_threads * exact.scratch_values)
-        exact.scratch = <double *>cnp.PyArray_DATA(scratch)
-        exact.keep_alive = scratch
+    exact.set_up(X, Y, norm, n_threads)
     return exact
 
 
@@ -330,6 +318,21 @@ cdef bint has_approx_distances(Rows rows, Norm norm) noexcept:
 
 
 cdef class ExactDistances:
+    cdef object set_up(self, Rows X, Rows Y, Norm norm, int n_threads):
+        cdef const fnn_kernels *kernels = active_kernels()
+        cdef Py_ssize_t row_bytes = Y.n_features * (8 if Y.transformed else Y.value_bytes)
+        self.X, self.Y, self.norm = X, Y, norm
+        self.kernel = row_distances_of(kernels, Y.value_type, norm)
+        self.sum_kernel = kernels.absolute_differences.f64
+        self.find_approx_kernel(kernels)
+        self.held = max(1, min(<Py_ssize_t>MAX_HELD_ROWS, HELD_BYTES // row_bytes))
+        if Y.transformed:
+            self.held = max(self.held, <Py_ssize_t>FNN_MAX_TILE_COLS)
+            self.scratch_values = (self.held + 3) * Y.n_features
+            scratch = np.zeros(n_threads * self.scratch_values)
+            self.scratch = <double *>cnp.PyArray_DATA(scratch)
+            self.keep_alive = scratch
+
     cdef void find_approx_kernel(self, const fnn_kernels *kernels) noexcept:
         """Errors of approximate distances: relative ones, as all terms are nonnegative.
 
