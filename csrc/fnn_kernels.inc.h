@@ -63,6 +63,7 @@ const fnn_kernels FNN_TABLE = {
     .move_f32 = move_f32,
     .move_f64 = move_f64,
     .move_u8 = move_u8,
+    .chain_squares_f32 = chain_squares_f32,
     .square_differences = {square_differences_f32, square_differences_f64, square_differences_u8},
     .absolute_differences = {absolute_differences_f32, absolute_differences_f64,
                              absolute_differences_u8},

@@ -107,6 +107,60 @@ FNN_DEFINE_ROW_DISTANCES(square_differences_f64, double, widen_f64, square)
 FNN_DEFINE_ROW_DISTANCES(absolute_differences_f32, float, widen_f32, magnitude)
 FNN_DEFINE_ROW_DISTANCES(absolute_differences_f64, double, widen_f64, magnitude)
 
+/* Nearly: differences, and short chains of their squares, in float32, and the chains' totals in
+ * float64. So a sum is wrong by FNN_CHAIN_STEPS + 3 roundings of 2^-24 of itself at most, unless it
+ * is so small that squares underflow. */
+#define FNN_CHAIN_STEPS 16
+FNN_INLINE void chain_squares(const float *x, const float *const *y, const int ROWS, ptrdiff_t n,
+                              double *sums) {
+    const ptrdiff_t lanes = FNN_LANES(f32v, float), whole = n - n % lanes;
+    double totals[4][FNN_LANES(f32v, float)];
+    memset(totals, 0, sizeof totals);
+    for (ptrdiff_t start = 0; start < whole; start += FNN_CHAIN_STEPS * lanes) {
+        const ptrdiff_t rest = start + FNN_CHAIN_STEPS * lanes, end = rest < whole ? rest : whole;
+        float chains[FNN_LANES(f32v, float)];
+        f32v squares[4];
+        FNN_UNROLL
+        for (int r = 0; r < ROWS; ++r) squares[r] = f32_splat(0);
+        for (ptrdiff_t k = start; k < end; k += lanes) {
+            const f32v query = f32_load(x + k);
+            FNN_UNROLL
+            for (int r = 0; r < ROWS; ++r) {
+                const f32v difference = query - f32_load(y[r] + k);
+                squares[r] = f32_multiply_add(difference, difference, squares[r]);
+            }
+        }
+        FNN_UNROLL
+        for (int r = 0; r < ROWS; ++r) {
+            f32_store(chains, squares[r]);
+            for (ptrdiff_t i = 0; i < lanes; ++i) totals[r][i] += (double)chains[i];
+        }
+    }
+    for (int r = 0; r < ROWS; ++r) {
+        sums[r] = 0.0;
+        for (ptrdiff_t i = 0; i < lanes; ++i) sums[r] += totals[r][i];
+        for (ptrdiff_t k = whole; k < n; ++k) {
+            const double difference = (double)x[k] - (double)y[r][k];
+            sums[r] += difference * difference;
+        }
+    }
+}
+static void chain_squares_f32(const void *query, const void *rows, ptrdiff_t stride,
+                              const int64_t *index, ptrdiff_t n, ptrdiff_t n_features,
+                              double *distances) {
+    const ptrdiff_t row_bytes = stride * (ptrdiff_t)sizeof(float);
+    const float *y[4];
+    ptrdiff_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        for (int r = 0; r < 4; ++r) y[r] = (const float *)row_at(rows, row_bytes, index, i + r, n);
+        chain_squares(query, y, 4, n_features, distances + i);
+    }
+    for (; i < n; ++i) {
+        y[0] = (const float *)row_at(rows, row_bytes, index, i, n);
+        chain_squares(query, y, 1, n_features, distances + i);
+    }
+}
+
 /* The largest difference: one value is rounded, in no order. Maxima may lose a NaN, sums do not. */
 #define FNN_DEFINE_LARGEST_DIFFERENCE(name, element, WIDEN)                                       \
     static void name(const void *query, const void *rows, ptrdiff_t stride, const int64_t *index, \

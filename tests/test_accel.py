@@ -259,6 +259,25 @@ def test_all_else_is_scikit_learns_own(arguments):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "dtype", "ours"),
+    [
+        (256, 127, "f4", True),
+        (255, 128, "f4", True),
+        (256, 128, "f4", False),
+        (256, 128, "f8", True),
+    ],
+)
+def test_products_that_scikit_learn_does_faster_are_left_to_it(n_rows, n_features, dtype, ours):
+    X = np.ones((n_rows, n_features), dtype)
+    report = accel.Report()
+    with accel.enabled(report):
+        pairwise.pairwise_distances(X, X.copy(), metric="cosine")
+        pairwise.pairwise_distances(X, metric="cosine")
+    served = {reason is None for _, reason, _, _ in report.rows()}
+    assert served == ({True} if ours else {True, False})
+
+
 def test_norms_are_checked_by_scikit_learn():
     X = np.ones((3, 2))
     with accel.enabled(), pytest.raises(ValueError, match="Incompatible dimensions"):

@@ -184,6 +184,17 @@ def test_pairwise_cosine_of_float32_rows_in_like_directions(rng, isa, d, longer)
     assert (np.abs(found - exact) <= 2e-6 * exact).all()
 
 
+def test_pairwise_cosine_where_lengths_make_most_of_differences(rng, isa):
+    """Squares of differences are rounded in one direction, and most of their sum is subtracted."""
+    signs = np.where(np.arange(4096) % 2, 1.0, -1.0)
+    aside = np.repeat([1.0, -1.0], 2048)
+    longer = rng.integers(1 << 14, 1 << 15, (64, 1)) * 2.0**-12
+    X = (8 * signs + longer * (signs + aside / 8)).astype(np.float32)
+    Y = (8 * signs[None]).astype(np.float32)
+    exact = oracles.distances(X, Y, "cosine")
+    assert (np.abs(fastnn.pairwise_distances(X, Y, "cosine") - exact) <= 2e-6 * exact).all()
+
+
 @pytest.mark.parametrize("d", [5, 100])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 def test_pairwise_cosine_of_rows_of_zeros(rng, isa, dtype, d):

@@ -79,6 +79,13 @@ def test_few_constant_rows_among_others(rng):
     assert_close(fastnn.pairwise_distances(X, X[::-1], "l1"), X, X[::-1], "l1")
 
 
+def test_near_rows_whose_squares_are_rounded_in_one_direction(isa, rng):
+    """They are evaluated again, in chains of float32 that must be short."""
+    Y = rng.integers(-1000, 1000, (1, 20_000)).astype(np.float32)
+    X = Y + (rng.integers(1 << 14, 1 << 15, (64, 1)) * 2.0**-12).astype(np.float32)
+    assert_close(fastnn.pairwise_distances(X, Y, "sqeuclidean"), X, Y, "sqeuclidean")
+
+
 def signs(rng, n, d):
     """Every product has the same sign: sums grow from end to end of a chain."""
     pattern = np.where(np.arange(d) % 2, 1.0, -1.0)

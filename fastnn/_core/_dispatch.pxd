@@ -247,6 +247,7 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_panel_sums values_f64
         fnn_panel_sums magnitudes_f64
         fnn_row_family square_differences
+        fnn_row_distances chain_squares_f32
         fnn_row_family absolute_differences
         fnn_row_family largest_difference
         fnn_approx_family approx_squares

@@ -75,6 +75,7 @@ from ._dispatch cimport (
     fnn_expand,
     fnn_expansion,
     fnn_kernels,
+    fnn_row_distances,
     fnn_sides,
 )
 from ._jobs cimport IEEEScope, ieee_scope, run_job, threads_for
@@ -110,8 +111,8 @@ from ._tuning cimport (
 cnp.import_array()
 
 cdef enum:
-    # Up to here cosine distances may come from the rows as they lie: CosineDistances.
-    MAX_UNDIVIDED_FEATURES = 1 << 16
+    # With more features the proof of Float32Distances does not hold.
+    MAX_CHAINED_FEATURES = 1 << 16
     BLOCK_POINTS = FNN_MAX_BLOCK_POINTS
 
 # Relative errors of entries, by the type of what is returned, whose rounding is not among them.
@@ -119,6 +120,8 @@ cdef double FLOAT64_TOLERANCE = 1e-12
 cdef double FLOAT32_TOLERANCE = 1e-9
 # Of squared distances with tiles of float32: 2e-6, less two roundings of 2^-24.
 cdef double FLOAT32_TILE_TOLERANCE = 1.88e-6
+# The same of sums of squares of differences in float32.
+cdef double SMALLEST_CHAINED = 2.0 ** -90
 # Sums outside this range may have met underflow or overflow of products, or of squares of
 # differences before they are weighted, by up to 2^100.
 cdef double SMALLEST_SAFE_SIZE = 2.0 ** -700
@@ -292,27 +295,35 @@ cdef Panels panels_of(
 # ---- tiles of distances --------------------------------------------------------------------------
 
 
-cdef class CosineDistances(ExactDistances):
-    """Squared distances between rows of norm 1, to float32's precision.
+cdef class Float32Distances(ExactDistances):
+    """Squared distances between rows of float32, within FLOAT32_TILE_TOLERANCE.
 
-    Most are found between the rows as they lie, without dividing one:
+    Most are found in float32: in difference form, in chains so short that no more than 19 roundings
+    of u = 2^-24 meet a term. What underflow may spoil is evaluated again, in float64.
+
+    Cosine distances take the rows as they lie, and divide none:
 
         |x / |x| - y / |y||^2 = (|x - y|^2 - (|x| - |y|)^2) / (|x| |y|)
 
-    |x - y|^2 is wrong by (D + 8) 2^-53 of itself at most, and each norm by (D / 2 + 5) 2^-53 of
-    itself, so that (|x| - |y|)^2 is wrong by (D + 10) 2^-53 (|x| + |y|) ||x| - |y||, where the last
-    factor is at most |x - y|. If |x - y| is at least 2^-7 (|x| + |y|), and the numerator at least
-    2^-7 |x - y|^2, that is less than (D + 10) 2^-38 of the numerator, 2^-22 for D up to 2^16. Other
-    pairs are left to the rows of norm 1, with those of zeros.
+    |x - y|^2 is wrong by 19 u of itself, and each norm by (D / 2 + 5) 2^-53 of itself, so that
+    (|x| - |y|)^2 is wrong by (D + 10) 2^-53 (|x| + |y|) ||x| - |y||, where the last factor is at
+    most |x - y|. If |x - y| is at least 2^-7 (|x| + |y|), and the numerator at least 5/8 |x - y|^2,
+    that makes less than (30.4 + D 2^-21) u of the numerator. If it is not, |x - y|^2 is found in
+    float64, wrong by (D + 8) 2^-53 of itself; from a numerator of at least 2^-7 |x - y|^2 on the
+    error is less than (D + 10) 2^-38 of it. What is left are rows of zeros, and those in nearly the
+    same direction: distances between the rows of norm 1.
     """
 
+    cdef fnn_row_distances chains
+    # Between the rows as they lie.
     cdef ExactDistances plain
 
     cdef object set_up(self, Rows X, Rows Y, Norm norm, int n_threads):
-        ExactDistances.set_up(self, X, Y, norm, n_threads)
         cdef Rows plain_x = Rows(X.values)
         cdef Rows plain_y = plain_x if Y is X else Rows(Y.values)
+        ExactDistances.set_up(self, X, Y, norm, n_threads)
         self.plain = new_distances(plain_x, plain_y, norm, n_threads)
+        self.chains = active_kernels().chain_squares_f32
 
     cdef void evaluate(
         self,
@@ -323,18 +334,40 @@ cdef class CosineDistances(ExactDistances):
         int thread,
         double *distances,
     ) noexcept nogil:
-        cdef double x = self.X.norms[query], y, apart, difference
-        cdef Py_ssize_t i
+        cdef Py_ssize_t row_bytes = self.plain.Y.row_bytes, d = self.plain.Y.n_features, i
         cdef int64_t row
-        self.plain.evaluate(query, first, index, n, thread, distances)
+        self.chains(
+            self.plain.X.data + query * row_bytes, self.plain.Y.data + first * row_bytes, d, index,
+            n, d, distances,
+        )
         for i in range(n):
             row = index[i] if index != NULL else i
-            y, apart = self.Y.norms[first + row], distances[i]
-            difference = apart - (x - y) * (x - y)
-            if difference >= 2.0 ** -7 * apart and apart >= 2.0 ** -14 * (x + y) * (x + y) > 0.0:
-                distances[i] = difference / (x * y)
-            else:
-                ExactDistances.evaluate(self, query, first, &row, 1, thread, &distances[i])
+            if not (
+                SMALLEST_CHAINED <= distances[i] < INFINITY
+                and self.finish(query, first + row, 0.625, &distances[i])
+            ):
+                self.evaluate_in_float64(query, first, row, thread, &distances[i])
+
+    cdef bint finish(
+        self, Py_ssize_t query, Py_ssize_t row, double share, double *distance
+    ) noexcept nogil:
+        """Make the distance of |x - y|^2, if the numerator is at least this share of it."""
+        cdef double x, y, numerator
+        if not self.Y.normalized:
+            return True
+        x, y = self.X.norms[query], self.Y.norms[row]
+        numerator = distance[0] - (x - y) * (x - y)
+        if not (numerator >= share * distance[0] >= share * 2.0 ** -14 * (x + y) * (x + y) > 0.0):
+            return False
+        distance[0] = numerator / (x * y)
+        return True
+
+    cdef void evaluate_in_float64(
+        self, Py_ssize_t query, Py_ssize_t first, int64_t row, int thread, double *distance
+    ) noexcept nogil:
+        self.plain.evaluate(query, first, &row, 1, thread, distance)
+        if not self.finish(query, first + row, 2.0 ** -7, distance):
+            ExactDistances.evaluate(self, query, first, &row, 1, thread, distance)
 
 
 cdef void write_tile(
@@ -863,8 +896,11 @@ def fill_distances(
         # The bits are the same either way; rows of Y are packed where they are met.
         x_rows, y_rows = y_rows, x_rows
         target.transposed = True
-    if y_rows.normalized and float32_out and d <= MAX_UNDIVIDED_FEATURES:
-        exact = CosineDistances.__new__(CosineDistances)
+    if (
+        y_rows.value_bytes == sizeof(float) and expansion.squared and not y_rows.weighted
+        and d <= MAX_CHAINED_FEATURES
+    ):
+        exact = Float32Distances.__new__(Float32Distances)
         exact.set_up(x_rows, y_rows, expansion.norm, n_threads)
         target.shares_rows = False
     else:

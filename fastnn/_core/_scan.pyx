@@ -62,6 +62,7 @@ from ._tuning cimport (
     SLICE_PANEL_BYTES,
     SPLIT_LIST_BYTES,
     nanoseconds_to_compare,
+    nanoseconds_to_read,
 )
 
 cnp.import_array()
@@ -89,7 +90,11 @@ cdef Mode mode_for(FlatIndex index, Py_ssize_t n_queries, bint by_rows):
 
 cdef int scan_threads(FlatIndex index, Py_ssize_t n_queries, int n_threads):
     cdef double n_differences = <double>n_queries * index.rows.n_rows * index.rows.n_features
-    return threads_for(n_threads, index.rows.n_rows, nanoseconds_to_compare(n_differences))
+    cdef double n_bytes = <double>index.rows.n_rows * index.rows.row_bytes
+    return threads_for(
+        n_threads, index.rows.n_rows,
+        nanoseconds_to_compare(n_differences) + nanoseconds_to_read(n_bytes),
+    )
 
 
 cdef Py_ssize_t slice_size(
