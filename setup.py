@@ -182,7 +182,7 @@ setup(
             extension(SHARED_MODULE, f"{SHARED_MODULE.replace('.', '/')}.c"),  # cythonize writes it
             *(
                 extension(".".join(path.with_suffix("").parts), str(path))
-                for path in sorted(Path("fastnn", "_core").glob("*.pyx"))
+                for path in sorted(Path("fastnn", "_core").rglob("*.pyx"))
             ),
         ],
         shared_utility_qualified_name=SHARED_MODULE,

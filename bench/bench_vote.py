@@ -6,7 +6,7 @@ import sklearn.neighbors
 
 import numpy_reference
 import oracles
-from fastnn._core._vote import sum_votes
+from fastnn._core.search._vote import sum_votes
 from fastnn.neighbors import KNeighborsClassifier
 
 N_LABELS = 50_000

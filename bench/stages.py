@@ -15,8 +15,8 @@ import sys
 import time
 
 from contest import N_THREADS
-from fastnn._core._bounded import find_neighbors_by_bounds
-from fastnn._core._search import find_neighbors
+from fastnn._core.search._bounded import find_neighbors_by_bounds
+from fastnn._core.search._flat import find_neighbors
 from fastnn._search.bounded import design_bounds
 from fastnn._search.metric_spaces import space_of
 from fastnn._search.searcher import Searcher

@@ -161,8 +161,8 @@ typedef struct {
 typedef void (*fnn_center_panel)(void *panel, ptrdiff_t width, ptrdiff_t depth, double *centers,
                                  double *squares, double *rounded, double *values, int *is_short);
 
-/* What turns one row of a tile of sums into distances: see fastnn/_core/_pairwise.pyx. Of the
- * query: */
+/* What turns one row of a tile of sums into distances: see fastnn/_core/search/_pairwise.pyx. Of
+ * the query: */
 typedef struct {
     double term, size, short_size, center, shift, factor;
     double beta;

@@ -18,6 +18,8 @@ exclude_patterns = ["gallery/*", "_build"]
 templates_path = ["_templates"]
 
 autosummary_generate = True
+# Docstrings say what parameters are; signatures stay short.
+autodoc_typehints = "none"
 autodoc_default_options = {
     # scikit-learn makes these, with links into its own pages.
     "exclude-members": "set_fit_request, set_partial_fit_request, set_score_request",

@@ -17,8 +17,8 @@ from tqdm import tqdm
 from . import _tour
 from ._core._dispatch import get_isa
 from ._core._threads import effective_n_threads
-from ._core._vote import sum_votes
-from ._scikit_learn import get_weights
+from ._core.search._vote import sum_votes
+from ._sklearn.private import get_weights
 from .datasets import load_cifar10
 from .neighbors import kneighbors
 

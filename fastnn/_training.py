@@ -4,22 +4,24 @@
                                                           --> weights kept, also after Ctrl-C
 
 A model has `get_weights` and `set_weights`, `train` for an epoch, `loss_and_gradient` and `scores`:
-`_core/_linear` and `_core/_network`.
+`_core/training/_linear` and `_core/training/_network`.
 """
 
 import copy
 import warnings
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import scipy.optimize
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, validate_data
 
-from ._scikit_learn import check_partial_fit_first_call
+from ._sklearn.private import check_partial_fit_first_call
 
 DTYPES = (np.float64, np.float32, np.uint8)
 # Rows that the mean and the scale of bytes are taken from.
@@ -39,6 +41,14 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
     - `_train_epoch(model, order, batch_size, epoch, progress)`: trains, returns the mean loss;
     - `_pack(weights, offsets)` and `_unpack(line)`: all that SciPy moves, as one line of float64.
     """
+
+    classes_: NDArray[Any]
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    n_iter_: int
+    n_features_in_: int
+    t_: int
 
     # Solvers whose epochs' losses show what is not finite. The others take what comes.
     _epoch_solvers = ()

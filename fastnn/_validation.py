@@ -11,7 +11,7 @@ import operator
 import numpy as np
 
 from ._core._jobs import ieee_arithmetic
-from ._core._losses import find_label_outside
+from ._core.training._losses import find_label_outside
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
@@ -33,6 +33,11 @@ def check_n_neighbors(n_neighbors, n_samples, name="n_neighbors"):
             f"Expected {name} <= n_samples_fit, but {name} = {k}, n_samples_fit = {n_samples}"
         )
     return k
+
+
+def is_native(X):
+    """Whether the kernels take these rows as they are, but for the layout in memory."""
+    return type(X) is np.ndarray and X.dtype in NATIVE and X.ndim == 2 and X.size > 0
 
 
 def check_rows(X, name):
@@ -58,9 +63,9 @@ def check_rows(X, name):
     ValueError
         If `X` is not two-dimensional, is empty, or holds integers beyond 2**53.
     """
-    if not (type(X) is np.ndarray and X.dtype in NATIVE and X.ndim == 2):
+    if not is_native(X):
         X = _to_native(X, name)
-    if X.shape[0] == 0 or X.shape[1] == 0:
+    if X.size == 0:
         raise ValueError(
             f"{name} must have at least one row and one feature, got an array of shape {X.shape}"
         )
@@ -124,6 +129,13 @@ def _values_of_frame(frame, name):
         ensure_min_features=0,
         input_name=name,
     )
+
+
+def holds_integers(X):
+    """Whether array-likes that have passed the border hold integers, and no floats."""
+    if hasattr(X, "dtypes"):
+        X = _values_of_frame(X, "X")
+    return np.asarray(X).dtype.kind in "biu"
 
 
 def check_pair(X, Y, x_name="X", y_name="Y"):
@@ -218,13 +230,16 @@ def check_sample_weight(sample_weight, n_samples):
     return weights / mean
 
 
-def check_number(value, name, low=None):
-    """Return `value` as a float that is finite and at least `low`."""
+def check_number(value, name, low=None, *, finite=True):
+    """Return `value` as a float that is at least `low`, no NaN, and finite if it has to be."""
     if not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     number = float(value)
-    if not math.isfinite(number) or (low is not None and number < low):
-        wanted = "a finite number" if low is None else f"a finite number >= {low}"
+    wrong = not math.isfinite(number) if finite else math.isnan(number)
+    if wrong or (low is not None and number < low):
+        wanted = ("a finite number" if finite else "a number") + (
+            "" if low is None else f" >= {low}"
+        )
         raise ValueError(f"{name} must be {wanted}, got {number}")
     return number
 

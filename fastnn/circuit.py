@@ -8,11 +8,15 @@ Gradients follow the rules of each gate: add passes on what comes back to it, mu
 inputs, max routes to the larger one. What comes back to a unit along several ways is summed.
 """
 
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal, overload
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from . import _validation
 from ._core._threads import effective_n_threads
-from ._core._units import Expression, Unit, evaluate, make_gate, propagate
+from ._core.circuit._units import Expression, Unit, evaluate, make_gate, propagate
 
 __all__ = [
     "AddGate",
@@ -55,15 +59,17 @@ class Gate:
         None before the first `forward`.
     """
 
-    kind = None
-    n_inputs = 2
+    inputs: tuple[Unit, ...]
+    output: Unit | None
+    kind: ClassVar[str | None] = None
+    n_inputs: ClassVar[int] = 2
 
-    def __init__(self, *inputs):
+    def __init__(self, *inputs: Unit) -> None:
         self.inputs, self.output = (), None
         if inputs:
             self.forward(*inputs)
 
-    def forward(self, *inputs):
+    def forward(self, *inputs: Unit) -> Unit:
         """Evaluate the gate.
 
         Parameters
@@ -97,7 +103,7 @@ class Gate:
             self._evaluate()
         return self.output
 
-    def backward(self):
+    def backward(self) -> None:
         """Add to the inputs' `grad`: the output's `grad` times the local derivatives.
 
         Raises
@@ -276,7 +282,7 @@ class DotGate(Gate):
             propagate(output)
 
 
-def dot(first, second):
+def dot(first: Iterable[Unit], second: Iterable[Unit]) -> Unit:
     """Sum of products of two sequences of units, in their order.
 
     Parameters
@@ -394,7 +400,9 @@ class Circuit:
     (7.0, array([4., 3.]))
     """
 
-    def __init__(self, output, inputs=None, *, n_jobs=None):
+    def __init__(
+        self, output: Unit, inputs: Iterable[Unit] | None = None, *, n_jobs: int | None = None
+    ) -> None:
         if type(output) is not Unit:
             raise TypeError(f"output must be a Unit, got {type(output).__name__}")
         expression = Expression(output)
@@ -424,10 +432,14 @@ class Circuit:
         self._set_up(*state)
 
     @property
-    def n_gates(self):
+    def n_gates(self) -> int:
         return self._expression.tape.n_gates
 
-    def forward(self, X=None):
+    @overload
+    def forward(self, X: Sequence[float] | None = None) -> float: ...
+    @overload
+    def forward(self, X: ArrayLike) -> float | NDArray[np.float64]: ...
+    def forward(self, X: ArrayLike | None = None) -> float | NDArray[np.float64]:
         """Evaluate the circuit.
 
         Parameters
@@ -457,7 +469,7 @@ class Circuit:
         self._rows, self._has_gradients = (rows, is_single, variables), False
         return float(values[0]) if is_single else values
 
-    def backward(self, upstream=1.0):
+    def backward(self, upstream: ArrayLike = 1.0) -> NDArray[np.float64]:
         """Differentiate the circuit where `forward` has evaluated it last.
 
         Derivatives are added to the `grad` of the units whose values `forward` has read: of the
@@ -492,7 +504,11 @@ class Circuit:
         self._expression.add_to_grads(sums, self._is_parameter)
         return dX[0] if is_single else dX
 
-    def __call__(self, x):
+    @overload
+    def __call__(self, x: Sequence[float]) -> tuple[float, NDArray[np.float64]]: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> tuple[float | NDArray[np.float64], NDArray[np.float64]]: ...
+    def __call__(self, x: ArrayLike) -> tuple[float | NDArray[np.float64], NDArray[np.float64]]:
         """Return value and gradient at a point, or at each row, and leave all else as it is.
 
         Safe to be called from several threads at once.
@@ -516,11 +532,11 @@ class Circuit:
         values, dX, _ = self._differentiate(rows, variables, np.ones(1))
         return values, dX
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Set the `grad` of all units to 0."""
         self._expression.zero_gradients()
 
-    def step(self, step_size):
+    def step(self, step_size: float) -> None:
         """Move the units whose values `forward` has read last along their `grad`.
 
         ``u.value += step_size * u.grad``, for the parameters, and for the inputs, too, if `forward`
@@ -539,7 +555,7 @@ class Circuit:
         chosen = None if self._rows is _OWN_VALUES else self._is_parameter
         self._expression.move_variables(_validation.check_number(step_size, "step_size"), chosen)
 
-    def draw(self, kind="svg"):
+    def draw(self, kind: Literal["svg", "matplotlib"] = "svg") -> Any:
         """Draw the circuit, from left to right.
 
         Values are in green above the wires, gradients in red below: those of the last ``forward()``

@@ -1,9 +1,13 @@
 """Numerical gradients of any scalar function, and a check of analytic gradients against them."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from . import _validation
@@ -21,7 +25,14 @@ SHORTER = (1 / 8, 1 / 64)
 ROWS_SHOWN = 10
 
 
-def numerical_gradient(f, x, h=1e-5, scheme="central", *, n_jobs=1):
+def numerical_gradient(
+    f: Callable[..., Any],
+    x: ArrayLike,
+    h: float = 1e-5,
+    scheme: Literal["central", "forward"] = "central",
+    *,
+    n_jobs: int | None = 1,
+) -> NDArray[np.float64]:
     """Gradient of a scalar function by finite differences, in float64.
 
     Central: (f(x + h) - f(x - h)) / 2h, with an error of the order of h². Forward:
@@ -81,18 +92,18 @@ def numerical_gradient(f, x, h=1e-5, scheme="central", *, n_jobs=1):
 
 
 def check_gradient(
-    f,
-    x,
-    gradient=None,
+    f: Callable[..., Any],
+    x: ArrayLike,
+    gradient: Callable[..., Any] | ArrayLike | None = None,
     *,
-    n_checks=None,
-    h=1e-5,
-    rtol=1e-6,
-    atol=None,
-    random_state=None,
-    n_jobs=1,
-    raise_on_error=True,
-):
+    n_checks: int | None = None,
+    h: float = 1e-5,
+    rtol: float = 1e-6,
+    atol: float | None = None,
+    random_state: int | RandomState | None = None,
+    n_jobs: int | None = 1,
+    raise_on_error: bool = True,
+) -> "GradientReport":
     """Compare an analytic gradient with central differences, coordinate by coordinate.
 
     The relative error is ``|analytic - numerical| / max(|analytic|, |numerical|)``.
@@ -215,21 +226,21 @@ class GradientReport:
               (0,)         2.002             2        0.000999  wrong
     """
 
-    coordinates: tuple
-    analytic: np.ndarray
-    numerical: np.ndarray
-    relative_errors: np.ndarray
-    wrong: np.ndarray
-    kinks: np.ndarray
+    coordinates: tuple[NDArray[np.int64], ...]
+    analytic: NDArray[np.float64]
+    numerical: NDArray[np.float64]
+    relative_errors: NDArray[np.float64]
+    wrong: NDArray[np.bool_]
+    kinks: NDArray[np.bool_]
     rtol: float
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         """Whether no derivative is wrong."""
         return not self.wrong.any()
 
     @property
-    def max_relative_error(self):
+    def max_relative_error(self) -> float:
         """The largest relative error where there is no kink; 0.0 if there are kinks alone."""
         return float(self.relative_errors[~self.kinks].max(initial=0.0))
 

@@ -2,22 +2,23 @@
 
 Both are one estimator with another loss: linear scores, their mean loss over the rows, and a
 penalty on the weights. Solvers go from guessing to L-BFGS; the way of the data is in
-`_core/_linear`.
+`_core/training/_linear`.
 """
 
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_expit, log_softmax
 from sklearn.utils import check_random_state, compute_class_weight
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
 from . import optimize
-from ._core._linear import LinearModel
 from ._core._threads import effective_n_threads
-from ._scikit_learn import Interval, StrOptions, fit_context
+from ._core.training._linear import LinearModel
+from ._sklearn.private import Interval, StrOptions, available_if, fit_context
 from ._training import DTYPES, ROWS_FOR_SCALE, TrainedClassifier, mean_and_scale
 
 __all__ = ["SVMClassifier", "SoftmaxClassifier"]
@@ -135,7 +136,10 @@ def _uses_sgd(estimator):
 class _LinearClassifier(TrainedClassifier):
     """What the two classifiers share: everything but the loss."""
 
-    _loss = None
+    coef_: NDArray[np.floating]
+    intercept_: NDArray[np.floating]
+
+    _loss: ClassVar[str | None] = None
     _epoch_solvers = ("sgd", "gd")
     _full_batch_solvers = ("gd",)
 
@@ -168,30 +172,30 @@ class _LinearClassifier(TrainedClassifier):
 
     def __init__(
         self,
-        alpha=1e-4,
+        alpha: float = 1e-4,
         *,
-        solver="sgd",
-        batch_size=256,
-        learning_rate_init=1e-3,
-        learning_rate="constant",
-        momentum=0.9,
-        nesterov=True,
-        max_iter=200,
-        tol=1e-4,
-        n_iter_no_change=10,
-        early_stopping=False,
-        validation_fraction=0.1,
-        warm_start=False,
-        fit_intercept=True,
-        class_weight=None,
-        shuffle=True,
-        random_state=None,
-        decay_factor=0.5,
-        decay_every=10,
-        power_t=0.5,
-        verbose=False,
-        n_jobs=None,
-    ):
+        solver: Literal["gd", "lbfgs", "random_local_search", "random_search", "sgd"] = "sgd",
+        batch_size: int = 256,
+        learning_rate_init: float = 1e-3,
+        learning_rate: Literal["constant", "cosine", "invscaling", "step"] = "constant",
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        max_iter: int = 200,
+        tol: float | None = 1e-4,
+        n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        warm_start: bool = False,
+        fit_intercept: bool = True,
+        class_weight: Literal["balanced"] | dict[Any, Any] | None = None,
+        shuffle: bool = True,
+        random_state: int | RandomState | None = None,
+        decay_factor: float = 0.5,
+        decay_every: int = 10,
+        power_t: float = 0.5,
+        verbose: bool | int = False,
+        n_jobs: int | None = None,
+    ) -> None:
         self.alpha = alpha
         self.solver = solver
         self.batch_size = batch_size
@@ -218,7 +222,7 @@ class _LinearClassifier(TrainedClassifier):
     # ---- data ------------------------------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the weights from rows and their classes.
 
         Parameters
@@ -265,7 +269,7 @@ class _LinearClassifier(TrainedClassifier):
 
     @available_if(_uses_sgd)
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None):
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
         """Go on learning with one epoch over some rows.
 
         Momentum and random order go on where the call before left them. The first call over bytes
@@ -441,7 +445,7 @@ class _LinearClassifier(TrainedClassifier):
 
     # ---- prediction ------------------------------------------------------------------------------
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> NDArray[np.floating]:
         """Return the scores of each class, or for two classes how much the second one's is higher.
 
         Parameters
@@ -468,7 +472,7 @@ class _LinearClassifier(TrainedClassifier):
             assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
         return scores.ravel() if n_rows == 1 else scores
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the class of the highest score for each row.
 
         Parameters
@@ -572,7 +576,7 @@ class SoftmaxClassifier(_LinearClassifier):
 
     _loss = "softmax"
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the logarithms of the classes' probabilities.
 
         Parameters
@@ -588,7 +592,7 @@ class SoftmaxClassifier(_LinearClassifier):
             return np.column_stack([log_expit(-scores), log_expit(scores)])
         return log_softmax(scores, axis=1)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the probability of each class: the softmax of the scores.
 
         Parameters

@@ -4,12 +4,16 @@ All results are the same, bit for bit, for any number of threads: sums run over 
 depend on the shapes alone.
 """
 
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from . import _validation
-from ._core import _losses
-from ._core._linear import LinearModel
 from ._core._threads import effective_n_threads
+from ._core.training import _losses
+from ._core.training._linear import LinearModel
 
 __all__ = [
     "linear_loss",
@@ -23,7 +27,15 @@ __all__ = [
 LOSSES = ("svm", "softmax")
 
 
-def svm_loss(scores, y, margin=1.0, *, sample_weight=None, out=None, n_jobs=None):
+def svm_loss(
+    scores: ArrayLike,
+    y: ArrayLike,
+    margin: float = 1.0,
+    *,
+    sample_weight: ArrayLike | None = None,
+    out: NDArray[np.floating] | None = None,
+    n_jobs: int | None = None,
+) -> tuple[float, NDArray[np.floating]]:
     """Multiclass hinge loss of Weston and Watkins, and its gradient.
 
     The loss of a row is the sum over its wrong classes j of max(0, s_j - s_y + margin).
@@ -75,7 +87,14 @@ def svm_loss(scores, y, margin=1.0, *, sample_weight=None, out=None, n_jobs=None
     return _loss_of_scores(scores, y, "svm", margin, sample_weight, out, n_jobs)
 
 
-def softmax_loss(scores, y, *, sample_weight=None, out=None, n_jobs=None):
+def softmax_loss(
+    scores: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    out: NDArray[np.floating] | None = None,
+    n_jobs: int | None = None,
+) -> tuple[float, NDArray[np.floating]]:
     """Cross-entropy loss of the softmax of scores, and its gradient.
 
     The loss of a row is log(sum over j of exp(s_j)) - s_y, evaluated after the row's largest score
@@ -184,20 +203,20 @@ def _check_target(out, inputs):
 
 
 def linear_loss(
-    W,
-    X,
-    y,
-    loss="softmax",
-    l2=0.0,
-    bias=False,
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    loss: Literal["softmax", "svm"] = "softmax",
+    l2: float = 0.0,
+    bias: bool = False,
     *,
-    margin=1.0,
-    mean=None,
-    scale=None,
-    sample_weight=None,
-    out=None,
-    n_jobs=None,
-):
+    margin: float = 1.0,
+    mean: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    out: NDArray[np.floating] | None = None,
+    n_jobs: int | None = None,
+) -> tuple[float, NDArray[np.floating]]:
     """Loss of the linear scores X Wᵀ with an L2 penalty, and its gradient, in one pass over X.
 
     L(W) = (mean over the rows of the loss of W x) + l2 / 2 * (sum of the squares of W). Each block
@@ -331,21 +350,21 @@ def _check_affine(mean, scale, X):
 
 
 def losses_on_plane(
-    W,
-    directions,
-    coefficients,
-    X,
-    y,
-    loss="softmax",
-    l2=0.0,
-    bias=False,
+    W: ArrayLike,
+    directions: Sequence[ArrayLike],
+    coefficients: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    loss: Literal["softmax", "svm"] = "softmax",
+    l2: float = 0.0,
+    bias: bool = False,
     *,
-    margin=1.0,
-    mean=None,
-    scale=None,
-    sample_weight=None,
-    n_jobs=None,
-):
+    margin: float = 1.0,
+    mean: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    n_jobs: int | None = None,
+) -> NDArray[np.float64]:
     """Losses L(W + a W₁ + b W₂ + ...) at many points, from one product.
 
     Scores are linear in the weights: those along each direction are computed once and combined for
@@ -434,7 +453,9 @@ def _penalties(matrices, coefficients, l2):
 # ---- the rectifier -------------------------------------------------------------------------------
 
 
-def relu(x, *, out=None, n_jobs=None):
+def relu(
+    x: ArrayLike, *, out: NDArray[np.floating] | None = None, n_jobs: int | None = None
+) -> NDArray[np.floating]:
     """Rectifier max(0, x), element by element; NaN stays NaN.
 
     Parameters
@@ -467,7 +488,13 @@ def relu(x, *, out=None, n_jobs=None):
     return _where_positive(x, x, out, {"x": x}, n_jobs)
 
 
-def relu_backward(dout, x, *, out=None, n_jobs=None):
+def relu_backward(
+    dout: ArrayLike,
+    x: ArrayLike,
+    *,
+    out: NDArray[np.floating] | None = None,
+    n_jobs: int | None = None,
+) -> NDArray[np.floating]:
     """Gradient of the rectifier: `dout` where x > 0, else 0; the subgradient at 0 is 0.
 
     Parameters

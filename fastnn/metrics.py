@@ -4,20 +4,24 @@ Signatures are those of `sklearn.metrics`. Dense rows and the metrics that the k
 computed here, everything else by scikit-learn's own functions; the logger "fastnn" says so, once.
 """
 
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
 import numpy as np
 import sklearn.metrics
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.metrics import pairwise as _theirs
 from sklearn.utils import gen_batches
 
 from . import _validation
-from ._core._pairwise import fill_distances
 from ._core._rows import Rows
 from ._core._threads import effective_n_threads
+from ._core.search._pairwise import fill_distances
 from ._observation import observe
-from ._scikit_learn import check_chunk_size, get_chunk_n_rows
 from ._search.metric_spaces import check_pair, space_of
 from ._search.searcher import Searcher
+from ._sklearn.private import check_chunk_size, get_chunk_n_rows
 
 __all__ = [
     "cosine_distances",
@@ -31,8 +35,15 @@ __all__ = [
 
 
 def pairwise_distances(
-    X, Y=None, metric="l2", *, n_jobs=None, ensure_all_finite=True, out=None, **kwds
-):
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
+    metric: str | Callable[..., Any] = "l2",
+    *,
+    n_jobs: int | None = None,
+    ensure_all_finite: Any = True,
+    out: NDArray[Any] | None = None,
+    **kwds: Any,
+) -> NDArray[Any]:
     """Distances between each row of X and each row of Y.
 
     ``"l1"``: sum of \\|x - y\\|; ``"sqeuclidean"``: sum of (x - y)²; ``"l2"``: its square root;
@@ -107,7 +118,7 @@ def pairwise_distances(
     with observe("pairwise_distances"):
         symmetric = Y is None or Y is X
         given = X, X if symmetric else Y
-        X, Y, space = check_pair(*given, metric, **kwds)
+        X, Y, space = _checked(given, metric, kwds)
         out = _room_for(X, Y, out, given)
         n_threads = effective_n_threads(n_jobs)
         rows = space.rows(X, n_threads)
@@ -141,6 +152,16 @@ def _room_for(X, Y, out, given):
     return out
 
 
+def _checked(given, metric, parameters):
+    """Return (X, Y, space) as `check_pair`, but small integers as float64, which distances are."""
+    X, Y, space = check_pair(*given, metric, **parameters)
+    if X.dtype == np.float32 and all(_validation.holds_integers(rows) for rows in given):
+        same = Y is X
+        X = X.astype(np.float64)
+        Y = X if same else Y.astype(np.float64)
+    return X, Y, space
+
+
 def _dtype_of_distances(X):
     return np.float32 if X.dtype == np.float32 else np.float64
 
@@ -153,8 +174,14 @@ def _fill(X, Y, kernel, out, symmetric, n_threads):
 
 
 def euclidean_distances(
-    X, Y=None, *, Y_norm_squared=None, squared=False, X_norm_squared=None, n_jobs=None
-):
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
+    *,
+    Y_norm_squared: ArrayLike | None = None,
+    squared: bool = False,
+    X_norm_squared: ArrayLike | None = None,
+    n_jobs: int | None = None,
+) -> NDArray[Any]:
     """L2 distances between each row of X and each row of Y: sqrt of the sum of (x - y)².
 
     Parameters
@@ -196,7 +223,9 @@ def euclidean_distances(
     return pairwise_distances(X, Y, "sqeuclidean" if squared else "l2", n_jobs=n_jobs)
 
 
-def manhattan_distances(X, Y=None, *, n_jobs=None):
+def manhattan_distances(
+    X: ArrayLike, Y: ArrayLike | None = None, *, n_jobs: int | None = None
+) -> NDArray[Any]:
     """L1 distances between each row of X and each row of Y: the sum of \\|x - y\\|.
 
     Parameters
@@ -225,7 +254,9 @@ def manhattan_distances(X, Y=None, *, n_jobs=None):
     return pairwise_distances(X, Y, "manhattan", n_jobs=n_jobs)
 
 
-def cosine_distances(X, Y=None, *, n_jobs=None):
+def cosine_distances(
+    X: ArrayLike, Y: ArrayLike | None = None, *, n_jobs: int | None = None
+) -> NDArray[np.float64]:
     """Cosine distances between each row of X and each row of Y: 1 - x·y / (\\|x\\| \\|y\\|).
 
     Parameters
@@ -257,8 +288,14 @@ def cosine_distances(X, Y=None, *, n_jobs=None):
 
 
 def pairwise_distances_argmin_min(
-    X, Y, *, axis=1, metric="euclidean", metric_kwargs=None, n_jobs=None
-):
+    X: ArrayLike,
+    Y: ArrayLike,
+    *,
+    axis: Literal[0, 1] = 1,
+    metric: str | Callable[..., Any] = "euclidean",
+    metric_kwargs: dict[str, Any] | None = None,
+    n_jobs: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the nearest row of Y for each row of X, and its distance.
 
     Parameters
@@ -311,7 +348,15 @@ def pairwise_distances_argmin_min(
         return found.indices[:, 0], found.distances[:, 0]
 
 
-def pairwise_distances_argmin(X, Y, *, axis=1, metric="euclidean", metric_kwargs=None, n_jobs=None):
+def pairwise_distances_argmin(
+    X: ArrayLike,
+    Y: ArrayLike,
+    *,
+    axis: Literal[0, 1] = 1,
+    metric: str | Callable[..., Any] = "euclidean",
+    metric_kwargs: dict[str, Any] | None = None,
+    n_jobs: int | None = None,
+) -> NDArray[np.int64]:
     """Return the nearest row of Y for each row of X.
 
     Parameters
@@ -349,15 +394,15 @@ def pairwise_distances_argmin(X, Y, *, axis=1, metric="euclidean", metric_kwargs
 
 
 def pairwise_distances_chunked(
-    X,
-    Y=None,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
     *,
-    reduce_func=None,
-    metric="euclidean",
-    n_jobs=None,
-    working_memory=None,
-    **kwds,
-):
+    reduce_func: Callable[..., Any] | None = None,
+    metric: str | Callable[..., Any] = "euclidean",
+    n_jobs: int | None = None,
+    working_memory: float | None = None,
+    **kwds: Any,
+) -> Iterator[Any]:
     """Yield the distance matrix in chunks of rows that fit the working memory.
 
     Parameters
@@ -409,7 +454,7 @@ def pairwise_distances_chunked(
                 **kwds,
             )
         return
-    X, Y, space = check_pair(X, X if Y is None else Y, name, **kwds)
+    X, Y, space = _checked((X, X if Y is None else Y), name, kwds)
     _validation.require_finite(X, "X")
     _validation.require_finite(Y, "Y")
     n_threads = effective_n_threads(n_jobs)

@@ -21,13 +21,16 @@ import math
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from scipy.stats import rankdata
 from sklearn.base import clone, is_classifier
@@ -45,9 +48,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _validation
 from ._core._threads import effective_n_threads
-from ._core._vote import neighbors_in_resample, predict_for_each_k
-from ._preparation import numeric_rows
-from ._scikit_learn import (
+from ._core.search._vote import neighbors_in_resample, predict_for_each_k
+from ._search.metric_spaces import space_of
+from ._search.searcher import Searcher
+from ._sklearn.preparation import labels_of, samples_of
+from ._sklearn.private import (
     BaseSearchCV,
     Interval,
     StrOptions,
@@ -58,8 +63,6 @@ from ._scikit_learn import (
     safe_split,
     yield_masked_array_for_each_param,
 )
-from ._search.metric_spaces import space_of
-from ._search.searcher import Searcher
 from .neighbors import (
     KNeighborsClassifier,
     KNeighborsRegressor,
@@ -83,8 +86,15 @@ DEFAULT_LARGEST = 30
 
 
 def train_val_test_split(
-    X, y, *, val_size=1000, test_size=0.2, stratify=True, shuffle=True, random_state=0
-):
+    X: Any,
+    y: ArrayLike,
+    *,
+    val_size: float = 1000,
+    test_size: float = 0.2,
+    stratify: bool | ArrayLike | None = True,
+    shuffle: bool = True,
+    random_state: int | RandomState | None = 0,
+) -> Any:
     """Split data into a training, a validation and a test set.
 
     Parameters
@@ -175,13 +185,19 @@ def train_val_test_split(
 def _check_classes(y, sizes):
     """Return the classes of y as numbers, if there are enough of each for three sets."""
     y = np.asarray(y)
-    values, classes, counts = np.unique(
-        y, return_inverse=True, return_counts=True, axis=0 if y.ndim > 1 else None
+    # Column by column, as NumPy does not order rows of objects.
+    columns = [np.unique(column, return_inverse=True)[1] for column in y.reshape(len(y), -1).T]
+    values, first, classes, counts = np.unique(
+        np.stack(columns, axis=1),
+        return_index=True,
+        return_inverse=True,
+        return_counts=True,
+        axis=0,
     )
     if counts.min() < len(sizes):
         raise ValueError(
             f"y must have at least {len(sizes)} members of each class, one for each set, got "
-            f"{counts.min()} of class {values[counts.argmin()]}; stratify=False does without"
+            f"{counts.min()} of class {y[first[counts.argmin()]]}; stratify=False does without"
         )
     for name, size in sizes.items():
         if size < len(values):
@@ -232,7 +248,9 @@ class Bootstrap(BaseShuffleSplit):
     [3 3 3 3] [0 1 2]
     """
 
-    def __init__(self, n_splits=10, *, random_state=None):
+    def __init__(
+        self, n_splits: int = 10, *, random_state: int | RandomState | None = None
+    ) -> None:
         self.n_splits = n_splits
         self.random_state = random_state
 
@@ -256,8 +274,8 @@ class _Samples:
 
     def __init__(self, X, y, whole, n_jobs):
         self.X, self.y, self.n = X, y, num_samples(X)
-        self.labels = whole._y
-        self.rows = numeric_rows(whole._fit_X)  # a str says why they are not
+        self.labels = labels_of(whole)
+        self.rows = samples_of(whole)  # a str says why they are not
         self.n_jobs = n_jobs
         self.n_threads = effective_n_threads(n_jobs)
 
@@ -384,7 +402,7 @@ def _advance_by_share(advance, n_queries, share):
 # ---- scores of all candidates --------------------------------------------------------------------
 
 
-class _KnownNeighbors:
+class _PrecomputedNeighbors:
     """Knows the neighbors of some queries (the very object), and searches for those of others.
 
     What it gives are copies: functions of weights and scorers may change them.
@@ -403,11 +421,11 @@ class _KnownNeighbors:
         return (distances[:, :k].copy(), found) if return_distance else found
 
 
-class _KnowingClassifier(_KnownNeighbors, KNeighborsClassifier):
+class _PrecomputedKNNClassifier(_PrecomputedNeighbors, KNeighborsClassifier):
     pass
 
 
-class _KnowingRegressor(_KnownNeighbors, KNeighborsRegressor):
+class _PrecomputedKNNRegressor(_PrecomputedNeighbors, KNeighborsRegressor):
     pass
 
 
@@ -487,7 +505,7 @@ class _Scores:
 
     def _score_by_scorer(self, weights, estimator, train, test, distances, indices):
         """Return the scores of an estimator that has these neighbors."""
-        kind = _KnowingClassifier if is_classifier(estimator) else _KnowingRegressor
+        kind = _PrecomputedKNNClassifier if is_classifier(estimator) else _PrecomputedKNNRegressor
         everything = self.splits.pooled
         X, y = (self.samples.X, self.samples.y) if everything else self.samples.part(train)
         queries, truth = (X, y) if everything else self.samples.part(test)
@@ -626,6 +644,13 @@ _DOCUMENTATION = """{summary}
 class _KNeighborsCV(BaseSearchCV):
     """The search for k, weights and metric, for classifiers and regressors."""
 
+    best_params_: dict[str, Any]
+    best_score_: float
+    best_index_: int
+    best_estimator_: Any
+    cv_results_: dict[str, Any]
+    n_splits_: int
+
     _parameter_constraints: ClassVar[dict] = {
         "n_neighbors": ["array-like", Integral, None],
         "weights": [StrOptions({"uniform", "distance"}), callable, list, tuple, None],
@@ -647,18 +672,18 @@ class _KNeighborsCV(BaseSearchCV):
 
     def __init__(
         self,
-        n_neighbors=None,
-        weights=("uniform", "distance"),
-        metric="minkowski",
+        n_neighbors: ArrayLike | int | None = None,
+        weights: Any = ("uniform", "distance"),
+        metric: Any = "minkowski",
         *,
-        cv=None,
-        scoring=None,
-        refit=True,
-        n_resamples=10,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        cv: Any = None,
+        scoring: str | Callable[..., Any] | None = None,
+        refit: bool = True,
+        n_resamples: int = 10,
+        random_state: int | RandomState | None = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_neighbors = n_neighbors
         self.weights = weights
         self.metric = metric
@@ -671,7 +696,7 @@ class _KNeighborsCV(BaseSearchCV):
         self.verbose = verbose
 
     @property
-    def estimator(self):
+    def estimator(self) -> Any:
         """The estimator whose parameters are chosen."""
         return self._base(metric=_as_list(self.metric, "metric")[0], n_jobs=self.n_jobs)
 
@@ -684,7 +709,7 @@ class _KNeighborsCV(BaseSearchCV):
         raise NotImplementedError  # scikit-learn's fit() would call it
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, *, groups=None):
+    def fit(self, X: ArrayLike, y: Any, *, groups: ArrayLike | None = None) -> Self:
         """Score all candidates, and fit the best on all samples.
 
         Parameters
@@ -710,7 +735,9 @@ class _KNeighborsCV(BaseSearchCV):
         X, y, groups = indexable(X, y, groups)
         self.scorer_ = check_scoring(whole, self.scoring)
         counts_hits = (
-            is_classifier(self) and self.scoring in (None, "accuracy") and whole._y.ndim == 1
+            is_classifier(self)
+            and self.scoring in (None, "accuracy")
+            and labels_of(whole).ndim == 1
         )
         samples = _Samples(X, y, whole, self.n_jobs)
         splits = self._make_splits(samples, groups, counts_hits)
@@ -880,7 +907,9 @@ class HoldoutTest:
     0.983
     """
 
-    def __init__(self, X, y, *, scoring=None):
+    def __init__(
+        self, X: ArrayLike, y: ArrayLike, *, scoring: str | Callable[..., Any] | None = None
+    ) -> None:
         if not (scoring is None or isinstance(scoring, str) or callable(scoring)):
             raise TypeError(
                 f"scoring must be a string, a callable or None, got {type(scoring).__name__}"
@@ -888,7 +917,7 @@ class HoldoutTest:
         self.X, self.y = indexable(X, y)
         self.scoring = scoring
 
-    def score(self, estimator):
+    def score(self, estimator: Any) -> float:
         """Return the estimator's score on the test set; warn unless it is the first.
 
         Parameters

@@ -1,21 +1,23 @@
 """A network of fully connected layers, trained by back-propagation in compiled code.
 
-The way of the data is in `_core/_network`; what it shares with linear classifiers in `_training`.
+The way of the data is in `_core/training/_network`; what it shares with linear classifiers in
+`_training`.
 """
 
 import itertools
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax
 from sklearn.utils import check_random_state
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
-from ._core._network import Network
 from ._core._threads import effective_n_threads
-from ._scikit_learn import Interval, Options, StrOptions, fit_context
+from ._core.training._network import Network
+from ._sklearn.private import Interval, Options, StrOptions, available_if, fit_context
 from ._training import DTYPES, TrainedClassifier, mean_and_scale
 from ._validation import check_sample_weight
 
@@ -163,6 +165,15 @@ class MLPClassifier(TrainedClassifier):
     True
     """
 
+    coefs_: list[NDArray[np.floating]]
+    intercepts_: list[NDArray[np.floating]]
+    n_layers_: int
+    n_outputs_: int
+    out_activation_: str
+    loss_: float
+    best_loss_: float | None
+    history_: dict[str, list[float]]
+
     _epoch_solvers = ("sgd", "adam")
 
     _parameter_constraints: ClassVar[dict] = {
@@ -199,34 +210,34 @@ class MLPClassifier(TrainedClassifier):
 
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        hidden_layer_sizes: ArrayLike = (100,),
+        activation: Literal["identity", "logistic", "relu", "tanh"] = "relu",
         *,
-        solver="adam",
-        alpha=1e-4,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=1e-3,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        loss="softmax",
-        dropout=0.0,
-        n_jobs=None,
-    ):
+        solver: Literal["adam", "lbfgs", "sgd"] = "adam",
+        alpha: float = 1e-4,
+        batch_size: Literal["auto"] | int = "auto",
+        learning_rate: Literal["adaptive", "constant", "invscaling"] = "constant",
+        learning_rate_init: float = 1e-3,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | RandomState | None = None,
+        tol: float | None = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: Literal["softmax", "svm"] = "softmax",
+        dropout: float = 0.0,
+        n_jobs: int | None = None,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.solver = solver
@@ -257,7 +268,7 @@ class MLPClassifier(TrainedClassifier):
     # ---- training --------------------------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the weights from rows and their classes.
 
         Parameters
@@ -305,7 +316,13 @@ class MLPClassifier(TrainedClassifier):
 
     @available_if(_uses_epochs)
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+    ) -> Self:
         """Go on learning with one epoch over some rows.
 
         What the optimizer remembers and the random order go on where the call before left them. The
@@ -487,7 +504,7 @@ class MLPClassifier(TrainedClassifier):
 
     # ---- prediction ------------------------------------------------------------------------------
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> NDArray[np.floating]:
         """Return the scores of each class, or for two classes how much the second one's is higher.
 
         Parameters
@@ -517,7 +534,7 @@ class MLPClassifier(TrainedClassifier):
             assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
         return scores
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the class of the highest score for each row.
 
         Parameters
@@ -532,7 +549,7 @@ class MLPClassifier(TrainedClassifier):
         return self.classes_[winners]
 
     @available_if(_gives_probabilities)
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the logarithms of the classes' probabilities.
 
         Parameters
@@ -546,7 +563,7 @@ class MLPClassifier(TrainedClassifier):
         return log_softmax(self._scores(X).astype(np.float64, copy=False), axis=1)
 
     @available_if(_gives_probabilities)
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the probability of each class: the softmax of the scores.
 
         Parameters

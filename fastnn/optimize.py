@@ -6,8 +6,12 @@ there is no value that is right for every loss.
 
 import inspect
 import warnings
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -30,7 +34,15 @@ MESSAGES = {
 # ---- searches by chance --------------------------------------------------------------------------
 
 
-def random_search(loss, x0, *, step_size, n_trials=1000, random_state=None, callback=None):
+def random_search(
+    loss: Callable[..., Any],
+    x0: ArrayLike,
+    *,
+    step_size: float,
+    n_trials: int = 1000,
+    random_state: int | RandomState | None = None,
+    callback: Callable[..., object] | None = None,
+) -> OptimizeResult:
     """Guess: evaluate independent points from a normal distribution and keep the best.
 
     The first trial is `x0` itself, the others are ``step_size * standard_normal``.
@@ -74,7 +86,15 @@ def random_search(loss, x0, *, step_size, n_trials=1000, random_state=None, call
     return _search(loss, x0, step_size, n_trials, random_state, callback, is_local=False)
 
 
-def random_local_search(loss, x0, *, step_size, n_trials=1000, random_state=None, callback=None):
+def random_local_search(
+    loss: Callable[..., Any],
+    x0: ArrayLike,
+    *,
+    step_size: float,
+    n_trials: int = 1000,
+    random_state: int | RandomState | None = None,
+    callback: Callable[..., object] | None = None,
+) -> OptimizeResult:
     """Grope: take a random step from the best point so far wherever that lowers the loss.
 
     The first trial is `x0` itself, the others are ``best + step_size * standard_normal``.
@@ -144,17 +164,17 @@ def _search(loss, x0, step_size, n_trials, random_state, callback, is_local):
 
 
 def gradient_descent(
-    loss,
-    x0,
+    loss: Callable[..., Any],
+    x0: ArrayLike,
     *,
-    step_size,
-    max_iter=100,
-    gradient=True,
-    momentum=0.0,
-    nesterov=False,
-    tol=0.0,
-    callback=None,
-):
+    step_size: float | Callable[[int], float],
+    max_iter: int = 100,
+    gradient: Literal[True] | Callable[..., Any] | None = True,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    tol: float = 0.0,
+    callback: Callable[..., object] | None = None,
+) -> OptimizeResult:
     """Descend against the gradient.
 
     velocity = momentum * velocity - step_size * gradient(x); x += velocity, or with Nesterov's
@@ -241,19 +261,19 @@ def gradient_descent(
 
 
 def sgd(
-    loss,
-    x0,
-    n_samples,
+    loss: Callable[..., Any],
+    x0: ArrayLike,
+    n_samples: int,
     *,
-    step_size,
-    batch_size=256,
-    max_iter=10,
-    momentum=0.0,
-    nesterov=False,
-    shuffle=True,
-    random_state=None,
-    callback=None,
-):
+    step_size: float | Callable[[int], float],
+    batch_size: int = 256,
+    max_iter: int = 10,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    shuffle: bool = True,
+    random_state: int | RandomState | None = None,
+    callback: Callable[..., object] | None = None,
+) -> OptimizeResult:
     """Descend against the gradient of one mini-batch of samples after the other.
 
     Parameters

@@ -23,7 +23,8 @@ from sklearn.neighbors import (
     RadiusNeighborsClassifier,
 )
 
-from fastnn import _drop_in, _observation, accel
+from fastnn import _observation, accel
+from fastnn._sklearn.originals import ORIGINALS
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def blobs():
 
 def state():
     """Whatever accel replaces."""
-    methods = [vars(owner)[name] for owner, name in _drop_in.ORIGINALS]
+    methods = [vars(owner)[name] for owner, name in ORIGINALS]
     names = [name for name in dir(pairwise) if "distances" in name]
     functions = [getattr(pairwise, name) for name in names]
     functions += [getattr(sklearn.metrics, name, None) for name in names]

@@ -28,7 +28,7 @@ from sklearn.neighbors import KNeighborsClassifier
 X, y = np.arange(60.0)[:, None], np.arange(60) % 2
 GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [1, 3]}, cv=2, n_jobs=2, refit=False).fit(X, y)
 """
-OURS, THEIRS = "fastnn._drop_in", "sklearn.neighbors._base"
+OURS, THEIRS = "fastnn._sklearn.searches", "sklearn.neighbors._base"
 
 python_looks_at_it = pytest.mark.skipif(
     PathFinder.find_spec("fastnn") is None

@@ -374,7 +374,7 @@ def test_queries_far_from_all_samples(rng):
 
 
 def test_most_pairs_are_passed_over(rng):
-    from fastnn._core._bounded import find_neighbors_by_bounds
+    from fastnn._core.search._bounded import find_neighbors_by_bounds
 
     X = correlated(rng, 4000, 300)
     for metric in METRICS:

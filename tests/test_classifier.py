@@ -14,7 +14,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 
 import fastnn
-from fastnn import _drop_in
+from fastnn._sklearn import votes
+from fastnn._sklearn.mixins import fit_plain
 from fastnn.neighbors import KNeighborsClassifier
 
 
@@ -66,7 +67,7 @@ def test_labels_of_any_type():
 
 
 def test_many_classes_in_slices(rng, monkeypatch):
-    monkeypatch.setattr(_drop_in, "VOTES_PER_SLICE", 1000)
+    monkeypatch.setattr(votes, "VOTES_PER_SLICE", 1000)
     X = rng.standard_normal((300, 3))
     y = np.arange(300) % 100
     model = KNeighborsClassifier(1).fit(X, y)
@@ -186,7 +187,7 @@ def test_the_quick_way_to_fit_leaves_the_same_attributes(digits):
     for metric, p in (("minkowski", 1), ("minkowski", 2), ("l1", 2), ("euclidean", 3)):
         quick = KNeighborsClassifier(metric=metric, p=p)
         quick.fit(pd.DataFrame(X, columns=[f"f{i}" for i in range(64)]), y)
-        assert quick._fit_plain(X, y)
+        assert fit_plain(quick, X, y)
         slow = KNeighborsClassifier(metric=metric, p=p)
         assert super(KNeighborsClassifier, slow).fit(X, y) is slow
         theirs = sklearn.neighbors.KNeighborsClassifier(metric=metric, p=p, algorithm="brute")
@@ -217,7 +218,7 @@ def test_the_quick_way_to_fit_leaves_the_same_attributes(digits):
 )
 def test_the_quick_way_to_fit_is_for_plain_parameters(digits, parameters):
     X, y, _, _ = digits
-    assert not KNeighborsClassifier(**parameters)._fit_plain(X, y)
+    assert not fit_plain(KNeighborsClassifier(**parameters), X, y)
 
 
 def test_the_quick_way_to_fit_is_for_plain_data(digits):
@@ -238,5 +239,5 @@ def test_the_quick_way_to_fit_is_for_plain_data(digits):
         (X, np.arange(1000)),
         (X[:0], y[:0]),
     ]:
-        assert not model._fit_plain(X_odd, y_odd)
+        assert not fit_plain(model, X_odd, y_odd)
     assert vars(model).keys() == vars(KNeighborsClassifier()).keys()

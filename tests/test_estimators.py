@@ -24,8 +24,7 @@ from fastnn._search.metric_spaces import space_of
 NAMES = [
     name
     for name in fastnn.neighbors.__all__
-    if getattr(getattr(fastnn.neighbors, name), "__module__", "") == "fastnn.neighbors"
-    and name[0].isupper()
+    if name[0].isupper() and getattr(fastnn.neighbors, name) is not getattr(sklearn.neighbors, name)
 ]
 METRICS = [
     ("l1", {}),
@@ -775,3 +774,56 @@ def test_all_names_of_scikit_learn_are_there():
     for name in set(sklearn.neighbors.__all__) - set(NAMES):
         ours, theirs = (getattr(module, name) for module in (fastnn.neighbors, sklearn.neighbors))
         assert ours is theirs or name in ("kneighbors_graph", "radius_neighbors_graph")
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "brute", "bounded", "kd_tree"])
+@pytest.mark.parametrize("make", [np.asarray, list])
+def test_a_radius_for_each_query(rng, algorithm, make):
+    """scikit-learn's trees take them, to which its "auto" comes for few features."""
+    X = rng.random((60, 4))
+    radii = make(sklearn.neighbors.NearestNeighbors().fit(X).kneighbors(n_neighbors=3)[0][:, -1])
+    model = fastnn.neighbors.NearestNeighbors(algorithm=algorithm).fit(X)
+    for queries in (X, X[::-1].copy()):
+        distances, indices = model.radius_neighbors(queries, radius=radii)
+        exact = oracles.distances(queries, X, "l2")
+        for i, radius in enumerate(radii):
+            expected = np.flatnonzero(exact[i] <= radius)
+            np.testing.assert_array_equal(indices[i], expected)
+            np.testing.assert_array_equal(distances[i], exact[i, expected])
+    alone = model.radius_neighbors(X, radius=radii, return_distance=False)
+    assert all(map(np.array_equal, alone, model.radius_neighbors(X, radius=radii)[1]))
+    assert model.radius_neighbors_graph(X, radius=radii).nnz == sum(map(len, alone))
+
+
+@pytest.mark.parametrize("radii", [np.ones(3), np.array([-1.0] * 10), np.full(10, np.nan), "1"])
+def test_radii_that_fit_nothing(rng, radii):
+    model = fastnn.neighbors.NearestNeighbors(algorithm="brute").fit(rng.random((10, 2)))
+    with pytest.raises((TypeError, ValueError)):
+        model.radius_neighbors(rng.random((10, 2)), radius=radii)
+
+
+def test_a_refit_forgets_the_tree_by_name(rng):
+    X, y = rng.random((2000, 3)), rng.integers(0, 3, 2000)
+    model = fastnn.neighbors.KNeighborsClassifier(algorithm="kd_tree").fit(X, y)
+    model.set_params(algorithm="auto", metric="sqeuclidean").fit(X, y)
+    model.kneighbors(X)
+    assert model.effective_algorithm_ == "kd_tree"
+    assert "algorithm=" not in model.explain_algorithm()
+    assert model._tree is None
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"weights": np.ones(60)},
+        {"p": [1, 2]},
+        {"p": np.array(2)},
+        {"metric": np.ones(2)},
+        {"algorithm": np.ones(2)},
+        {"n_neighbors": np.ones(2)},
+    ],
+)
+def test_wrong_parameters_are_refused_in_scikit_learns_words(rng, parameters):
+    X, y = rng.random((60, 3)), rng.integers(0, 3, 60)
+    with pytest.raises(ValueError, match="parameter of KNeighborsClassifier must be"):
+        fastnn.neighbors.KNeighborsClassifier(**parameters).fit(X, y)

@@ -11,8 +11,8 @@ import pytest
 
 import fastnn
 import oracles
-from fastnn._core._index import FlatIndex
-from fastnn._core._search import find_neighbors, find_within_radius
+from fastnn._core.search._flat import find_neighbors, find_within_radius
+from fastnn._core.search._index import FlatIndex
 from oracles import assert_same
 
 METRICS = ("l1", "l2", "sqeuclidean", "chebyshev")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import datasets_for_search as data
 import fastnn
 import oracles
-from fastnn._core._kd_tree import KDTree
+from fastnn._core.search._kd_tree import KDTree
 from fastnn._search.searcher import Searcher
 from oracles import assert_same
 

@@ -294,9 +294,16 @@ def test_the_default_metric_is_that_of_the_estimators(rng):
         assert_same(found[::-1], fastnn.neighbors.precomputed_knn(X, 3)[::-1])
 
 
-@pytest.mark.parametrize("radius", [-1.0, np.nan, np.inf])
+@pytest.mark.parametrize("radius", [-1.0, np.nan, -np.inf])
 def test_radii_that_are_refused(radius):
-    with pytest.raises(ValueError, match="radius must be a finite number >= 0"):
+    with pytest.raises(ValueError, match="radius must be a number >= 0"):
         fastnn.radius_neighbors([[0.0]], [[1.0]], radius)
     with pytest.raises(TypeError, match="radius must be a number"):
         fastnn.radius_neighbors([[0.0]], [[1.0]], "wide")
+
+
+@pytest.mark.parametrize("algorithm", ["brute", "bounded", "kd_tree"])
+def test_all_rows_are_within_an_infinite_radius(rng, algorithm):
+    X = rng.random((40, 3))
+    _, indices = fastnn.radius_neighbors(X[:5], X, np.inf, algorithm=algorithm)
+    assert all(np.array_equal(row, np.arange(40)) for row in indices)

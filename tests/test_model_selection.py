@@ -831,6 +831,23 @@ def test_split_without_classes_and_of_data_frames():
         np.testing.assert_array_equal(part["a"] * 2, target)
 
 
+@pytest.mark.parametrize("dtype", ["object", "category"])
+def test_split_by_columns_of_strings(dtype):
+    X, _ = digits(60)
+    y = pd.DataFrame({"size": ["small", "large", "large"] * 20, "color": ["red", "blue"] * 30})
+    parts = train_val_test_split(X, y.astype(dtype), val_size=12, test_size=12)
+    for part in parts[3:]:
+        assert part.value_counts().to_dict() == {
+            ("large", "blue"): len(part) // 3,
+            ("large", "red"): len(part) // 3,
+            ("small", "blue"): len(part) // 6,
+            ("small", "red"): len(part) // 6,
+        }
+    y.loc[0] = "small", "green"
+    with pytest.raises(ValueError, match=r"got 1 of class .'small' 'green'."):
+        train_val_test_split(X, y.astype(dtype), val_size=12)
+
+
 def test_split_by_other_labels_and_in_order():
     X, y = digits(90)
     groups = np.arange(90) % 3

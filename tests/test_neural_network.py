@@ -17,7 +17,7 @@ from sklearn.utils.validation import has_fit_parameter
 import children
 import fastnn
 import oracles
-from fastnn._core._network import Network
+from fastnn._core.training._network import Network
 from fastnn.gradcheck import check_gradient
 from fastnn.neural_network import MLPClassifier
 

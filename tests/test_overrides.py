@@ -12,6 +12,7 @@ from sklearn.neighbors._base import KNeighborsMixin
 
 import fastnn.neighbors
 from fastnn import accel
+from fastnn._sklearn.originals import ORIGINALS
 
 X = np.array([[0.0], [1.0], [10.0], [11.0]])
 Y = [0, 0, 1, 1]
@@ -171,7 +172,7 @@ def test_predict_proba_is_asked_as_scikit_learn_does(neighbors, algorithm, n_fea
                 (sklearn.neighbors._base.NeighborsBase, "_fit"),
             ):
                 ours = vars(owner)[name]
-                setattr(owner, name, fastnn._drop_in.ORIGINALS[owner, name])
+                setattr(owner, name, ORIGINALS[owner, name])
                 stack.callback(setattr, owner, name, ours)
         expected = certain(sklearn.neighbors.KNeighborsClassifier)
     assert found == expected

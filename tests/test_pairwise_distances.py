@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as hnp
 import datasets_for_search as data
 import fastnn
 import oracles
-from fastnn._core._pairwise import expansions
 from fastnn._core._rows import Rows
+from fastnn._core.search._pairwise import expansions
 
 METRICS = ["l1", "l2", "sqeuclidean"]
 FLOATS = [np.float32, np.float64]
@@ -333,3 +333,18 @@ def test_rows_given_twice_are_one_set(rng, isa):
     whole = fastnn.pairwise_distances(X)
     np.testing.assert_array_equal(fastnn.pairwise_distances(X, X), whole)
     np.testing.assert_array_equal(fastnn.pairwise_distances(X, X.copy()), whole)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.uint16])
+@pytest.mark.parametrize("metric", METRICS)
+def test_distances_of_small_integers_are_float64(rng, dtype, metric):
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    X = rng.integers(low, high, (30, 300), dtype)
+    for Y in (X[::-1].copy(), X[:7].astype(np.uint8)):
+        found = fastnn.pairwise_distances(X, Y, metric)
+        assert found.dtype == np.float64
+        expected = oracles.distances(X, Y, metric)
+        assert (np.abs(found - expected) <= 1e-12 * expected).all()
+    assert fastnn.pairwise_distances(X, X.astype(np.float32), metric).dtype == np.float32
+    chunk = next(iter(fastnn.metrics.pairwise_distances_chunked(X, metric=metric)))
+    assert chunk.dtype == np.float64

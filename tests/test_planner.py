@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn._core._kd_tree import KDTree
+from fastnn._core.search._kd_tree import KDTree
 from fastnn._search import planner
 from fastnn._search.costs import SearchCosts, current_costs
 from fastnn._search.kd_tree import Trial

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 import datasets_for_search as data
 import oracles
-from fastnn._core._search import find_within_radius
+from fastnn._core.search._flat import find_within_radius
 from fastnn.neighbors import NearestNeighbors
 
 DTYPES = [np.float32, np.float64, np.uint8]

@@ -13,12 +13,12 @@ import pytest
 
 import fastnn
 import oracles
-from fastnn._preparation import prepare
 from fastnn._search import planner
 from fastnn._search.brute import BruteForce
 from fastnn._search.metric_spaces import space_of
 from fastnn._search.protocol import Samples
 from fastnn._search.searcher import ALGORITHMS, Searcher
+from fastnn._sklearn.preparation import prepare
 from fastnn.neighbors import KNeighborsClassifier, NearestNeighbors
 from oracles import assert_same
 

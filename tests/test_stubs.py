@@ -1,4 +1,4 @@
-"""The stubs say what the modules have: mypy's stubtest compares the two."""
+"""Types: mypy's stubtest compares stubs with modules; users' programs see the types of all."""
 
 import os
 import pkgutil
@@ -12,9 +12,11 @@ import pytest
 import fastnn._core
 
 ALLOWLIST = Path(__file__).with_name("stubtest_allowlist.txt")
-MODULES = {module.name for module in pkgutil.iter_modules(fastnn._core.__path__)}
-COMPILED = sorted(MODULES - {"_cyutility"})  # that is Cython's own
-PUBLIC = [name for name, module in fastnn._LAZY.items() if module is None]
+COMPILED = sorted(
+    module.name
+    for module in pkgutil.walk_packages(fastnn._core.__path__, "fastnn._core.")
+    if not module.ispkg and module.name != "fastnn._core._cyutility"  # that is Cython's own
+)
 
 # What a user's type checker should see, and refuse.
 PROGRAM = """
@@ -22,12 +24,15 @@ import numpy as np
 import fastnn
 from fastnn.neighbors import KNeighborsClassifier
 from fastnn.circuit import Unit
+from fastnn.linear_model import SoftmaxClassifier
 
 X = np.zeros((3, 2))
 reveal_type(fastnn.kneighbors(X, X))
 reveal_type(fastnn.losses.svm_loss(X, [0, 1, 0]))
 reveal_type(KNeighborsClassifier(5, weights="distance").fit(X, [0, 1, 0]))
 reveal_type(Unit(1.0) + 2)
+reveal_type(SoftmaxClassifier().fit(X, [0, 1, 0]))
+reveal_type(SoftmaxClassifier().coef_)
 KNeighborsClassifier(n_neighbors="five")
 fastnn.linear_model.SoftmaxClassifier(solver="best")
 fastnn.kneighbors(X, X, "l1")
@@ -51,24 +56,18 @@ def mypy(tmp_path, *arguments):
 
 def test_every_module_has_a_stub():
     folder = Path(fastnn._core.__path__[0])
-    assert {path.stem for path in folder.glob("*.pyi")} == set(COMPILED)
-    names = {path.stem for path in folder.parent.glob("*.pyi")}
-    names |= {path.parent.name for path in folder.parent.glob("*/__init__.pyi")}
-    assert names == {"__init__", *PUBLIC}
+    stubs = [path.relative_to(folder).with_suffix("") for path in folder.rglob("*.pyi")]
+    assert sorted(".".join(["fastnn", "_core", *path.parts]) for path in stubs) == COMPILED
     assert (folder.parent / "py.typed").exists()
 
 
 def test_stubs_agree_with_the_modules(tmp_path):
     pytest.importorskip("mypy", reason="mypy is not installed: nothing compares the stubs")
-    # Of packages the public module alone: what is private in them has no stubs.
-    modules = [f"fastnn._core.{name}" for name in COMPILED]
-    modules += [
-        f"fastnn.{name}" for name in PUBLIC if not (Path(fastnn.__file__).parent / name).is_dir()
-    ]
     result = mypy(
         tmp_path,
         "mypy.stubtest",
-        *modules,
+        *COMPILED,
+        "fastnn.neighbors._estimators",
         *("--mypy-config-file", "mypy.ini"),
         *("--allowlist", str(ALLOWLIST), "--ignore-unused-allowlist"),
     )
@@ -82,9 +81,11 @@ def test_what_a_type_checker_sees(tmp_path):
     lines = result.stdout.splitlines()
     notes = [line.split('"')[1] for line in lines if "Revealed type" in line]
     wanted = ["tuple[numpy.ndarray", "tuple[float, numpy.ndarray"]
-    wanted += ["fastnn.neighbors.KNeighborsClassifier", "fastnn._core._units.Unit"]
+    wanted += ["fastnn.neighbors._estimators.KNeighborsClassifier"]
+    wanted += ["fastnn._core.circuit._units.Unit"]
+    wanted += ["fastnn.linear_model.SoftmaxClassifier", "numpy.ndarray"]
     for note, start in zip(notes, wanted, strict=True):
         assert note.startswith(start)
     errors = [line for line in lines if "error:" in line]
-    assert [line.split(":")[1] for line in errors] == ["12", "13", "14"]
+    assert [line.split(":")[1] for line in errors] == ["15", "16", "17"]
     assert all("incompatible type" in line for line in errors)

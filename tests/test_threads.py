@@ -130,7 +130,7 @@ def test_fork_while_another_thread_prepares_an_index():
 import os, sys, threading
 import numpy as np
 import fastnn
-from fastnn._core import _index
+from fastnn._core.search import _index
 X = np.random.default_rng(0).random((3000, 20))
 held = threading.Event()
 
@@ -155,7 +155,7 @@ def test_fork_with_what_was_made_for_threads():
 import os, sys
 import numpy as np
 from fastnn._core import _jobs
-from fastnn._core._linear import LinearModel
+from fastnn._core.training._linear import LinearModel
 rng = np.random.default_rng(0)
 model = LinearModel(rng.random((5000, 500)), 20, rng.integers(0, 20, 5000), n_threads=2)
 expected = model.loss_and_gradient()

@@ -38,7 +38,7 @@ def assert_equal(results, expected):
 )
 def test_other_dtypes_are_widened_exactly(rng, function, dtype):
     X, Y = (rng.integers(0, 2, (n, 5)).astype(dtype) for n in (6, 30))
-    narrow = np.float32 if _validation.check_rows(X, "X").dtype == np.float32 else np.float64
+    narrow = np.float32 if dtype in ("float16", ">f4") else np.float64
     assert_equal(function(X, Y), function(X.astype(narrow), Y.astype(narrow)))
 
 
@@ -187,6 +187,32 @@ def test_numpy_integers_count_as_integers():
 def test_unknown_metric(metric):
     with pytest.raises(ValueError, match=f"metric must be one of .*'l1'.*, got {metric!r}"):
         fastnn.kneighbors([[1.0]], [[1.0]], 1, metric)
+
+
+@pytest.mark.parametrize(
+    ("metric", "parameters", "message"),
+    [
+        ("minkowski", {"p": 3}, "must have p = 1, 2 or infinity .* got .* p=3"),
+        ("minkowski", {"p": 0.5}, "must have p = 1, 2 or infinity .* got .* p=0.5"),
+        ("minkowski", {"p": "2"}, "must have p = 1, 2 or infinity"),
+        ("minkowski", {"p": None}, "must have p = 1, 2 or infinity .* got .* p=None"),
+        ("minkowski", {"p": [1, 2]}, "must have p = 1, 2 or infinity"),
+        ("minkowski", {"metric_params": {"foo": 1}}, "p=2, foo"),
+        ("minkowski", {"metric_params": {"metric": "l1"}}, "p=2, metric"),
+        ("minkowski", {"metric_params": {"w": [-1.0]}}, "weights that are negative"),
+        ("minkowski", {"p": np.inf, "metric_params": {"w": [1.0]}}, "p=inf and such weights"),
+        ("l1", {"metric_params": {"w": [1.0]}}, r"'l1' takes no parameters, got .*\['w'\]"),
+    ],
+)
+def test_parameters_of_metrics_that_are_refused(metric, parameters, message):
+    for search in (fastnn.kneighbors, fastnn.radius_neighbors):
+        with pytest.raises(ValueError, match=message):
+            search([[1.0]], [[1.0]], 1, metric, **parameters)
+
+
+def test_metric_params_must_be_a_dict():
+    with pytest.raises(TypeError, match="metric_params must be a dict, got list"):
+        fastnn.kneighbors([[1.0]], [[1.0]], 1, metric_params=["w"])
 
 
 def test_unknown_metric_of_pairwise_distances():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oracles
-from fastnn._core._vote import neighbors_in_resample, predict_for_each_k, sum_votes
+from fastnn._core.search._vote import neighbors_in_resample, predict_for_each_k, sum_votes
 
 
 @given(

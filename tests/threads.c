@@ -1,4 +1,4 @@
-/* Jobs and their threads, without Python, for ThreadSanitizer: as in fastnn/_core/_scan.pyx they
+/* Jobs and their threads, without Python, for ThreadSanitizer: as in fastnn/_core/search/_scan.pyx they
  * pack a chunk of samples, compare panels of queries with it, raise a flag, and go on to the next
  * chunk, until that is enough. Several callers do so at a time, some looks stop their jobs, and a
  * forked child does its own alone.

@@ -14,9 +14,9 @@ import time
 import numpy as np
 
 import fastnn
-from fastnn._core._index import FlatIndex
-from fastnn._core._kd_tree import LEAF_SAMPLES, KDTree
-from fastnn._core._search import find_neighbors
+from fastnn._core.search._flat import find_neighbors
+from fastnn._core.search._index import FlatIndex
+from fastnn._core.search._kd_tree import LEAF_SAMPLES, KDTree
 
 FEATURES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 784, 3072)
 METRICS = ("l1", "l2", "chebyshev")

@@ -1,8 +1,8 @@
 """Search by lower bounds: a few bytes for each row, whose distances never exceed the rows'.
 
-`_core/_encoding.pyx` makes them, `_core/_bounded.pyx` searches with them, and says how a limit on
-distances becomes one on bounds. With c a center, s a power of two, both near what a sample of the
-rows says, and z = s (x - c), there are two kinds of numbers for a row.
+`_core/search/_encoding.pyx` makes them, `_core/search/_bounded.pyx` searches with them, and says
+how a limit on distances becomes one on bounds. With c a center, s a power of two, both near what a
+sample of the rows says, and z = s (x - c), there are two kinds of numbers for a row.
 
 **Projections, for L2.** Let P be m orthonormal directions, and r(x) the norm of what P leaves of z.
 Splitting z into P z and the rest, and with | |a| - |b| | <= |a - b| for the rests,
@@ -62,12 +62,12 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from .._core._bounded import find_neighbors_by_bounds, find_within_radius_by_bounds
-from .._core._encoding import TERMS_PER_PRODUCT, GroupEncoder, ProjectionEncoder
-from .._core._index import FlatIndex
-from .._core._pairwise import fill_distances
 from .._core._rows import Rows
 from .._core._threads import RenewedLock
+from .._core.search._bounded import find_neighbors_by_bounds, find_within_radius_by_bounds
+from .._core.search._encoding import TERMS_PER_PRODUCT, GroupEncoder, ProjectionEncoder
+from .._core.search._index import FlatIndex
+from .._core.search._pairwise import fill_distances
 from .costs import current_costs
 from .protocol import CannotServe
 from .sampling import spread_out

@@ -1,7 +1,7 @@
-"""All pairs of queries and samples, tile by tile: `_core/_scan`."""
+"""All pairs of queries and samples, tile by tile: `_core/search/_scan`."""
 
-from .._core._index import FlatIndex
-from .._core._search import find_neighbors, find_within_radius
+from .._core.search._flat import find_neighbors, find_within_radius
+from .._core.search._index import FlatIndex
 from .protocol import NonFiniteError
 
 

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 
 from .._core._dispatch import get_isa
-from .._core._kd_tree import LEAF_SAMPLES, MAX_SORTED_NEIGHBORS
+from .._core.search._kd_tree import LEAF_SAMPLES, MAX_SORTED_NEIGHBORS
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""Few pairs at all, by a k-d tree (`_core/_kd_tree`), and trials that tell how few."""
+"""Few pairs at all, by a k-d tree (`_core/search/_kd_tree`), and trials that tell how few."""
 
 import logging
 import math
 from typing import NamedTuple
 
-from .._core._kd_tree import KDTree
+from .._core.search._kd_tree import KDTree
 from .protocol import CannotServe
 from .sampling import spread_out
 

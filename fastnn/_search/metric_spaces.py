@@ -14,6 +14,7 @@ other.
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class MetricSpace:
         return radius
 
 
-def space_of(metric, **parameters):
+def space_of(metric, /, **parameters):
     """Return the metric's space, or the reason (a str) why the kernels have none.
 
     Parameters
@@ -113,7 +114,7 @@ def space_of(metric, **parameters):
 
 
 def _minkowski_space(p=2, w=None, **others):
-    if others or p not in (1, 2, np.inf):
+    if others or not isinstance(p, Real) or p not in (1, 2, np.inf):
         return f"metric 'minkowski' with p={p}" + "".join(f", {name}" for name in others)
     kernel = {1: "l1", 2: "l2", np.inf: "chebyshev"}[p]
     if w is None:
@@ -127,7 +128,7 @@ def _minkowski_space(p=2, w=None, **others):
     return MetricSpace(kernel, weights=np.ascontiguousarray(w))
 
 
-def check_space(metric, **parameters):
+def check_space(metric, /, **parameters):
     """Return the space of a metric by name, for functions without a fallback.
 
     Raises
@@ -138,13 +139,20 @@ def check_space(metric, **parameters):
     if not isinstance(metric, str):
         raise TypeError(f"metric must be a string, got {type(metric).__name__}")
     space = space_of(metric, **parameters)
-    if isinstance(space, str):
-        names = sorted([*KERNEL_METRICS, "cosine", "minkowski"])
-        raise ValueError(f"metric must be one of {names}, got {metric!r}")
-    return space
+    if not isinstance(space, str):
+        return space
+    names = sorted([*KERNEL_METRICS, "cosine", "minkowski"])
+    if metric == "minkowski":
+        raise ValueError(
+            "metric 'minkowski' must have p = 1, 2 or infinity and, with 1 and 2, finite weights w "
+            f"of at least 0, got {space}"
+        )
+    if metric in names:
+        raise ValueError(f"metric {metric!r} takes no parameters, got {space}")
+    raise ValueError(f"metric must be one of {names}, got {metric!r}")
 
 
-def check_pair(X, Y, metric, **parameters):
+def check_pair(X, Y, metric, /, **parameters):
     """Return (X, Y, space): rows that have passed the border; one array where X is Y."""
     space = check_space(metric, **parameters)
     same = Y is X

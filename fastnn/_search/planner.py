@@ -24,7 +24,7 @@ asks again. So the rules can be read and tested without data.
 import math
 from typing import NamedTuple
 
-from .._core._kd_tree import LEAF_SAMPLES
+from .._core.search._kd_tree import LEAF_SAMPLES
 from .costs import SearchCosts, family_of
 
 # With more features no tree is considered.

@@ -126,3 +126,26 @@ class Algorithm(Protocol):
         self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True
     ):
         """Return slices of neighbors: see `RadiusNeighbors`."""
+
+
+def ragged(slices):
+    """Return an object array with one array per query, views of the slices' results."""
+    rows = []
+    for counts, values in slices:
+        stops = np.cumsum(counts).tolist()
+        rows += [values[i:j] for i, j in zip([0, *stops], stops, strict=False)]
+    result = np.empty(len(rows), dtype=object)
+    for i, row in enumerate(rows):  # at once NumPy would take rows of one length for a 2-D array
+        result[i] = row
+    return result
+
+
+def within_each_radius(slices, radii):
+    """Yield what is left of `slices` within a radius of its own for each query."""
+    start = 0
+    for counts, distances, indices in slices:
+        stop = start + len(counts)
+        near = distances <= np.repeat(radii[start:stop], counts)
+        owners = np.repeat(np.arange(len(counts)), counts)[near]
+        yield np.bincount(owners, minlength=len(counts)), distances[near], indices[near]
+        start = stop

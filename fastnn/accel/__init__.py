@@ -36,7 +36,7 @@ _wanted_in_blocks = 0
 _variable_before = None
 
 
-def install(*, workers=False):
+def install(*, workers: bool = False) -> None:
     """Put the kernels in the place of scikit-learn's searches, in this process.
 
     Once or many times is the same; `uninstall` undoes it.
@@ -64,7 +64,7 @@ def install(*, workers=False):
             os.environ[VARIABLE] = "1"
 
 
-def uninstall():
+def uninstall() -> None:
     """Undo `install`: scikit-learn is as it was. Does nothing where nothing is installed.
 
     Blocks of `enabled` that are still open stay accelerated, and so do processes that have started.
@@ -87,7 +87,7 @@ def uninstall():
                 os.environ[VARIABLE] = before
 
 
-def is_installed():
+def is_installed() -> bool:
     """Return whether the kernels are in the place of scikit-learn's searches, in this process.
 
     Examples
@@ -103,7 +103,7 @@ def is_installed():
 
 
 @contextlib.contextmanager
-def enabled(report=None):
+def enabled(report: Report | None = None) -> contextlib.AbstractContextManager[None]:
     """Install for the time of a `with` block; blocks may be nested, and overlap in threads.
 
     Parameters

@@ -6,10 +6,30 @@ import sys
 
 import numpy as np
 from sklearn.metrics import pairwise
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    RadiusNeighborsClassifier,
+    RadiusNeighborsRegressor,
+)
 
-from .. import _drop_in, _validation, metrics
+from .. import _validation, metrics
 from .._observation import observe
 from .._search.metric_spaces import space_of
+from .._sklearn.originals import ORIGINALS
+from .._sklearn.private import KNeighborsMixin, NeighborsBase, RadiusNeighborsMixin
+from .._sklearn.searches import fit_neighbors, kneighbors, radius_neighbors
+from .._sklearn.votes import predict, predict_proba, radius_predict_proba, radius_regressor_predict
+
+# By class and name of the method.
+REPLACEMENTS = {
+    (NeighborsBase, "_fit"): fit_neighbors,
+    (KNeighborsMixin, "kneighbors"): kneighbors,
+    (RadiusNeighborsMixin, "radius_neighbors"): radius_neighbors,
+    (KNeighborsClassifier, "predict"): predict,
+    (KNeighborsClassifier, "predict_proba"): predict_proba,
+    (RadiusNeighborsClassifier, "predict_proba"): radius_predict_proba,
+    (RadiusNeighborsRegressor, "predict"): radius_regressor_predict,
+}
 
 # scikit-learn's functions and what stands in for them, while anyone wants that.
 _replaced_functions = {}
@@ -19,9 +39,9 @@ def replace():
     """Put ours in the place of scikit-learn's, if it is not there."""
     if _replaced_functions:
         return
-    for (owner, name), replacement in _drop_in.REPLACEMENTS.items():
+    for (owner, name), replacement in REPLACEMENTS.items():
         # What others have put there is what they want.
-        original = _drop_in.ORIGINALS[owner, name]
+        original = ORIGINALS[owner, name]
         if vars(owner)[name] is original and original.__module__.startswith("sklearn."):
             setattr(owner, name, replacement)
     _replaced_functions.update(
@@ -34,8 +54,8 @@ def restore():
     """Make scikit-learn what it was."""
     if not _replaced_functions:
         return
-    for (owner, name), original in _drop_in.ORIGINALS.items():
-        if vars(owner)[name] is _drop_in.REPLACEMENTS[owner, name]:
+    for (owner, name), original in ORIGINALS.items():
+        if vars(owner)[name] is REPLACEMENTS[owner, name]:
             setattr(owner, name, original)
     _exchange({ours: theirs for theirs, ours in _replaced_functions.items()})
     _replaced_functions.clear()
@@ -60,13 +80,7 @@ def _exchange(functions):
 
 def _are_plain(*arrays):
     """Whether the kernels take these arrays as they are. All else is scikit-learn's."""
-    return (
-        all(
-            type(X) is np.ndarray and X.ndim == 2 and X.size > 0 and X.dtype in _validation.NATIVE
-            for X in arrays
-        )
-        and len({X.shape[1] for X in arrays}) == 1
-    )
+    return all(map(_validation.is_native, arrays)) and len({X.shape[1] for X in arrays}) == 1
 
 
 def _substitute(name, ours):

@@ -35,11 +35,11 @@ class Report:
     kneighbors                1    0.250  scikit-learn: sparse input
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._totals = collections.defaultdict(lambda: [0, 0.0])
 
-    def __call__(self, operation, reason, seconds):
+    def __call__(self, operation: str, reason: str | None, seconds: float) -> None:
         """Note a call of an operation that took so long; `reason` is None if it was accelerated."""
         self._add(operation, reason, 1, seconds)
 
@@ -49,13 +49,13 @@ class Report:
             total[0] += calls
             total[1] += seconds
 
-    def rows(self):
+    def rows(self) -> list[tuple[str, str | None, int, float]]:
         """Return tuples (operation, reason or None, calls, seconds), the longest first."""
         with self._lock:
             rows = [(*key, *total) for key, total in self._totals.items()]
         return sorted(rows, key=lambda row: -row[3])
 
-    def fallbacks(self):
+    def fallbacks(self) -> list[tuple[str, str | None, int, float]]:
         """Return the rows that were left to scikit-learn."""
         return [row for row in self.rows() if row[1] is not None]
 

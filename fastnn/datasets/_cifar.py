@@ -3,6 +3,7 @@
 import gzip
 import tarfile
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ CIFAR100 = _DataSet(
 )
 
 
-def load_cifar10(path):
+def load_cifar10(path: str | PathLike[str]) -> Bunch:
     """Read CIFAR-10 from the files of its official "python version" or "binary version".
 
     Nothing in the files is executed: the only values they can make are the arrays, lists, numbers
@@ -134,7 +135,7 @@ def load_cifar10(path):
     return Bunch(X_train=X_train, y_train=y_train, X_test=X_test, y_test=y_test, target_names=names)
 
 
-def load_cifar100(path):
+def load_cifar100(path: str | PathLike[str]) -> Bunch:
     """Read CIFAR-100 from the files of its official "python version" or "binary version".
 
     Parameters

@@ -6,6 +6,8 @@ import os
 import re
 import struct
 import zlib
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,7 +56,9 @@ class _Set(NamedTuple):
         return self.name is not None and self.name.startswith("emnist")
 
 
-def load_mnist(path, name=None):
+def load_mnist(
+    path: str | PathLike[str] | Sequence[str | PathLike[str]], name: str | None = None
+) -> Bunch:
     """Read MNIST, Fashion-MNIST, KMNIST, QMNIST or EMNIST from their official files.
 
     Parameters

@@ -1,6 +1,9 @@
 """The course of training."""
 
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._plotting import check_attributes, check_values, import_pyplot
 
@@ -37,7 +40,9 @@ class LossCurveDisplay:
     array([1, 2, 3])
     """
 
-    def __init__(self, *, losses, validation_scores=None, step="Epoch"):
+    def __init__(
+        self, *, losses: ArrayLike, validation_scores: ArrayLike | None = None, step: str = "Epoch"
+    ) -> None:
         self.losses = check_values(losses, "losses", (1,))
         self.validation_scores = None
         if validation_scores is not None:
@@ -49,7 +54,9 @@ class LossCurveDisplay:
                 )
         self.step = step
 
-    def plot(self, ax=None, *, validation_kwargs=None, **kwargs):
+    def plot(
+        self, ax: Any = None, *, validation_kwargs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> Self:
         """Draw the curves.
 
         Parameters
@@ -95,7 +102,14 @@ class LossCurveDisplay:
         ax.set_ylabel("Validation accuracy")
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, validation_kwargs=None, **kwargs):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        ax: Any = None,
+        validation_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the loss curve of a fitted estimator.
 
         Parameters

@@ -1,8 +1,12 @@
 """The landscape of a loss."""
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -60,7 +64,14 @@ class LossLandscapeDisplay:
     array([1., 0., 1.])
     """
 
-    def __init__(self, *, distances, losses, center_loss=None, directions=None):
+    def __init__(
+        self,
+        *,
+        distances: ArrayLike,
+        losses: Any,
+        center_loss: float | None = None,
+        directions: Sequence[ArrayLike] | None = None,
+    ) -> None:
         self.distances = check_values(distances, "distances", (1,))
         self.losses = check_values(losses, "losses", (1, 2))
         n = len(self.distances)
@@ -76,7 +87,7 @@ class LossLandscapeDisplay:
         self.center_loss = center_loss
         self.directions = directions
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
         """Draw the line, or the plane as filled contours.
 
         Parameters
@@ -137,17 +148,17 @@ class LossLandscapeDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
-        y,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
         *,
-        n_directions=1,
-        distance=1.0,
-        n_points=41,
-        random_state=None,
-        ax=None,
-        **kwargs,
-    ):
+        n_directions: Literal[1, 2] = 1,
+        distance: float = 1.0,
+        n_points: int = 41,
+        random_state: int | RandomState | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the loss with the penalty around a classifier's weights, in random directions.
 
         All points come from one product of the weights and the data. A direction changes what `fit`
@@ -221,17 +232,17 @@ class LossLandscapeDisplay:
     @classmethod
     def from_loss(
         cls,
-        loss,
-        W,
+        loss: Callable[..., Any],
+        W: ArrayLike,
         *,
-        directions=None,
-        n_directions=1,
-        distance=1.0,
-        n_points=41,
-        random_state=None,
-        ax=None,
-        **kwargs,
-    ):
+        directions: Any = None,
+        n_directions: Literal[1, 2] = 1,
+        distance: float = 1.0,
+        n_points: int = 41,
+        random_state: int | RandomState | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw any function of an array around W, in given or in random directions.
 
         The function is called for one point after the other: for W itself and for `n_points`, or

@@ -2,11 +2,14 @@
 
 import itertools
 import textwrap
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
+from .._sklearn.preparation import labels_of
 from ._plotting import check_image_shape, check_names, check_values, import_pyplot
 
 RIGHT, WRONG = "black", "tab:red"
@@ -55,14 +58,14 @@ class NeighborsDisplay:
     def __init__(
         self,
         *,
-        queries,
-        neighbors,
-        distances,
-        query_labels=None,
-        neighbor_labels=None,
-        predictions=None,
-        image_shape=None,
-    ):
+        queries: ArrayLike,
+        neighbors: ArrayLike,
+        distances: ArrayLike,
+        query_labels: ArrayLike | None = None,
+        neighbor_labels: ArrayLike | None = None,
+        predictions: ArrayLike | None = None,
+        image_shape: Any = None,
+    ) -> None:
         self.queries = _check_pixels(queries, "queries", 2)
         self.neighbors = _check_pixels(neighbors, "neighbors", 3)
         n_queries, n_features = self.queries.shape
@@ -80,7 +83,7 @@ class NeighborsDisplay:
         self.predictions = _check_shape(predictions, "predictions", shape[:1])
         self.image_shape = check_image_shape(image_shape, n_features)
 
-    def plot(self, axes=None, **kwargs):
+    def plot(self, axes: ArrayLike | None = None, **kwargs: Any) -> Self:
         """Draw a row of images for each query.
 
         Parameters
@@ -168,16 +171,16 @@ class NeighborsDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
-        y=None,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
         *,
-        n_neighbors=None,
-        image_shape=None,
-        class_names=None,
-        axes=None,
-        **kwargs,
-    ):
+        n_neighbors: int | None = None,
+        image_shape: Any = None,
+        class_names: Any = None,
+        axes: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw some images and their neighbors among an estimator's training samples.
 
         Parameters
@@ -233,8 +236,8 @@ class NeighborsDisplay:
         X = np.asarray(X)
         distances, indices = model.kneighbors(X, n_neighbors)
         labels = {"query_labels": y}
-        if is_classifier(model) and model._y.ndim == 1:
-            labels["neighbor_labels"] = model.classes_[model._y][indices]
+        if is_classifier(model) and labels_of(model).ndim == 1:
+            labels["neighbor_labels"] = model.classes_[labels_of(model)][indices]
             labels["predictions"] = model.predict(X)
             if class_names is not None:
                 names = np.array(check_names(class_names, len(model.classes_)))

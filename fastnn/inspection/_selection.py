@@ -1,6 +1,9 @@
 """The choice of k."""
 
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -45,7 +48,14 @@ class KSelectionDisplay:
     'best: l1, k = 3, 0.9'
     """
 
-    def __init__(self, *, n_neighbors, scores, score_name="Score", best=None):
+    def __init__(
+        self,
+        *,
+        n_neighbors: ArrayLike,
+        scores: dict[str, Any],
+        score_name: str = "Score",
+        best: tuple[str, int] | None = None,
+    ) -> None:
         self.n_neighbors = check_values(n_neighbors, "n_neighbors", (1,)).astype(int)
         if not (np.diff(self.n_neighbors) > 0).all():
             raise ValueError(f"n_neighbors must ascend, got {n_neighbors}")
@@ -65,7 +75,7 @@ class KSelectionDisplay:
         self.score_name = score_name
         self.best = best
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
         """Draw the curves.
 
         Parameters
@@ -140,7 +150,7 @@ class KSelectionDisplay:
         )
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, **kwargs):
+    def from_estimator(cls, estimator: Any, *, ax: Any = None, **kwargs: Any) -> Self:
         """Draw the scores of a fitted search.
 
         Parameters

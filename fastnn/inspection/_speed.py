@@ -3,7 +3,9 @@
 import json
 import math
 from numbers import Real
+from os import PathLike
 from pathlib import Path
+from typing import Any, Self
 
 from ._plotting import import_pyplot
 
@@ -39,14 +41,14 @@ class SpeedDisplay:
     ['faiss', 'torch']
     """
 
-    def __init__(self, *, results):
+    def __init__(self, *, results: Any) -> None:
         if not results:
             raise ValueError("results must hold at least one row, got none")
         for result in results:
             _check_row(result)
         self.results = results
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
         """Draw the ratios.
 
         Parameters
@@ -105,7 +107,7 @@ class SpeedDisplay:
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize="small")
 
     @classmethod
-    def from_json(cls, path, *, ax=None, **kwargs):
+    def from_json(cls, path: str | PathLike[str], *, ax: Any = None, **kwargs: Any) -> Self:
         """Draw the ratios of a file that `bench/ratios.py --json` or `fastnn bench --json` wrote.
 
         Parameters

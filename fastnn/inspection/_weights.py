@@ -1,6 +1,9 @@
 """Weights as images."""
 
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import _validation
 from ._plotting import (
@@ -45,14 +48,16 @@ class WeightsDisplay:
     ((2, 2), ['a', 'b', 'c', 'd'])
     """
 
-    def __init__(self, *, weights, image_shape=None, class_names=None):
+    def __init__(
+        self, *, weights: ArrayLike, image_shape: Any = None, class_names: Any = None
+    ) -> None:
         self.weights = check_values(weights, "weights", (2,))
         n_templates, n_features = self.weights.shape
         self.image_shape = check_image_shape(image_shape, n_features)
         names = range(n_templates) if class_names is None else class_names
         self.class_names = check_names(names, n_templates)
 
-    def plot(self, ax=None, *, n_columns=N_COLUMNS, **kwargs):
+    def plot(self, ax: Any = None, *, n_columns: int = N_COLUMNS, **kwargs: Any) -> Self:
         """Draw a grid of images.
 
         Parameters
@@ -124,14 +129,14 @@ class WeightsDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
+        estimator: Any,
         *,
-        image_shape=None,
-        class_names=None,
-        ax=None,
-        n_columns=N_COLUMNS,
-        **kwargs,
-    ):
+        image_shape: Any = None,
+        class_names: Any = None,
+        ax: Any = None,
+        n_columns: Any = N_COLUMNS,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the weights of a fitted linear classifier.
 
         Parameters

@@ -1,0 +1,29 @@
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import disjoint_base
+
+from .._rows import Rows
+
+@disjoint_base
+class Chunk: ...
+
+@disjoint_base
+class FlatIndex:
+    @property
+    def rows(self) -> Rows: ...
+    @property
+    def metric(self) -> str: ...
+    @property
+    def budget(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def resident_rows(self) -> int: ...
+    def __init__(
+        self,
+        rows: Rows | NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8],
+        metric: str,
+        budget: int | None = None,
+        block_rows: int | None = None,
+    ) -> None: ...
+    def __len__(self) -> int: ...

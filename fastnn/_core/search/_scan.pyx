@@ -1,0 +1,608 @@
+"""The loop of an exhaustive search: panels of queries meet panels of samples, tile by tile.
+
+The way of the data for one slice of queries:
+
+    samples, unless they are resident  --pack-->  panels
+      few queries: each thread packs blocks of its own, and compares them with all queries
+      many: all pack a chunk together (it stays in L3), and each compares some queries with it
+      a block of those panels (stays in L2) x each panel of queries (stays in L1)
+      (rows that are long: part by part of the depth, with partial sums in a buffer)
+        scan kernel: tile of sums in registers, compared with each query's threshold
+          lanes above it --> the collector: the k nearest, or all within a radius (_collect.pyx)
+
+Three modes share this loop:
+
+BY_BOUNDS, for floats: the tiles are float32 and only preselect, with the errors of _index.pyx. A
+collector sets a bound L such that it needs no pair with kappa < L; all pairs with kappa~ + E >= L
+are pushed, and float64 distances in difference form alone decide about them. Where most pairs of a
+block pass, its rows are compared as they are.
+
+BY_TILES, for uint8: integer tiles are exact, so keys decide by themselves.
+
+BY_ROWS, for few queries (the time is that of reading the samples) and for values that no frame
+holds: float64 distances row by row.
+"""
+
+from libc.float cimport DBL_MAX
+from libc.math cimport INFINITY, nextafterf
+from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint32_t
+
+import numpy as np
+
+cimport numpy as cnp
+
+from .._dispatch cimport (
+    FNN_MAX_TILE_ROWS,
+    FNN_ROUGH_QUERIES,
+    fnn_lowest_bit,
+    fnn_scan_arguments,
+    fnn_tile,
+    fnn_tile_lanes,
+)
+from ._index cimport BY_BOUNDS, BY_ROWS, Block
+from .._jobs cimport fnn_fetch_add, fnn_load, fnn_store, run_job, threads_for
+from .._rows cimport CHEBYSHEV, L2, UINT8, has_approx_distances, new_distances
+from .._tiles cimport new_panels
+from .._tuning cimport (
+    CACHED_QUERY_BYTES,
+    CHUNK_BYTES,
+    FEATURES_PER_QUERY_OF_BYTES,
+    FEW_ROWS,
+    GROUP_PANELS,
+    GROUP_QUERIES,
+    MAX_HELD_ROWS,
+    MAX_TRANSFORMED_QUERIES,
+    MAX_APPROX_QUERIES,
+    MAX_ROW_QUERIES,
+    MAX_SLICE_QUERIES,
+    MIN_BYTES_PER_LIST_BYTE,
+    MIN_PIECES,
+    PIECE_WORK,
+    SLICE_CANDIDATE_BYTES,
+    SLICE_PANEL_BYTES,
+    SPLIT_LIST_BYTES,
+    nanoseconds_to_compare,
+    nanoseconds_to_read,
+)
+
+cnp.import_array()
+
+
+cdef int64_t INT64_LOW = -(<int64_t>1 << 61)
+
+
+cdef Mode mode_for(FlatIndex index, Py_ssize_t n_queries, bint by_rows):
+    """Choose how so many queries are compared with an index."""
+    cdef Py_ssize_t few = MAX_ROW_QUERIES
+    if index.resident_rows == index.rows.n_rows:
+        few = 1
+    elif has_approx_distances(index.rows, index.norm):
+        few = MAX_APPROX_QUERIES
+        if index.rows.value_type == UINT8:
+            few = max(1, min(few, index.rows.n_features // FEATURES_PER_QUERY_OF_BYTES))
+    elif index.rows.transformed:
+        few = MAX_TRANSFORMED_QUERIES
+    if by_rows or n_queries <= few:
+        return BY_ROWS
+    index.plan()
+    return index.mode
+
+
+cdef int scan_threads(FlatIndex index, Py_ssize_t n_queries, int n_threads):
+    cdef double n_differences = <double>n_queries * index.rows.n_rows * index.rows.n_features
+    cdef double n_bytes = <double>index.rows.n_rows * index.rows.row_bytes
+    return threads_for(
+        n_threads, index.rows.n_rows,
+        nanoseconds_to_compare(n_differences) + nanoseconds_to_read(n_bytes),
+    )
+
+
+cdef Py_ssize_t slice_size(
+    FlatIndex index, Py_ssize_t n_queries, Py_ssize_t query_bytes, int n_threads
+):
+    """Return how many queries go together, of which each takes `query_bytes` beside panels."""
+    cdef Py_ssize_t size = max(1, min(
+        MAX_SLICE_QUERIES, SLICE_PANEL_BYTES // (8 * index.rows.n_features),
+        SLICE_CANDIDATE_BYTES // query_bytes,
+    ))
+    return max(size, min(n_queries, 2 * FNN_MAX_TILE_ROWS * n_threads))
+
+
+cdef Scan new_scan(FlatIndex index, Rows X, Mode mode, Collector collector, int n_threads):
+    """Return a scan of an index for a slice of queries, with its collector."""
+    cdef Scan scan = Scan.__new__(Scan)
+    cdef const double *terms = NULL
+    scan.index, scan.collector, scan.mode, scan.n_threads = index, collector, mode, n_threads
+    scan.n_queries, scan.n_samples = X.n_rows, index.rows.n_rows
+    scan.exact = new_distances(X, index.rows, index.norm, n_threads)
+    collector.attach(index, scan.exact, mode, n_threads)
+    scan.stage, scan.stop = BEFORE, 0
+    if mode == BY_ROWS:
+        scan.n_splits = n_threads
+        scan.cut_into_pieces()
+    else:
+        scan.prepare_tiles(X if index.tile_rows is index.rows else X.as_float32())
+        terms = scan.queries.terms
+    collector.begin(scan.n_splits, terms, scan.query_errors)
+    return scan
+
+
+cdef class Scan:
+    cdef object prepare_tiles(self, Rows X):
+        cdef FlatIndex index = self.index
+        cdef Py_ssize_t depth, q
+        self.queries = new_panels(
+            index.expansion, True, X.n_rows, X.n_features, index.center, index.scale
+        )
+        self.queries.pack(X, 0, X.n_rows, self.n_threads)
+        query_errors = np.zeros(X.n_rows)
+        self.query_errors = <double *>cnp.PyArray_DATA(query_errors)
+        if self.mode == BY_BOUNDS:
+            for q in range(X.n_rows):
+                self.query_errors[q] = index.error(self.queries.magnitudes[q])
+                if self.query_errors[q] == INFINITY:
+                    self.queries.clear_row(q)
+                    self.is_not_finite |= not X.is_finite_row(q)
+        depth = self.queries.depth
+        self.partial_bytes = 0
+        if index.part_depth < depth:  # a lane is as wide as a word
+            self.partial_bytes = GROUP_PANELS * index.block_rows * self.queries.width
+            self.partial_bytes *= index.expansion.tile.word_bytes
+        partial_sums = np.empty(self.n_threads * self.partial_bytes, dtype=np.uint8)
+        self.partial_sums = <char *>cnp.PyArray_DATA(partial_sums)
+        self.keep_alive = query_errors, partial_sums
+        self.share_out()
+
+    cdef object share_out(self):
+        """Decide who packs and compares what."""
+        cdef Py_ssize_t size = self.index.block_rows
+        cdef double list_bytes = self.n_queries * self.collector.list_bytes
+        cdef double packed_bytes = self.n_samples * self.index.packed_row_bytes
+        self.by_blocks = self.n_threads == 1 or (
+            self.n_samples >= size * self.n_threads
+            and self.n_queries * self.index.packed_row_bytes <= CACHED_QUERY_BYTES
+            and list_bytes * self.n_threads <= SPLIT_LIST_BYTES
+            and list_bytes * (self.n_threads - 1) * MIN_BYTES_PER_LIST_BYTE <= packed_bytes
+        )
+        self.n_splits = self.n_threads if self.by_blocks else 1
+        self.group_panels = max(
+            1, min(<Py_ssize_t>GROUP_PANELS, self.queries.n_panels // (4 * self.n_threads))
+        )
+        self.n_groups = (self.queries.n_panels + self.group_panels - 1) // self.group_panels
+        if self.by_blocks:
+            self.step_rows = self.n_samples
+        else:  # whole blocks
+            self.step_rows = max(size, CHUNK_BYTES // self.index.packed_row_bytes // size * size)
+
+    cdef object cut_into_pieces(self):
+        """Divide the rows among tasks, in whole steps of what exact distances hold."""
+        cdef Py_ssize_t n_queries = min(self.n_queries, <Py_ssize_t>GROUP_QUERIES)
+        cdef Py_ssize_t rows = PIECE_WORK // (n_queries * self.exact.Y.n_features)
+        if self.n_threads > 1:
+            rows = min(rows, self.n_samples // (MIN_PIECES * self.n_threads))
+        self.piece_rows = max(self.exact.held, rows // self.exact.held * self.exact.held)
+        self.n_groups = (self.n_queries + GROUP_QUERIES - 1) // GROUP_QUERIES
+
+    cdef bint run(self, object advance, double share) except -1:
+        """Go through all samples, and finish; return False where a value is not finite.
+
+        `advance` is called with each part of `share`.
+        """
+        cdef Py_ssize_t n_packed = 0, n_tasks
+        if self.mode != BY_ROWS:
+            self.resident = self.index.resident
+            if self.resident is not None:
+                n_packed = self.resident.n_rows
+            if n_packed < self.n_samples:
+                self.moving = self.index.new_chunk(
+                    self.n_threads * self.index.block_rows if self.by_blocks
+                    else min(self.step_rows, self.n_samples - n_packed)
+                )
+        n_tasks = self.next_step()
+        run_job(
+            run_scan_task, <void *>self, n_tasks, self.n_threads, advance, share,
+            next_scan_phase, &self.n_done, n_tasks if self.mode == BY_ROWS else self.n_samples,
+        )
+        if fnn_load(&self.is_not_finite) or fnn_load(&self.index.is_not_finite):
+            return False
+        if fnn_load(&self.collector.out_of_memory):
+            raise MemoryError()
+        return True
+
+    cdef bint has_failed(self) noexcept nogil:
+        return (
+            fnn_load(&self.is_not_finite) or fnn_load(&self.index.is_not_finite)
+            or fnn_load(&self.collector.out_of_memory)
+        )
+
+    cdef Py_ssize_t next_phase(self) noexcept nogil:
+        """Go on to the next step, or within one; return how many tasks that is."""
+        if self.stage == FINISH or self.has_failed():
+            return 0
+        if self.stage == PACK:
+            self.stage = COMPARE
+            return self.n_groups
+        if self.mode != BY_ROWS and not self.by_blocks:
+            fnn_store(&self.n_done, self.stop)
+        return self.next_step()
+
+    cdef Py_ssize_t next_step(self) noexcept nogil:
+        cdef Py_ssize_t n_packed = 0 if self.resident is None else self.resident.n_rows
+        cdef Py_ssize_t size = self.index.block_rows, end = self.n_samples
+        self.start, self.stage = self.stop, COMPARE
+        if self.start == end:
+            self.stage = FINISH
+            return self.collector.n_finish_tasks()
+        if self.mode == BY_ROWS:
+            self.stop = end
+            return self.n_groups * ((end + self.piece_rows - 1) // self.piece_rows)
+        if self.start < n_packed:
+            end, self.chunk, self.first_of_chunk = n_packed, <void *>self.resident, 0
+        else:
+            self.chunk, self.first_of_chunk = <void *>self.moving, self.start
+        self.stop = min(self.start + self.step_rows, end)
+        if self.by_blocks:
+            return (self.stop - self.start + size - 1) // size
+        if self.start < n_packed:
+            return self.n_groups
+        self.stage = PACK
+        return self.index.n_parts(self.stop - self.start)
+
+    cdef void run_task(self, Py_ssize_t task, int thread) noexcept nogil:
+        if self.stage == FINISH:
+            self.collector.finish_task(task, thread)
+        elif self.stage == PACK:
+            self.index.pack_part(<Chunk>self.chunk, task, self.start, self.stop)
+        elif self.has_failed():
+            return
+        elif self.mode == BY_ROWS:
+            self.scan_rows(task, thread)
+        elif self.by_blocks:
+            self.scan_block(task, thread)
+        else:
+            self.scan_queries(task, thread)
+
+    # ---- tiles ----------------------------------------------------------------------------
+
+    cdef void scan_block(self, Py_ssize_t task, int thread) noexcept nogil:
+        """Compare all queries with a block of samples, for the list of this thread.
+
+        A block comes to a thread's own cache once, and is packed there. Cores that share no cache
+        would pay for each other's panels as for those in memory.
+        """
+        cdef Py_ssize_t size = self.index.block_rows, cols = self.index.expansion.tile.cols
+        cdef Py_ssize_t first = self.start + task * size, panel = first // cols
+        cdef bint packs = self.chunk == <void *>self.moving
+        cdef Block block
+        if packs:
+            panel = thread * (size // cols)
+        block = self.index.block(first, min(first + size, self.stop), panel)
+        if packs:
+            self.index.pack(<Chunk>self.chunk, &block)
+        panel = 0
+        while panel < self.queries.n_panels:
+            self.scan_group(
+                <Chunk>self.chunk, &block, thread, panel,
+                min(panel + GROUP_PANELS, self.queries.n_panels), thread,
+            )
+            panel += GROUP_PANELS
+        fnn_fetch_add(&self.n_done, block.stop - block.first)
+
+    cdef void scan_queries(self, Py_ssize_t task, int thread) noexcept nogil:
+        """Compare a group of queries with the samples of a step."""
+        cdef Py_ssize_t size = self.index.block_rows, cols = self.index.expansion.tile.cols
+        cdef Py_ssize_t first = self.start, n_panels = self.queries.n_panels
+        cdef Block block
+        while first < self.stop:
+            block = self.index.block(
+                first, min(first + size, self.stop), (first - self.first_of_chunk) // cols
+            )
+            self.scan_group(
+                <Chunk>self.chunk, &block, 0, task * self.group_panels,
+                min((task + 1) * self.group_panels, n_panels), thread,
+            )
+            first += size
+        # Whole samples: the end of the phase adds what is left of them.
+        fnn_fetch_add(&self.n_done, (self.stop - self.start) // self.n_groups)
+
+    cdef void scan_group(
+        self,
+        Chunk chunk,
+        const Block *block,
+        Py_ssize_t split,
+        Py_ssize_t first_panel,
+        Py_ssize_t last_panel,
+        int thread,
+    ) noexcept nogil:
+        """Compare a group of query panels with a block."""
+        cdef Py_ssize_t panel, done = self.add_parts(chunk, block, first_panel, last_panel, thread)
+        cdef double common_error = 0.0
+        cdef fnn_tile_lanes tile
+        cdef char *partial
+        if self.index.norm == CHEBYSHEV:
+            # The smallest of many lanes has no place for an error.
+            for panel in range(block.first, block.stop):
+                common_error = max(common_error, self.index.errors[panel])
+        for panel in range(first_panel, last_panel):
+            partial = self.partial_tiles(panel - first_panel, thread)
+            if self.mode == BY_BOUNDS:
+                self.scan_panel(
+                    chunk, block, split, panel, done, partial, common_error, tile.f32, thread
+                )
+            elif self.index.norm == L2:
+                self.scan_panel(
+                    chunk, block, split, panel, done, partial, common_error, tile.i32, thread
+                )
+            else:
+                self.scan_panel(
+                    chunk, block, split, panel, done, partial, common_error, tile.i64, thread
+                )
+
+    cdef char *partial_tiles(self, Py_ssize_t panel_of_group, int thread) noexcept nogil:
+        """The partial sums of one panel of queries of the group with all panels of the block."""
+        return (
+            self.partial_sums
+            + thread * self.partial_bytes
+            + panel_of_group * (self.partial_bytes // GROUP_PANELS)
+        )
+
+    cdef Py_ssize_t add_parts(
+        self,
+        Chunk chunk,
+        const Block *block,
+        Py_ssize_t first_panel,
+        Py_ssize_t last_panel,
+        int thread,
+    ) noexcept nogil:
+        """Add up all but the last part of the depth; return how many steps that is."""
+        cdef fnn_tile *kernel = &self.index.expansion.tile
+        cdef Py_ssize_t word = kernel.word_bytes, tile_bytes = kernel.rows * kernel.cols * word
+        cdef Py_ssize_t part = self.index.part_depth, done = 0, panel, sample
+        cdef Py_ssize_t first = block.first_panel, last = block.first_panel + block.n_panels
+        cdef char *target
+        while chunk.samples.depth - done > part:
+            for sample in range(first, last):
+                for panel in range(first_panel, last_panel):
+                    target = self.partial_tiles(panel - first_panel, thread)
+                    target += (sample - first) * tile_bytes
+                    kernel.partial(
+                        part,
+                        self.queries.data + panel * self.queries.panel_bytes
+                        + done * kernel.rows * word,
+                        chunk.samples.data + sample * chunk.samples.panel_bytes
+                        + done * kernel.cols * word,
+                        target if done > 0 else chunk.starts + sample * kernel.cols * word,
+                        kernel.cols if done > 0 else 0,
+                        target,
+                    )
+            done += part
+        return done
+
+    cdef void scan_panel(
+        self,
+        Chunk chunk,
+        const Block *block,
+        Py_ssize_t split,
+        Py_ssize_t panel,
+        Py_ssize_t done,
+        char *partial,
+        double common_error,
+        lane_t *tile,
+        int thread,
+    ) noexcept nogil:
+        """One panel of queries against a block, from step `done` of the depth."""
+        cdef fnn_scan_arguments arguments
+        cdef lane_t thresholds[FNN_MAX_TILE_ROWS]
+        cdef uint32_t hits[FNN_MAX_TILE_ROWS]
+        cdef double errors[FNN_MAX_TILE_ROWS]
+        cdef Py_ssize_t rows = self.queries.width, cols = chunk.samples.width
+        cdef Py_ssize_t query = panel * rows, slot = split * self.n_queries + query
+        cdef Py_ssize_t n_rows = min(rows, self.n_queries - query)
+        cdef Py_ssize_t hit, r, n_hits = 0
+        cdef int64_t index
+        cdef uint32_t bits
+        cdef double low, error, bound
+        # Lanes hold a sample's share of the error already, but for Chebyshev distances.
+        cdef double share = 1.0 if self.index.norm == CHEBYSHEV else 2.0
+        cdef int column
+        cdef const double *bounds = self.collector.bounds
+        for r in range(rows):
+            errors[r] = 0.0
+            if r < n_rows and lane_t is float:
+                errors[r] = self.query_errors[query + r]
+            thresholds[r] = self.threshold(
+                bounds[slot + r] if r < n_rows else INFINITY,
+                errors[r] + common_error, tile,
+            )
+        # Panels are counted from the block's first.
+        arguments.depth = self.queries.depth - done
+        arguments.first_panel = 0
+        arguments.n_panels = block.n_panels
+        arguments.queries = (
+            <lane_t *>(self.queries.data + panel * self.queries.panel_bytes) + done * rows
+        )
+        arguments.samples = (
+            <lane_t *>(chunk.samples.data + block.first_panel * chunk.samples.panel_bytes)
+            + done * cols
+        )
+        arguments.sample_stride = chunk.samples.depth * cols
+        if done == 0:
+            arguments.initial = <lane_t *>chunk.starts + block.first_panel * cols
+            arguments.initial_panel_stride = cols
+            arguments.initial_row_stride = 0
+        else:
+            arguments.initial = partial
+            arguments.initial_panel_stride = rows * cols
+            arguments.initial_row_stride = cols
+        arguments.thresholds = thresholds
+        arguments.tile = tile
+        arguments.hits = hits
+        while True:
+            hit = self.index.expansion.tile.scan(&arguments)
+            if hit == arguments.n_panels:
+                return
+            arguments.first_panel = hit + 1
+            index = block.first + hit * cols
+            for r in range(n_rows):
+                bits = hits[r]
+                while bits:
+                    column = fnn_lowest_bit(bits)
+                    bits &= bits - 1
+                    if tile[r * cols + column] > thresholds[r]:
+                        low = tile[r * cols + column]
+                        if lane_t is float:
+                            error = self.index.errors[index + column]
+                            low = low - errors[r] - share * error
+                            if low != low:  # both are infinite
+                                low = -INFINITY
+                        bound = bounds[slot + r]
+                        self.collector.push(slot + r, query + r, low, index + column, thread)
+                        if bounds[slot + r] != bound:
+                            thresholds[r] = self.threshold(
+                                bounds[slot + r], errors[r] + common_error, tile
+                            )
+                        n_hits += 1
+            if lane_t is float:
+                if (
+                    self.collector.many_hits > 0
+                    and n_hits > n_rows * self.collector.many_hits
+                    and 2 * n_hits > n_rows * (hit + 1) * cols
+                ):
+                    for r in range(n_rows):
+                        self.collector.settle(slot + r, query + r, thread)
+                    self.compare_rows(
+                        index + cols, block.stop, split, query, query + n_rows, False, thread
+                    )
+                    return
+
+    cdef lane_t threshold(self, double bound, double error, lane_t *tile) noexcept nogil:
+        """What a lane must exceed. For integers later indices lose ties, so that is the bound."""
+        cdef lane_t low, high
+        if lane_t is float:
+            # Lanes equal to bound - error must pass: strictly below it, whatever the rounding.
+            return nextafterf(<float>(bound - error), -INFINITY)
+        elif lane_t is int32_t:
+            low, high = INT32_MIN, INT32_MAX
+        else:
+            low, high = INT64_LOW, -INT64_LOW
+        return low if not bound > low else high if bound >= high else <lane_t>bound
+
+    # ---- rows -----------------------------------------------------------------------------
+
+    cdef void scan_rows(self, Py_ssize_t task, int thread) noexcept nogil:
+        """Compare a group of queries with a piece of the samples, for the list of this thread."""
+        cdef Py_ssize_t start = task // self.n_groups * self.piece_rows
+        cdef Py_ssize_t first = task % self.n_groups * GROUP_QUERIES
+        self.compare_rows(
+            start, min(start + self.piece_rows, self.n_samples), thread,
+            first, min(first + GROUP_QUERIES, self.n_queries),
+            self.exact.approx_kernel != NULL, thread,
+        )
+        fnn_fetch_add(&self.n_done, 1)
+
+    cdef void compare_rows(
+        self,
+        Py_ssize_t start,
+        Py_ssize_t stop,
+        Py_ssize_t split,
+        Py_ssize_t first_query,
+        Py_ssize_t last_query,
+        bint preselect,
+        int thread,
+    ) noexcept nogil:
+        """Compare some queries, of which nothing is pending, with samples start to stop.
+
+        `preselect`: exact distances are for those rows alone that may matter.
+        """
+        cdef double distances[FNN_ROUGH_QUERIES * MAX_HELD_ROWS]
+        cdef Py_ssize_t d = self.exact.Y.n_features, row = start, step = 1, first, last, query, n
+        if preselect:
+            step = FNN_ROUGH_QUERIES
+        while row < stop:
+            n = min(self.exact.held, stop - row)
+            self.exact.fetch(row, NULL, n, thread)
+            first = first_query
+            while first < last_query:
+                last = min(first + step, last_query)
+                if preselect:
+                    self.exact.approx_kernel(
+                        self.exact.X.data + first * self.exact.X.row_bytes, d, last - first,
+                        self.exact.Y.data + row * self.exact.Y.row_bytes, d, n, d, distances,
+                    )
+                    for query in range(first, last):
+                        self.take_possible(
+                            split, query, row, distances + (query - first) * n, n, thread
+                        )
+                else:
+                    self.exact.to_fetched(first, row, NULL, n, thread, distances)
+                    self.take_all(split, first, row, NULL, n, distances, thread)
+                first = last
+            row += n
+
+    cdef void take_possible(
+        self,
+        Py_ssize_t split,
+        Py_ssize_t query,
+        Py_ssize_t row,
+        const double *approx,
+        Py_ssize_t n,
+        int thread,
+    ) noexcept nogil:
+        """Evaluate what approximate distances leave, a few at a time, as that lowers the limit."""
+        cdef int64_t possible[FEW_ROWS]
+        cdef double distances[FEW_ROWS]
+        cdef Py_ssize_t slot = split * self.n_queries + query, i, m = 0
+        cdef double limit = self.approx_limit(slot)
+        for i in range(n):
+            # What overflows says nothing.
+            if approx[i] <= limit or not approx[i] <= DBL_MAX:
+                possible[m] = i
+                m += 1
+                if m == FEW_ROWS:
+                    self.exact.evaluate(query, row, possible, m, thread, distances)
+                    self.take_all(split, query, row, possible, m, distances, thread)
+                    limit = self.approx_limit(slot)
+                    m = 0
+        self.exact.evaluate(query, row, possible, m, thread, distances)
+        self.take_all(split, query, row, possible, m, distances, thread)
+
+    cdef double approx_limit(self, Py_ssize_t slot) noexcept nogil:
+        cdef double limit = self.collector.limit(slot)
+        if limit < 0.0:
+            return limit
+        return limit * self.exact.approx_error + self.exact.approx_underflow
+
+    cdef void take_all(
+        self,
+        Py_ssize_t split,
+        Py_ssize_t query,
+        Py_ssize_t row,
+        const int64_t *index,
+        Py_ssize_t n,
+        const double *distances,
+        int thread,
+    ) noexcept nogil:
+        cdef Py_ssize_t slot = split * self.n_queries + query, sample, i
+        cdef double limit = self.collector.limit(slot)
+        for i in range(n):
+            if distances[i] <= limit or not distances[i] <= DBL_MAX:
+                sample = row + (i if index == NULL else index[i])
+                if not distances[i] <= DBL_MAX:
+                    self.require_finite(query, sample)
+                self.collector.take(
+                    slot, query, self.collector.rooted(distances[i]), sample, thread
+                )
+                limit = self.collector.limit(slot)
+
+    cdef void require_finite(self, Py_ssize_t query, Py_ssize_t sample) noexcept nogil:
+        """A distance may be infinite because it overflows, or because a value is."""
+        if not (self.exact.X.is_finite_row(query) and self.exact.Y.is_finite_row(sample)):
+            fnn_store(&self.is_not_finite, True)
+
+
+cdef void run_scan_task(void *scan, Py_ssize_t task, int thread) noexcept nogil:
+    (<Scan>scan).run_task(task, thread)
+
+
+cdef Py_ssize_t next_scan_phase(void *scan) noexcept nogil:
+    return (<Scan>scan).next_phase()

@@ -1,0 +1,1 @@
+"""Losses, linear models and networks, and their epochs."""

@@ -1,0 +1,121 @@
+"""What makes scikit-learn's estimators ours: see `fastnn.neighbors`."""
+
+import numpy as np
+import sklearn.neighbors
+from sklearn.utils.validation import check_is_fitted
+
+from .. import _validation
+from . import searches
+from .originals import asks_for
+from .preparation import forget, prepare
+from .private import StrOptions
+
+PLAIN_METRICS = ("l1", "manhattan", "cityblock", "l2", "euclidean", "sqeuclidean")
+
+
+class Neighbors:
+    """Puts the kernels in the place of scikit-learn's searches.
+
+    `algorithm` may be "bounded" too. The ball tree is scikit-learn's, and so are the metrics that
+    "kd_tree" may be named with; "auto" takes the tree for all that the kernels serve.
+    """
+
+    _fit = searches.fit_neighbors
+    _native_algorithms = ("auto", "brute", "bounded", "kd_tree")
+
+    @property
+    def _tree(self):
+        """scikit-learn's tree, for what the kernels do not serve: radii that differ, say."""
+        if vars(self).get("_tree") is None and "_has_lazy_tree" in vars(self):
+            vars(self)["_tree"] = sklearn.neighbors.KDTree(
+                self._fit_X,
+                self.leaf_size,
+                metric=self.effective_metric_,
+                **self.effective_metric_params_,
+            )
+        return vars(self).get("_tree")
+
+    @_tree.setter
+    def _tree(self, tree):
+        vars(self)["_tree"] = tree
+
+    def __init_subclass__(cls, **arguments):
+        super().__init_subclass__(**arguments)
+        constraints = getattr(cls, "_parameter_constraints", {})
+        if "algorithm" in constraints:
+            names = {"auto", "ball_tree", "kd_tree", "brute", "bounded"}
+            cls._parameter_constraints = {**constraints, "algorithm": [StrOptions(names)]}
+
+    @property
+    def effective_algorithm_(self):
+        """What a search uses: "brute", "bounded" or "kd_tree"; scikit-learn's, where it searches.
+
+        With ``algorithm="auto"`` searches settle it: a large one, or many.
+        """
+        return self._index_or_method()[0]
+
+    def explain_algorithm(self):
+        """Return why `effective_algorithm_` is what it is, as a sentence."""
+        return "{}: {}".format(*self._index_or_method())
+
+    def _index_or_method(self):
+        check_is_fitted(self)
+        prepared = prepare(self)
+        if isinstance(prepared, str):
+            return self._fit_method, f"scikit-learn's own, for {prepared}"
+        return prepared.searcher.latest_plan
+
+
+class KNeighbors(Neighbors):
+    kneighbors = searches.kneighbors
+
+
+class RadiusNeighbors(Neighbors):
+    radius_neighbors = searches.radius_neighbors
+
+
+def fit_plain(self, X, y):
+    """Fit a classifier to what is plainly right.
+
+    scikit-learn's checks take longer than a small search. Returns False, and leaves the rest to it,
+    for parameters and data out of the ordinary, wrong ones among them.
+    """
+    # Types first: what else a parameter may be need not compare.
+    plain = (
+        _validation.is_native(X)
+        and X.flags.c_contiguous
+        and type(y) is np.ndarray
+        and y.dtype.kind in "iu"
+        and y.shape == (X.shape[0],)
+        and type(self.metric) is type(self.weights) is type(self.algorithm) is str
+        and type(self.n_neighbors) is type(self.leaf_size) is type(self.p) is int
+        and min(self.n_neighbors, self.leaf_size, self.p) >= 1
+        and self.weights in ("uniform", "distance")
+        and self.algorithm in ("auto", "brute")
+        and self.metric_params is None
+        and (self.n_jobs is None or type(self.n_jobs) is int)
+        and asks_for(self, "_fit") is searches.fit_neighbors
+    )
+    if not plain:
+        return False
+    metric = self.metric
+    if metric == "minkowski":
+        metric = {1: "manhattan", 2: "euclidean"}.get(self.p)
+    if metric not in PLAIN_METRICS or not _validation.is_finite(X):
+        return False
+    classes, labels = np.unique(y, return_inverse=True)
+    if 2 * classes.size > y.size:  # scikit-learn warns that these may not be classes
+        return False
+    vars(self).pop("feature_names_in_", None)
+    forget(self)
+    self.n_features_in_ = X.shape[1]
+    self.outputs_2d_ = False
+    self.classes_ = classes
+    self._y = labels.astype(np.intp, copy=False)
+    self.effective_metric_params_ = {}
+    self.effective_metric_ = metric
+    self._fit_X = X
+    self._tree = None
+    self._fit_method = "brute"
+    self.n_samples_fit_ = X.shape[0]
+    return True

@@ -1,0 +1,40 @@
+"""scikit-learn's methods that others stand in for, as scikit-learn has them."""
+
+import functools
+
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    RadiusNeighborsClassifier,
+    RadiusNeighborsRegressor,
+)
+
+from .private import KNeighborsMixin, NeighborsBase, RadiusNeighborsMixin
+
+# What scikit-learn's own classes do, whatever accel puts in its place.
+ORIGINALS = {
+    (owner, name): vars(owner)[name]
+    for owner, name in [
+        (NeighborsBase, "_fit"),
+        (KNeighborsMixin, "kneighbors"),
+        (RadiusNeighborsMixin, "radius_neighbors"),
+        (KNeighborsClassifier, "predict"),
+        (KNeighborsClassifier, "predict_proba"),
+        (RadiusNeighborsClassifier, "predict_proba"),
+        (RadiusNeighborsRegressor, "predict"),
+    ]
+}
+
+
+def in_place_of(owner, name):
+    """Return a decorator for a method that stands in for another: all but the module is that one's.
+
+    So one can see whose method an estimator has.
+    """
+    return functools.wraps(ORIGINALS[owner, name], assigned=("__name__", "__qualname__", "__doc__"))
+
+
+def asks_for(estimator, name):
+    """Return the function that ``estimator.name(...)`` calls, whoever has put it there."""
+    if name in vars(estimator):
+        return vars(estimator)[name]
+    return getattr(type(estimator), name)

@@ -1,0 +1,120 @@
+"""What a search needs of an estimator, made once for each fit, and of its queries.
+
+Or the reason, a str, why the kernels do not serve.
+"""
+
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils.validation import validate_data
+
+from .. import _validation
+from .._search.metric_spaces import space_of
+from .._search.searcher import ALGORITHMS, Searcher
+
+
+def numeric_rows(X):
+    """Return X as the kernels take it, or the reason (a str) why they cannot."""
+    if issparse(X):
+        return "sparse input"
+    try:
+        return _validation.check_rows(X, "X")
+    except (TypeError, ValueError) as error:
+        return str(error)
+
+
+class Prepared(NamedTuple):
+    """What a search needs, made once for each fit."""
+
+    # The estimator's samples, as it holds them.
+    fitted: np.ndarray
+    searcher: Searcher
+
+
+# By the estimator's identity, with a weak reference: estimators may compare as equal, and need not
+# be hashable. Not kept on the estimator, which stays as it was fitted: it is made again where it is
+# needed, pickles hold nothing twice, and those of scikit-learn's estimators load without fastnn.
+_prepared = {}
+
+
+def prepare(estimator):
+    """Return what a search needs, or the reason why the kernels do not serve (a str)."""
+    space = space_of(estimator.effective_metric_, **estimator.effective_metric_params_)
+    if isinstance(space, str):
+        return space
+    # A tree by name is ours in our own estimators, which make scikit-learn's when it is asked for.
+    has_tree = vars(estimator).get("_has_lazy_tree", False)
+    if estimator._fit_method != "brute" and not has_tree:
+        return f"algorithm {estimator._fit_method!r}"
+    algorithm = estimator.algorithm
+    if algorithm != "auto" and algorithm not in ALGORITHMS:
+        algorithm = "brute"
+    if has_tree or algorithm == "kd_tree":
+        algorithm = estimator._fit_method  # parameters may have changed since
+    key = id(estimator)
+    reference, kept = _prepared.get(key, (None, None))
+    if (
+        kept is not None
+        and kept.fitted is estimator._fit_X
+        and kept.searcher.space.is_same(space)
+        and kept.searcher.algorithm == algorithm
+    ):
+        return kept
+    rows = numeric_rows(estimator._fit_X)
+    if isinstance(rows, str):
+        return rows
+    if not space.fits(rows.shape[1]):
+        return "weights that do not fit the features"
+    kept = Prepared(estimator._fit_X, Searcher(rows, space, algorithm))
+    if reference is None:
+        reference = weakref.ref(estimator, lambda _: _prepared.pop(key, None))
+    _prepared[key] = reference, kept
+    return kept
+
+
+def forget(estimator):
+    """Forget what was made for the samples before: they may be other values in the same array."""
+    _prepared.pop(id(estimator), None)
+    vars(estimator).pop("_has_lazy_tree", None)
+
+
+def queries_for(estimator, X):
+    """Return X checked as scikit-learn does, or a reason why the kernels cannot take it.
+
+    Arrays that are right as they are pass quickly; the search itself meets NaN and infinity.
+    """
+    n_features = estimator._fit_X.shape[1]
+    if (
+        not _validation.is_native(X)
+        or X.shape[1] != n_features
+        or "feature_names_in_" in vars(estimator)
+    ):
+        X = validate_data(estimator, X, accept_sparse="csr", reset=False, order="C")
+    rows = numeric_rows(X)
+    if isinstance(rows, str):
+        return rows
+    if rows.shape[1] != n_features:  # after a fit with an estimator scikit-learn does not check
+        raise ValueError(
+            f"X has {rows.shape[1]} features, but {type(estimator).__name__} is expecting "
+            f"{n_features} features as input."
+        )
+    return rows
+
+
+def refuse_non_finite(estimator, rows):
+    """Raise scikit-learn's error for NaN and infinity among queries."""
+    if rows.dtype != _validation.UINT8 and not np.isfinite(rows).all():
+        validate_data(estimator, rows, reset=False)
+        _validation.require_finite(rows, "X")  # where scikit-learn's check is switched off
+
+
+def labels_of(estimator):
+    """Return the targets that an estimator was fitted with: for classes, numbers among them."""
+    return estimator._y
+
+
+def samples_of(estimator):
+    """Return the rows that an estimator was fitted with, or why the kernels cannot take them."""
+    return numeric_rows(estimator._fit_X)

@@ -1,0 +1,145 @@
+"""What stands in for scikit-learn's searches, in our estimators and under `fastnn.accel` alike.
+
+Each function here has the signature of the scikit-learn method that it replaces. It searches with
+the kernels where they serve the estimator's metric and data, and else calls the method itself,
+which also raises scikit-learn's errors: nothing is checked twice, no message is copied.
+
+    estimator.fit --> fit_neighbors: scikit-learn's, with "auto" decided in favor of the kernels
+    estimator.kneighbors, .radius_neighbors --> prepare() --> a searcher, or a reason why not
+                                            --> the search, or scikit-learn's method and a log entry
+"""
+
+import numbers
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.neighbors import BallTree, KDTree
+
+from .._core._threads import effective_n_threads
+from .._observation import observe
+from .._search.metric_spaces import space_of
+from .._search.protocol import ragged, within_each_radius
+from .originals import ORIGINALS, in_place_of
+from .preparation import forget, prepare, queries_for, refuse_non_finite
+from .private import KNeighborsMixin, NeighborsBase, RadiusNeighborsMixin
+
+# scikit-learn's own estimators are fitted for these without a tree; ours know more.
+THEIR_ALGORITHMS = ("auto", "brute")
+# What scikit-learn lets a k-d tree have, and the kernels serve.
+TREE_METRICS = ("euclidean", "l2", "minkowski", "manhattan", "cityblock", "l1", "chebyshev")
+
+
+@in_place_of(NeighborsBase, "_fit")
+def fit_neighbors(self, X, y=None):
+    theirs = ORIGINALS[NeighborsBase, "_fit"]
+    forget(self)
+    algorithm = self.algorithm
+    native = algorithm in getattr(self, "_native_algorithms", THEIR_ALGORITHMS)
+    if not native or algorithm == "brute":
+        return theirs(self, X, y)
+    space = space_of(self.metric, **{**_minkowski_p(self), **(self.metric_params or {})})
+    if algorithm != "bounded" and (isinstance(space, str) or issparse(X)):
+        return theirs(self, X, y)
+    if algorithm == "auto" and _misfits(space, X):
+        return theirs(self, X, y)  # raises
+    if algorithm == "kd_tree" and not (self.metric in TREE_METRICS and space.is_plain):
+        return theirs(self, X, y)  # most raise
+    if algorithm == "kd_tree" and isinstance(X, (NeighborsBase, KDTree, BallTree)):
+        return theirs(self, X, y)  # takes over how that was fitted, with its metric
+    # scikit-learn would build a tree that nothing looks at, or does not know the name.
+    self.algorithm = "brute"
+    try:
+        theirs(self, X, y)
+    finally:
+        self.algorithm = algorithm
+    if algorithm == "kd_tree":
+        self._fit_method, self._has_lazy_tree = algorithm, True
+    return self
+
+
+def _misfits(space, X):
+    """Whether there is not a weight for each feature."""
+    return space.weights is not None and space.weights.shape != np.shape(X)[1:]
+
+
+def _minkowski_p(estimator):
+    return {"p": estimator.p} if estimator.metric == "minkowski" else {}
+
+
+@in_place_of(KNeighborsMixin, "kneighbors")
+def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
+    theirs = ORIGINALS[KNeighborsMixin, "kneighbors"]
+    k = self.n_neighbors if n_neighbors is None else n_neighbors
+    fitted = "_fit_X" in vars(self)
+    limit = self.n_samples_fit_ - (X is None) if fitted else 0
+    if not (isinstance(k, numbers.Integral) and 1 <= k <= limit) or self.n_jobs == 0:
+        return theirs(self, X, n_neighbors, return_distance)  # raises
+    reason = prepared = prepare(self)
+    if not isinstance(prepared, str):
+        reason = queries = None if X is None else queries_for(self, X)
+    if isinstance(reason, str):
+        with observe("kneighbors", reason):
+            return theirs(self, X, n_neighbors, return_distance)
+    with observe("kneighbors"):
+        n_threads = effective_n_threads(self.n_jobs)
+        searcher = prepared.searcher
+        queries = searcher.Y if X is None else queries
+        try:
+            distances, indices, *_ = searcher.kneighbors(
+                queries, int(k), n_threads, None, exclude_self=X is None
+            )
+        except ValueError:
+            refuse_non_finite(self, queries)  # in scikit-learn's words
+            raise
+        return (distances, indices) if return_distance else indices
+
+
+@in_place_of(RadiusNeighborsMixin, "radius_neighbors")
+def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_results=False):
+    theirs = ORIGINALS[RadiusNeighborsMixin, "radius_neighbors"]
+    r = self.radius if radius is None else radius
+    radii = _radii_of_queries(r)
+    r = r if radii is None else radii.max()
+    fitted = "_fit_X" in vars(self)
+    usable = isinstance(r, numbers.Real) and r >= 0 and (return_distance or not sort_results)
+    if not (fitted and usable) or self.n_jobs == 0:
+        return theirs(self, X, radius, return_distance, sort_results)  # raises
+    reason = prepared = prepare(self)
+    if not isinstance(prepared, str):
+        reason = queries = None if X is None else queries_for(self, X)
+    if radii is not None and not isinstance(reason, str):
+        n_queries = self.n_samples_fit_ if X is None else len(queries)
+        reason = reason if len(radii) == n_queries else "radii that do not fit the queries"
+    if isinstance(reason, str):
+        with observe("radius_neighbors", reason):
+            return theirs(self, X, radius, return_distance, sort_results)
+    with observe("radius_neighbors"):
+        n_threads = effective_n_threads(self.n_jobs)
+        searcher = prepared.searcher
+        queries = searcher.Y if X is None else queries
+        try:
+            slices, *_ = searcher.radius_neighbors(
+                queries,
+                float(r),
+                n_threads,
+                sort_results,
+                X is None,
+                return_distance or radii is not None,
+            )
+        except ValueError:
+            refuse_non_finite(self, queries)
+            raise
+        if radii is not None:
+            slices = list(within_each_radius(slices, radii))
+        indices = ragged((counts, indices) for counts, _, indices in slices)
+        if not return_distance:
+            return indices
+        return ragged((counts, distances) for counts, distances, _ in slices), indices
+
+
+def _radii_of_queries(radius):
+    """Return an array with a radius for each query, which scikit-learn's trees take, or None."""
+    if isinstance(radius, numbers.Real):
+        return None
+    radii = np.asarray(radius)
+    return radii if radii.ndim == 1 and radii.size and radii.dtype.kind in "biuf" else None

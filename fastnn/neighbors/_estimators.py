@@ -1,0 +1,144 @@
+"""scikit-learn's neighbors estimators with the kernels' searches and votes."""
+
+import sklearn.neighbors
+
+from .._sklearn import votes
+from .._sklearn.mixins import KNeighbors, RadiusNeighbors, fit_plain
+
+
+class NearestNeighbors(KNeighbors, RadiusNeighbors, sklearn.neighbors.NearestNeighbors):
+    """Searches for the k nearest neighbors, or all within a radius.
+
+    Parameters, attributes and methods are those of `sklearn.neighbors.NearestNeighbors`. The k
+    nearest ascend by (distance, index); those within a radius by index, or with
+    ``sort_results=True`` by (distance, index).
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import NearestNeighbors
+    >>> model = NearestNeighbors(n_neighbors=2).fit([[0.0], [1.0], [5.0]])
+    >>> model.kneighbors([[0.9]], return_distance=False)
+    array([[1, 0]])
+    >>> model.radius_neighbors([[4.5]], radius=1.0)[1][0]
+    array([2])
+    """
+
+
+class KNeighborsClassifier(KNeighbors, sklearn.neighbors.KNeighborsClassifier):
+    """Classifier that lets the k nearest training samples vote.
+
+    Parameters, attributes and methods are those of `sklearn.neighbors.KNeighborsClassifier`. Among
+    neighbors at the same distance those with the smaller index come first; among classes with the
+    same votes the smallest wins.
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import KNeighborsClassifier
+    >>> model = KNeighborsClassifier(n_neighbors=3).fit([[0], [1], [2], [3]], [0, 0, 1, 1])
+    >>> model.predict([[1.1]])
+    array([0])
+    >>> model.predict_proba([[0.9]])
+    array([[0.66666667, 0.33333333]])
+    """
+
+    predict = votes.predict
+    predict_proba = votes.predict_proba
+
+    def fit(self, X, y):
+        """Fit the classifier: see `sklearn.neighbors.KNeighborsClassifier.fit`."""
+        if type(self) is KNeighborsClassifier and fit_plain(self, X, y):
+            return self
+        return super().fit(X, y)
+
+
+class KNeighborsRegressor(KNeighbors, sklearn.neighbors.KNeighborsRegressor):
+    """Regression by the mean of the k nearest training samples.
+
+    Parameters, attributes and methods are those of `sklearn.neighbors.KNeighborsRegressor`.
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import KNeighborsRegressor
+    >>> model = KNeighborsRegressor(n_neighbors=2).fit([[0], [1], [2], [3]], [0.0, 0.0, 1.0, 1.0])
+    >>> model.predict([[1.4]])
+    array([0.5])
+    """
+
+
+class KNeighborsTransformer(KNeighbors, sklearn.neighbors.KNeighborsTransformer):
+    """Turns samples into the graph of their k nearest neighbors.
+
+    Parameters, attributes and methods are those of `sklearn.neighbors.KNeighborsTransformer`: with
+    mode="distance" k + 1 neighbors per row, itself among them. Rows of the graph ascend by
+    (distance, index), as Isomap, DBSCAN, t-SNE and scanpy expect of precomputed graphs.
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import KNeighborsTransformer
+    >>> graph = KNeighborsTransformer(n_neighbors=1).fit_transform([[0.0], [1.0], [3.0]])
+    >>> graph.toarray()
+    array([[0., 1., 0.],
+           [1., 0., 0.],
+           [0., 2., 0.]])
+    """
+
+
+class RadiusNeighborsClassifier(RadiusNeighbors, sklearn.neighbors.RadiusNeighborsClassifier):
+    """Classifier that lets all training samples within a radius vote.
+
+    Parameters, attributes and methods are those of `sklearn.neighbors.RadiusNeighborsClassifier`.
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import RadiusNeighborsClassifier
+    >>> model = RadiusNeighborsClassifier(radius=1.0).fit([[0], [1], [2], [3]], [0, 0, 1, 1])
+    >>> model.predict([[0.4]])
+    array([0])
+    """
+
+    predict_proba = votes.radius_predict_proba
+
+
+class RadiusNeighborsRegressor(RadiusNeighbors, sklearn.neighbors.RadiusNeighborsRegressor):
+    """Regression by the mean of all training samples within a radius.
+
+    Parameters, attributes and methods are those of `sklearn.neighbors.RadiusNeighborsRegressor`.
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import RadiusNeighborsRegressor
+    >>> model = RadiusNeighborsRegressor(radius=1.0).fit([[0], [1], [2]], [0.0, 1.0, 5.0])
+    >>> model.predict([[0.5]])
+    array([0.5])
+    """
+
+    predict = votes.radius_regressor_predict
+
+
+class RadiusNeighborsTransformer(RadiusNeighbors, sklearn.neighbors.RadiusNeighborsTransformer):
+    """Turns samples into the graph of all neighbors within a radius.
+
+    Parameters, attributes and methods are those of `sklearn.neighbors.RadiusNeighborsTransformer`.
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import RadiusNeighborsTransformer
+    >>> model = RadiusNeighborsTransformer(radius=1.5)
+    >>> model.fit_transform([[0.0], [1.0], [3.0]]).toarray()
+    array([[0., 1., 0.],
+           [1., 0., 0.],
+           [0., 0., 0.]])
+    """
+
+
+class LocalOutlierFactor(KNeighbors, sklearn.neighbors.LocalOutlierFactor):
+    """Finds outliers by the local density of their neighbors.
+
+    Parameters, attributes and methods are those of `sklearn.neighbors.LocalOutlierFactor`.
+
+    Examples
+    --------
+    >>> from fastnn.neighbors import LocalOutlierFactor
+    >>> LocalOutlierFactor(n_neighbors=2).fit_predict([[-1.1], [0.2], [101.1], [0.3]])
+    array([ 1,  1, -1,  1])
+    """
