@@ -22,10 +22,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, validate_data
 
 from ._sklearn.private import check_partial_fit_first_call
+from ._validation import as_array, check_sample_weight
 
 DTYPES = (np.float64, np.float32, np.uint8)
 # Rows that the mean and the scale of bytes are taken from.
 ROWS_FOR_SCALE = 256
+# L-BFGS ends where the loss changes by less than this part of it.
+LOSS_RESOLUTION = 64 * np.finfo(float).eps
 
 
 class TrainedClassifier(ClassifierMixin, BaseEstimator):
@@ -62,7 +65,7 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
     def _check_rows_and_classes(self, X, y, reset):
         finite = self.solver not in self._epoch_solvers
         X, y = validate_data(
-            self, X, y, dtype=DTYPES, order="C", ensure_all_finite=finite, reset=reset
+            self, as_array(X), y, dtype=DTYPES, order="C", ensure_all_finite=finite, reset=reset
         )
         check_classification_targets(y)
         return X, y
@@ -179,13 +182,13 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
                     self._warn_of_end()
         self._warn_of_rise(self.loss_curve_[n_losses:])
 
-    def _fit_one_epoch(self, X, y, classes, *weighting):
+    def _fit_one_epoch(self, X, y, classes, sample_weight):
         """Descend over some rows once: what `partial_fit` does."""
         with self._undone_on_error():
-            self._run_one_epoch(X, y, classes, *weighting)
+            self._run_one_epoch(X, y, classes, sample_weight)
         return self
 
-    def _run_one_epoch(self, X, y, classes, *weighting):
+    def _run_one_epoch(self, X, y, classes, sample_weight):
         first = not hasattr(self, "classes_")
         X, y = self._check_rows_and_classes(X, y, reset=first)
         if check_partial_fit_first_call(self, classes):
@@ -194,7 +197,11 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError(f"classes must name at least 2 classes, got {classes}")
             self._start(X, classes)
             self.n_iter_ = 0
-        model = self._model_for_one_epoch(X, self._labels_of(y), *weighting)
+        labels = self._labels_of(y)
+        weights = check_sample_weight(sample_weight, len(X), may_vanish=True)
+        if weights is not None and not weights.any():
+            return  # nothing to learn
+        model = self._model_for_one_epoch(X, labels, sample_weight)
         with (
             np.errstate(over="ignore", invalid="ignore"),
             self._kept(model),
@@ -312,7 +319,40 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
 
     # ---- L-BFGS ----------------------------------------------------------------------------------
 
-    def _minimize(self, model, n_rows, max_evaluations):
+    def _minimize(self, make_model, X, max_evaluations):
+        """Minimize the loss over all rows; `make_model` makes a model of rows of any type.
+
+        Where float32 ends the search with derivatives above `tol`, as features of very different
+        sizes do, it goes on in float64.
+        """
+        with self._progress_bar(self.max_iter, "iteration") as bar:
+            result = self._run_lbfgs(
+                make_model(X), self._pack_start(), len(X), max_evaluations, bar
+            )
+            if (
+                X.dtype == np.float32
+                and self._is_above_tol(result)
+                and self.n_iter_ < self.max_iter
+            ):
+                model = make_model(X.astype(np.float64))
+                result = self._run_lbfgs(model, result.x, len(X), max_evaluations, bar)
+        if self._is_above_tol(result) or not (
+            result.success or (self.tol is None and self.n_iter_)
+        ):
+            warnings.warn(
+                f"L-BFGS ended without convergence after {self.n_iter_} iterations, with a "
+                f"derivative of {np.abs(result.jac).max():.3g} where tol is {self.tol} "
+                f"({result.message}). Increase max_iter, or scale the data",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _is_above_tol(self, result):
+        # A loss that is known to so many digits tells derivatives to half as many.
+        limit = max(self.tol or 0.0, np.sqrt(LOSS_RESOLUTION))
+        return self.tol is not None and not np.abs(result.jac).max() <= limit
+
+    def _run_lbfgs(self, model, start, n_rows, max_evaluations, bar):
         def loss_and_gradient(line):
             model.set_weights(*self._unpack(line))
             loss, *gradients = model.loss_and_gradient()
@@ -323,27 +363,20 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
             self._keep(*self._unpack(intermediate_result.x))
             self._advance(bar, intermediate_result.fun)
 
-        with self._progress_bar(self.max_iter, "iteration") as bar:
-            # The rounding of float32 ends the search where no step lowers the loss any more.
-            result = scipy.optimize.minimize(
-                loss_and_gradient,
-                self._pack_start(),
-                jac=True,
-                method="L-BFGS-B",
-                callback=after_iteration,
-                options={
-                    "maxiter": self.max_iter,
-                    "maxfun": max_evaluations,
-                    "gtol": self.tol or 0.0,
-                    "ftol": 64 * np.finfo(float).eps,
-                },
-            )
-        if not result.success and (self.tol is not None or result.nit == 0):
-            warnings.warn(
-                f"L-BFGS ended without convergence after {result.nit} iterations: {result.message}",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
+        # Rounding ends the search where no step lowers the loss any more.
+        return scipy.optimize.minimize(
+            loss_and_gradient,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            callback=after_iteration,
+            options={
+                "maxiter": self.max_iter - self.n_iter_,
+                "maxfun": max_evaluations,
+                "gtol": self.tol or 0.0,
+                "ftol": LOSS_RESOLUTION,
+            },
+        )
 
 
 def mean_and_scale(X, centered):

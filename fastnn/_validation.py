@@ -9,6 +9,7 @@ import numbers
 import operator
 
 import numpy as np
+from sklearn import utils
 
 from ._core._jobs import ieee_arithmetic
 from ._core.training._losses import find_label_outside
@@ -131,6 +132,15 @@ def _values_of_frame(frame, name):
     )
 
 
+def as_array(X):
+    """Return arrays of other libraries as NumPy's, of the same type, and others as they are.
+
+    scikit-learn does not know the types of tensors, and would widen bytes.
+    """
+    is_array = hasattr(X, "__array__") and hasattr(X, "dtype") and not isinstance(X, np.ndarray)
+    return np.asarray(X) if is_array else X
+
+
 def holds_integers(X):
     """Whether array-likes that have passed the border hold integers, and no floats."""
     if hasattr(X, "dtypes"):
@@ -210,13 +220,18 @@ def check_labels(y, n_samples, n_classes, name="y"):
     return labels
 
 
-def check_sample_weight(sample_weight, n_samples):
-    """Return weights as float64 of shape (n_samples,) with the mean 1, or None for None."""
+def check_sample_weight(sample_weight, n_samples, may_vanish=False):
+    """Return weights as float64 of shape (n_samples,) with the mean 1, or None for None.
+
+    All of them are 0 only if that is allowed.
+    """
     if sample_weight is None:
         return None
     weights = np.ascontiguousarray(check_floats(sample_weight, "sample_weight"), np.float64)
     if weights.shape != (n_samples,):
         raise ValueError(f"sample_weight must have shape ({n_samples},), got {weights.shape}")
+    if may_vanish and not weights.any():
+        return weights
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         raise ValueError(
             "sample_weight must hold finite numbers of at least zero, not all of them zero, "
@@ -228,6 +243,19 @@ def check_sample_weight(sample_weight, n_samples):
         weights = weights / weights.max()
         mean = weights.mean()
     return weights / mean
+
+
+def check_random_state(seed):
+    """Return what scikit-learn's function of that name does; of a NumPy Generator, too.
+
+    That one gives a seed, as what is drawn here is drawn by a RandomState.
+    """
+    return utils.check_random_state(legacy_seed(seed))
+
+
+def legacy_seed(seed):
+    """Return a seed that scikit-learn takes, too: drawn, if it is a Generator."""
+    return int(seed.integers(2**32)) if isinstance(seed, np.random.Generator) else seed
 
 
 def check_number(value, name, low=None, *, finite=True):

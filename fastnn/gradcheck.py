@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.random import RandomState
+from numpy.random import Generator, RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 
 from . import _validation
 from ._core._threads import effective_n_threads
@@ -100,7 +99,7 @@ def check_gradient(
     h: float = 1e-5,
     rtol: float = 1e-6,
     atol: float | None = None,
-    random_state: int | RandomState | None = None,
+    random_state: int | RandomState | Generator | None = None,
     n_jobs: int | None = 1,
     raise_on_error: bool = True,
 ) -> "GradientReport":
@@ -133,7 +132,7 @@ def check_gradient(
     atol : float, optional
         A difference that passes whatever its relative error. None: what rounding may do to the
         numerical derivative, ``16 * 2**-53 * (|f(x + h)| + |f(x - h)|) / 2h``.
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Of the coordinates.
     n_jobs : int or None, default=1
         As in `numerical_gradient`.
@@ -383,4 +382,5 @@ def _choose_coordinates(size, n_checks, random_state):
     n_checks = _validation.check_integer(n_checks, "n_checks", low=1)
     if n_checks >= size:
         return np.arange(size)
-    return np.sort(check_random_state(random_state).choice(size, n_checks, replace=False))
+    random = _validation.check_random_state(random_state)
+    return np.sort(random.choice(size, n_checks, replace=False))

@@ -9,13 +9,13 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from numpy.random import RandomState
+from numpy.random import Generator, RandomState
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_expit, log_softmax
-from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils import compute_class_weight
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
-from . import optimize
+from . import _validation, optimize
 from ._core._threads import effective_n_threads
 from ._core.training._linear import LinearModel
 from ._sklearn.private import Interval, StrOptions, available_if, fit_context
@@ -71,7 +71,7 @@ _DOCUMENTATION = """{summary}
         Weights of the classes' rows, as in scikit-learn; `fit` divides them by their mean.
     shuffle : bool, default=True
         Whether "sgd" visits the rows in a new order in each epoch.
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Of the order, the rows set aside, and the searches.
     decay_factor : float, default=0.5
     decay_every : int, default=10
@@ -162,7 +162,7 @@ class _LinearClassifier(TrainedClassifier):
         "fit_intercept": ["boolean"],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "shuffle": ["boolean"],
-        "random_state": ["random_state"],
+        "random_state": ["random_state", Generator],
         "decay_factor": [Interval(Real, 0, 1, closed="right")],
         "decay_every": [Interval(Integral, 1, None, closed="left")],
         "power_t": [Interval(Real, 0, None, closed="left")],
@@ -189,7 +189,7 @@ class _LinearClassifier(TrainedClassifier):
         fit_intercept: bool = True,
         class_weight: Literal["balanced"] | dict[Any, Any] | None = None,
         shuffle: bool = True,
-        random_state: int | RandomState | None = None,
+        random_state: int | RandomState | Generator | None = None,
         decay_factor: float = 0.5,
         decay_every: int = 10,
         power_t: float = 0.5,
@@ -222,7 +222,7 @@ class _LinearClassifier(TrainedClassifier):
     # ---- data ------------------------------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the weights from rows and their classes.
 
         Parameters
@@ -231,6 +231,9 @@ class _LinearClassifier(TrainedClassifier):
             float32, float64 and uint8 are taken as they are; others become float64.
         y : array-like of shape (n_samples,)
             Classes: integers, strings, or anything that sorts.
+        sample_weight : array-like of shape (n_samples,), optional
+            How much each row counts in the loss, as if it were there so many times, and in
+            accuracies. At least 0; those of `class_weight` are factors of them.
 
         Returns
         -------
@@ -243,10 +246,10 @@ class _LinearClassifier(TrainedClassifier):
             with `warm_start`, for other features or classes than before.
         """
         with self._undone_on_error():
-            self._fit(X, y)
+            self._fit(X, y, sample_weight)
         return self
 
-    def _fit(self, X, y):
+    def _fit(self, X, y, sample_weight):
         goes_on = self.warm_start and hasattr(self, "coef_")
         X, y = self._check_rows_and_classes(X, y, reset=not goes_on)
         classes, labels = self._find_classes(y, goes_on)
@@ -255,21 +258,30 @@ class _LinearClassifier(TrainedClassifier):
         if not self.fit_intercept:
             self.intercept_ = np.zeros_like(self.intercept_)
         self.n_iter_ = 0
-        self._weigh_classes(labels)
-        weights = self._weights_of_rows(labels)
-        model = self._model(X, labels, None if weights is None else weights / weights.mean())
+        given = _validation.check_sample_weight(sample_weight, len(X))
+        self._weigh_classes(labels, given)
+        weights = self._weights_of_rows(labels, given)
+        weights = None if weights is None else weights / weights.mean()
         # What overflows is noticed by its loss.
         with np.errstate(over="ignore", invalid="ignore"):
             if self.solver in self._epoch_solvers:
-                self._descend(model, X, labels)
+                self._descend(self._model(X, labels, weights), X, labels, given)
             elif self.solver == "lbfgs":
-                self._minimize(model, len(X), max_evaluations=100 * self.max_iter)
+                self._minimize(
+                    lambda rows: self._model(rows, labels, weights), X, 100 * self.max_iter
+                )
             else:
-                self._search(model, len(X))
+                self._search(self._model(X, labels, weights), len(X))
 
     @available_if(_uses_sgd)
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Go on learning with one epoch over some rows.
 
         Momentum and random order go on where the call before left them. The first call over bytes
@@ -281,6 +293,8 @@ class _LinearClassifier(TrainedClassifier):
         y : array-like of shape (n_samples,)
         classes : array-like of shape (n_classes,), optional
             All classes that will ever come; needed in the first call.
+        sample_weight : array-like of shape (n_samples,), optional
+            If all are 0, nothing is learned.
 
         Returns
         -------
@@ -299,16 +313,21 @@ class _LinearClassifier(TrainedClassifier):
                 "class_weight='balanced' is not supported by partial_fit: compute the weights of "
                 "all rows with sklearn.utils.compute_class_weight, and pass them as a dict"
             )
-        return self._fit_one_epoch(X, y, classes)
+        return self._fit_one_epoch(X, y, classes, sample_weight)
 
-    def _weigh_classes(self, labels):
+    def _weigh_classes(self, labels, sample_weight=None):
         """Settle what the rows of each class count."""
         self._weights_of_classes = None
         if self.class_weight is None:
             return
-        weights = compute_class_weight(
-            self.class_weight, classes=self.classes_, y=self.classes_[labels]
-        )
+        if self.class_weight == "balanced":
+            counts = np.bincount(labels, sample_weight, len(self.classes_))
+            shares = np.count_nonzero(counts) * counts / counts.sum()
+            weights = np.divide(1.0, shares, out=np.zeros_like(shares), where=shares > 0.0)
+        else:
+            weights = compute_class_weight(
+                self.class_weight, classes=self.classes_, y=self.classes_[labels]
+            )
         of_rows = weights[labels]
         if not (np.isfinite(weights).all() and (weights >= 0).all() and of_rows.any()):
             raise ValueError(
@@ -317,8 +336,11 @@ class _LinearClassifier(TrainedClassifier):
             )
         self._weights_of_classes = weights.astype(np.float64)
 
-    def _weights_of_rows(self, labels):
-        return None if self._weights_of_classes is None else self._weights_of_classes[labels]
+    def _weights_of_rows(self, labels, sample_weight=None):
+        if self._weights_of_classes is None:
+            return sample_weight
+        weights = self._weights_of_classes[labels]
+        return weights if sample_weight is None else weights * sample_weight
 
     # ---- weights ---------------------------------------------------------------------------------
 
@@ -332,7 +354,7 @@ class _LinearClassifier(TrainedClassifier):
         dtype = np.float32 if X.dtype == np.float32 else np.float64
         self.coef_ = np.zeros((n_rows, X.shape[1]), dtype)
         self.intercept_ = np.zeros(n_rows, dtype)
-        self._random_state = check_random_state(self.random_state)
+        self._random_state = _validation.check_random_state(self.random_state)
         self._start_curves()
 
     def _is_binary(self):
@@ -358,9 +380,10 @@ class _LinearClassifier(TrainedClassifier):
         self._restore_moments(model)
         return model
 
-    def _model_for_one_epoch(self, X, labels):
+    def _model_for_one_epoch(self, X, labels, sample_weight):
         self._weigh_classes(labels)
-        return self._model(X, labels, self._weights_of_rows(labels))
+        given = _validation.check_sample_weight(sample_weight, len(X))
+        return self._model(X, labels, self._weights_of_rows(labels, given))
 
     def _model_weights(self):
         """Return weights of shape (n_classes, n_features) and offsets for the scaled rows."""
@@ -463,7 +486,14 @@ class _LinearClassifier(TrainedClassifier):
             For NaN or infinity, or another number of features than in `fit`.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=DTYPES, order="C", ensure_all_finite=False, reset=False)
+        X = validate_data(
+            self,
+            _validation.as_array(X),
+            dtype=DTYPES,
+            order="C",
+            ensure_all_finite=False,
+            reset=False,
+        )
         n_rows = self.coef_.shape[0]
         model = LinearModel(X, n_rows, n_threads=effective_n_threads(self.n_jobs))
         model.set_weights(self.coef_, self.intercept_)
@@ -492,7 +522,7 @@ class _LinearClassifier(TrainedClassifier):
         But for the penalty: `l2` is for the weights without the last column.
         """
         check_is_fitted(self)
-        X, y = validate_data(self, X, y, dtype=DTYPES, order="C", reset=False)
+        X, y = validate_data(self, _validation.as_array(X), y, dtype=DTYPES, order="C", reset=False)
         labels = self._labels_of(y)
         return {
             "W": np.column_stack(self._model_weights()),

@@ -103,7 +103,8 @@ def softmax_loss(
     Parameters
     ----------
     scores : array-like of shape (n, n_classes)
-        float32 and float64 are taken as they are, other real dtypes widened.
+        float32 and float64 are taken as they are, other real dtypes widened. -inf masks a class:
+        its probability is 0, and the loss of rows whose class it is infinite.
     y : array-like of shape (n,), integers
         The right classes, 0 to n_classes - 1.
     sample_weight : array-like of shape (n,), optional
@@ -125,7 +126,8 @@ def softmax_loss(
     TypeError
         If `y` does not hold integers, or `scores` no real numbers.
     ValueError
-        For NaN or infinity, empty input, classes out of range, shapes that do not fit.
+        For NaN or +infinity, rows of -inf alone, empty input, classes out of range, shapes that do
+        not fit.
 
     Examples
     --------
@@ -146,12 +148,13 @@ def _loss_of_scores(scores, y, loss, margin, sample_weight, out, n_jobs):
     labels = _validation.check_labels(y, n, n_classes)
     weights = _shares_of_mean(sample_weight, n)
     gradient = _check_target(out, {"scores": scores})
-    factor = 1.0
-    if out is not None and out.ctypes.data == scores.ctypes.data:
-        # They would be gone afterwards.
+    factor, in_place = 1.0, out is not None and out.ctypes.data == scores.ctypes.data
+    n_threads = effective_n_threads(n_jobs)
+    if in_place and loss == "softmax" and np.isneginf(scores).any():
+        return _loss_with_masks(scores, labels, weights, gradient, n_threads), gradient
+    if in_place:  # they would be gone afterwards
         _validation.require_finite(scores, "scores")
         factor = _factor_for_differences(scores, loss)
-    n_threads = effective_n_threads(n_jobs)
 
     def sum_losses(factor):
         shrunk = scores if factor == 1.0 else scores * scores.dtype.type(factor)
@@ -161,10 +164,34 @@ def _loss_of_scores(scores, y, loss, margin, sample_weight, out, n_jobs):
 
     mean = sum_losses(factor)
     if np.isnan(mean):
+        if loss == "softmax" and np.isneginf(scores).any():
+            return _loss_with_masks(scores, labels, weights, gradient, n_threads), gradient
         _validation.require_finite(scores, "scores")
         factor = _factor_for_differences(scores, loss)
         mean = sum_losses(factor)
     return mean / factor, gradient
+
+
+def _loss_with_masks(scores, labels, weights, gradient, n_threads):
+    """The softmax loss where scores of -inf say which classes cannot be.
+
+    Their probability and derivative are 0. Where that is the right class the loss is infinite.
+    """
+    masked = np.isneginf(scores)
+    _validation.require_finite(np.where(masked, 0, scores), "scores")
+    if masked.all(axis=1).any():
+        row = masked.all(axis=1).argmax()
+        raise ValueError(f"scores must hold a number above -inf in each row, got none in row {row}")
+    with np.errstate(over="ignore"):
+        differences = scores - scores.max(axis=1, keepdims=True)
+    # What no kernel tells from 0 any more, and is taken out afterwards.
+    differences[np.isneginf(differences)] = -1000
+    right = np.arange(len(scores)), labels
+    hopeless = masked[right]
+    mean = _losses.sum_losses(differences, labels, weights, "softmax", 0.0, gradient, n_threads)
+    masked[right] = False
+    gradient[masked] = 0
+    return np.inf if (weights[hopeless] > 0).any() else mean
 
 
 def _factor_for_differences(scores, loss):

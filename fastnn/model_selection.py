@@ -29,7 +29,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.random import RandomState
+from numpy.random import Generator, RandomState
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from scipy.stats import rankdata
@@ -43,7 +43,7 @@ from sklearn.model_selection import (
     check_cv,
     train_test_split,
 )
-from sklearn.utils import check_random_state, get_tags, indexable
+from sklearn.utils import get_tags, indexable
 from sklearn.utils.validation import check_is_fitted
 
 from . import _validation
@@ -93,7 +93,7 @@ def train_val_test_split(
     test_size: float = 0.2,
     stratify: bool | ArrayLike | None = True,
     shuffle: bool = True,
-    random_state: int | RandomState | None = 0,
+    random_state: int | RandomState | Generator | None = 0,
 ) -> Any:
     """Split data into a training, a validation and a test set.
 
@@ -108,7 +108,7 @@ def train_val_test_split(
         False.
     shuffle : bool, default=True
         False: the sets are the first, the next and the last samples, which `stratify` must allow.
-    random_state : int, RandomState or None, default=0
+    random_state : int, RandomState, Generator or None, default=0
         The same number, the same sets: a test set that changes from run to run is soon known.
 
     Returns
@@ -155,7 +155,7 @@ def train_val_test_split(
     if groups is not None:
         indexable(X, groups)
     classes = None if groups is None else _check_classes(groups, sizes)
-    random_state = check_random_state(random_state)
+    random_state = _validation.check_random_state(random_state)
 
     def split(rows, size):
         of_rows = None if classes is None else classes[rows]
@@ -232,7 +232,7 @@ class Bootstrap(BaseShuffleSplit):
     Parameters
     ----------
     n_splits : int, default=10
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
 
     Notes
     -----
@@ -249,7 +249,7 @@ class Bootstrap(BaseShuffleSplit):
     """
 
     def __init__(
-        self, n_splits: int = 10, *, random_state: int | RandomState | None = None
+        self, n_splits: int = 10, *, random_state: int | RandomState | Generator | None = None
     ) -> None:
         self.n_splits = n_splits
         self.random_state = random_state
@@ -258,7 +258,7 @@ class Bootstrap(BaseShuffleSplit):
         n = num_samples(X)
         if n < 2:
             raise ValueError(f"the bootstrap needs at least 2 samples, got n_samples = {n}")
-        random_state = check_random_state(self.random_state)
+        random_state = _validation.check_random_state(self.random_state)
         for _ in range(self.n_splits):
             counts = np.ones(n, int)
             while counts.all():
@@ -605,7 +605,7 @@ _DOCUMENTATION = """{summary}
         Whether to fit the best candidate on all samples: without it there is no `predict`.
     n_resamples : int, default=10
         Of cv="bootstrap".
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Of a float or "bootstrap" for `cv`.
     n_jobs : int, optional
         Threads, as in scikit-learn; None: all the cores that this process may use.
@@ -663,7 +663,7 @@ class _KNeighborsCV(BaseSearchCV):
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "refit": ["boolean"],
         "n_resamples": [Interval(Integral, 1, None, closed="left")],
-        "random_state": ["random_state"],
+        "random_state": ["random_state", Generator],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
@@ -680,7 +680,7 @@ class _KNeighborsCV(BaseSearchCV):
         scoring: str | Callable[..., Any] | None = None,
         refit: bool = True,
         n_resamples: int = 10,
-        random_state: int | RandomState | None = None,
+        random_state: int | RandomState | Generator | None = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -764,7 +764,9 @@ class _KNeighborsCV(BaseSearchCV):
             cv = Bootstrap(self.n_resamples, random_state=self.random_state)
         elif isinstance(cv, Real) and not isinstance(cv, Integral):
             kind = StratifiedShuffleSplit if classifies else ShuffleSplit
-            cv = kind(1, test_size=float(cv), random_state=self.random_state)
+            cv = kind(
+                1, test_size=float(cv), random_state=_validation.legacy_seed(self.random_state)
+            )
         else:
             cv = check_cv(cv, samples.y, classifier=classifies)
         splits = list(cv.split(samples.X, samples.y, groups))

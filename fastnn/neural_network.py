@@ -9,17 +9,16 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from numpy.random import RandomState
+from numpy.random import Generator, RandomState
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
+from . import _validation
 from ._core._threads import effective_n_threads
 from ._core.training._network import Network
 from ._sklearn.private import Interval, Options, StrOptions, available_if, fit_context
 from ._training import DTYPES, TrainedClassifier, mean_and_scale
-from ._validation import check_sample_weight
 
 __all__ = ["MLPClassifier"]
 
@@ -74,7 +73,7 @@ class MLPClassifier(TrainedClassifier):
         Epochs, or iterations of L-BFGS.
     shuffle : bool, default=True
         Whether each epoch visits the rows in a new order.
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Of the first weights, the order, the rows set aside and dropout.
     tol : float or None, default=1e-4
         Training ends when the loss (with `early_stopping`, the validation accuracy) has not
@@ -187,7 +186,7 @@ class MLPClassifier(TrainedClassifier):
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "shuffle": ["boolean"],
-        "random_state": ["random_state"],
+        "random_state": ["random_state", Generator],
         "tol": [Interval(Real, 0, None, closed="left"), None],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
@@ -221,7 +220,7 @@ class MLPClassifier(TrainedClassifier):
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: int | RandomState | None = None,
+        random_state: int | RandomState | Generator | None = None,
         tol: float | None = 1e-4,
         verbose: bool | int = False,
         warm_start: bool = False,
@@ -306,13 +305,14 @@ class MLPClassifier(TrainedClassifier):
         self.n_iter_ = 0
         self._step_size = self.learning_rate_init
         weights, alpha = self._weigh(len(X), sample_weight)
-        model = self._model(X, labels, weights, alpha)
         # What overflows is noticed by its loss.
         with np.errstate(over="ignore", invalid="ignore"):
             if self.solver in self._epoch_solvers:
-                self._descend(model, X, labels, weights)
+                self._descend(self._model(X, labels, weights, alpha), X, labels, weights)
             else:
-                self._minimize(model, len(X), self.max_fun)
+                self._minimize(
+                    lambda rows: self._model(rows, labels, weights, alpha), X, self.max_fun
+                )
 
     @available_if(_uses_epochs)
     @fit_context(prefer_skip_nested_validation=True)
@@ -361,7 +361,7 @@ class MLPClassifier(TrainedClassifier):
         self._mean, self._scale = None, 1.0
         if X.dtype == np.uint8:
             self._mean, self._scale = mean_and_scale(X, centered=True)
-        self._random_state = check_random_state(self.random_state)
+        self._random_state = _validation.check_random_state(self.random_state)
         self._dtype = np.float32 if X.dtype == np.float32 else np.float64
         sizes = self._sizes()
         pairs = list(itertools.pairwise(sizes))
@@ -389,7 +389,7 @@ class MLPClassifier(TrainedClassifier):
 
     def _weigh(self, n_rows, sample_weight):
         """Return weights with the mean 1, and alpha for them: it is divided by their own sum."""
-        weights = check_sample_weight(sample_weight, n_rows)
+        weights = _validation.check_sample_weight(sample_weight, n_rows)
         if weights is None:
             return None, self.alpha
         with np.errstate(over="ignore"):
@@ -526,7 +526,14 @@ class MLPClassifier(TrainedClassifier):
 
     def _scores(self, X):
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=DTYPES, order="C", ensure_all_finite=False, reset=False)
+        X = validate_data(
+            self,
+            _validation.as_array(X),
+            dtype=DTYPES,
+            order="C",
+            ensure_all_finite=False,
+            reset=False,
+        )
         model = self._model(X, None)
         with np.errstate(over="ignore", invalid="ignore"):
             scores = model.scores()

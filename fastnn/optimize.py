@@ -10,11 +10,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
-from numpy.random import RandomState
+from numpy.random import Generator, RandomState
 from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 
 from . import _validation
 from .gradcheck import numerical_gradient
@@ -40,7 +39,7 @@ def random_search(
     *,
     step_size: float,
     n_trials: int = 1000,
-    random_state: int | RandomState | None = None,
+    random_state: int | RandomState | Generator | None = None,
     callback: Callable[..., object] | None = None,
 ) -> OptimizeResult:
     """Guess: evaluate independent points from a normal distribution and keep the best.
@@ -57,7 +56,7 @@ def random_search(
         Standard deviation of the guesses.
     n_trials : int, default=1000
         Evaluations of the loss.
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
     callback : callable, optional
         Called after each trial as ``callback(intermediate_result=...)``, with the best `x` and
         `fun` so far. StopIteration ends the search.
@@ -92,7 +91,7 @@ def random_local_search(
     *,
     step_size: float,
     n_trials: int = 1000,
-    random_state: int | RandomState | None = None,
+    random_state: int | RandomState | Generator | None = None,
     callback: Callable[..., object] | None = None,
 ) -> OptimizeResult:
     """Grope: take a random step from the best point so far wherever that lowers the loss.
@@ -109,7 +108,7 @@ def random_local_search(
         Standard deviation of the steps.
     n_trials : int, default=1000
         Evaluations of the loss.
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
     callback : callable, optional
         As in `random_search`.
 
@@ -142,7 +141,7 @@ def _search(loss, x0, step_size, n_trials, random_state, callback, is_local):
     step_size = _validation.check_positive(step_size, "step_size")
     n_trials = _validation.check_integer(n_trials, "n_trials", low=1)
     callback = _check_callback(callback)
-    random = check_random_state(random_state)
+    random = _validation.check_random_state(random_state)
     lowest, history, status = np.inf, [], DONE
     for trial in range(n_trials):
         x = best
@@ -271,7 +270,7 @@ def sgd(
     momentum: float = 0.0,
     nesterov: bool = False,
     shuffle: bool = True,
-    random_state: int | RandomState | None = None,
+    random_state: int | RandomState | Generator | None = None,
     callback: Callable[..., object] | None = None,
 ) -> OptimizeResult:
     """Descend against the gradient of one mini-batch of samples after the other.
@@ -295,7 +294,7 @@ def sgd(
     nesterov : bool, default=False
     shuffle : bool, default=True
         Whether each epoch takes the samples in a new order.
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Of the order.
     callback : callable, optional
         Called after each epoch as ``callback(intermediate_result=...)``, with `x` and `fun`.
@@ -337,7 +336,7 @@ def sgd(
     batch_size = min(_validation.check_integer(batch_size, "batch_size", low=1), n_samples)
     max_iter = _validation.check_integer(max_iter, "max_iter", low=1)
     callback = _check_callback(callback)
-    random = check_random_state(random_state)
+    random = _validation.check_random_state(random_state)
     history, status, n_batches = [], DONE, 0
     for epoch in range(max_iter):
         order = random.permutation(n_samples) if shuffle else np.arange(n_samples)

@@ -85,6 +85,21 @@ def test_bounds_never_exceed_distances(isa, stages, metric, dtype, generator, rn
         assert (of_codes <= exact + margins[:, None] + bounds.margins[i]).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_that_projections_leave_nothing_of(isa, stages, dtype, rng):
+    """The norm of the rest is all rounding then, and larger than distances between near rows."""
+    plane = rng.standard_normal((24, 130))
+    Y = rng.standard_normal((300, 24))
+    X = Y[:100] + 1e-7 * rng.standard_normal((100, 24))
+    X, Y = (X @ plane).astype(dtype), (Y @ plane).astype(dtype)
+    bounds = made_bounds(Y, "l2")
+    exact = oracles.distances(X, Y, "l2", np.longdouble)
+    for i, (codes, margins) in enumerate(bounds.encode(X, 2)):
+        of_codes = oracles.distances(codes, bounds.codes[i], "l2", np.longdouble) * bounds.units[i]
+        assert (of_codes <= exact + margins[:, None] + bounds.margins[i]).all()
+    assert_same(by_bounds(X, Y, 3, "l2")[0], oracles.kneighbors(X, Y, 3, "l2"))
+
+
 @pytest.mark.parametrize("metric", ["l1", "l2"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 def test_bounds_are_tight_where_features_go_together(metric, dtype, rng):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import sklearn
+import sklearn.exceptions
 import sklearn.neighbors
 from sklearn.base import clone
 from sklearn.metrics import DistanceMetric
@@ -827,3 +828,15 @@ def test_wrong_parameters_are_refused_in_scikit_learns_words(rng, parameters):
     X, y = rng.random((60, 3)), rng.integers(0, 3, 60)
     with pytest.raises(ValueError, match="parameter of KNeighborsClassifier must be"):
         fastnn.neighbors.KNeighborsClassifier(**parameters).fit(X, y)
+
+
+def test_bytes_that_are_kept_beside_the_samples(rng):
+    X = rng.random((3000, 3))
+    model = fastnn.neighbors.NearestNeighbors(algorithm="kd_tree")
+    with pytest.raises(sklearn.exceptions.NotFittedError):
+        model.nbytes_  # noqa: B018
+    assert model.fit(X).nbytes_ == 0
+    model.kneighbors(X)
+    assert X.nbytes < model.nbytes_ < 4 * X.nbytes
+    assert pickle.loads(pickle.dumps(model)).nbytes_ == 0
+    assert fastnn.neighbors.NearestNeighbors(metric="canberra").fit(X).nbytes_ == 0

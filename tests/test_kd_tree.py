@@ -90,6 +90,17 @@ def test_all_samples_and_far_queries(metric, rng):
         assert_same(KDTree(Y, metric, 1).kneighbors(X, k, 1), oracles.kneighbors(X, Y, k, metric))
 
 
+@pytest.mark.parametrize("k", [1, 24, 25, 700, 1400, 1500, 1900])
+def test_roots_that_tie_where_their_squares_do_not(k, rng):
+    """1 + 2^-52 has the root 1: what is further by that may come first, by its index."""
+    angles = rng.uniform(0, 2 * np.pi, 2000)
+    Y = np.column_stack([np.cos(angles), np.sin(angles)])
+    X = np.zeros((1, 2))
+    expected = oracles.kneighbors(X, Y, k, "l2")
+    assert_same(KDTree(Y, "l2", 1).kneighbors(X, k, 1), expected)
+    assert_same(fastnn.kneighbors(X, Y, k, algorithm="brute"), expected)
+
+
 @metrics
 def test_a_constant_feature(metric, rng):
     Y = np.column_stack([np.full(900, 3.0), rng.random(900)])

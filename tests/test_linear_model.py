@@ -3,11 +3,14 @@
 import copy
 import pickle
 import sys
+import warnings
 
 import numpy as np
 import pytest
 from scipy.special import expit
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import AdaBoostClassifier, VotingClassifier
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -15,6 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import children
 import fastnn
 import oracles
+from fastnn._core.training._linear import LinearModel
 from fastnn._training import mean_and_scale
 from fastnn.linear_model import SoftmaxClassifier, SVMClassifier
 
@@ -784,3 +788,99 @@ def test_the_bar_is_full_in_the_end(rng, capsys):
     X, y = blobs(rng)
     SoftmaxClassifier(verbose=True, tol=1.0, n_iter_no_change=2, max_iter=200).fit(X, y)
     assert "100%" in capsys.readouterr().err
+
+
+# ---- weights of rows -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "solver"), [("softmax", "lbfgs"), ("softmax", "gd"), ("svm", "gd")]
+)
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 3.0, 1: 1.0, 2: 0.5}])
+def test_weights_count_as_so_many_rows(name, solver, class_weight, rng):
+    X, y = blobs(rng, 90, 5, spread=3.0)
+    weights = rng.integers(0, 4, 90)
+    model = CLASSIFIERS[name](solver=solver, class_weight=class_weight, max_iter=200, tol=1e-7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        ours = clone(model).fit(X, y, sample_weight=2.5 * weights)
+        repeated = clone(model).fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
+    np.testing.assert_allclose(ours.coef_, repeated.coef_, atol=1e-4)
+    np.testing.assert_allclose(ours.intercept_, repeated.intercept_, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_equal_weights_change_nothing(name, rng):
+    X, y = blobs(rng)
+    model = CLASSIFIERS[name](**brief)
+    ours, plain = clone(model).fit(X, y, sample_weight=np.full(100, 7.0)), clone(model).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, plain.coef_, rtol=1e-12)
+    ours = clone(model).partial_fit(X, y, [0, 1, 2], np.full(100, 7.0))
+    plain = clone(model).partial_fit(X, y, [0, 1, 2])
+    np.testing.assert_allclose(ours.coef_, plain.coef_, rtol=1e-12)
+
+
+@pytest.mark.parametrize("batch_size", [16, 32])
+@names_of_losses
+def test_batches_without_weight_change_nothing(loss, batch_size, rng):
+    """Nor does momentum carry the weights on there."""
+    X, y = blobs(rng, 96)
+    weights = np.repeat([1.0, 0.0, 1.0], 32)
+    kept = weights > 0
+    results = []
+    for rows, of_rows in ((np.ones(96, bool), weights), (kept, None)):
+        some = None if of_rows is None else of_rows[rows]
+        model = LinearModel(X[rows], 3, y[rows], loss, l2=0.1, sample_weights=some)
+        order = np.arange(rows.sum())
+        model.train(order, batch_size, np.full(len(order) // batch_size, 0.1), 0.9, True)
+        results.append([*model.get_weights(), *model.get_moments()])
+    for ours, plain in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, plain)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_stream_without_weight_teaches_nothing(name, rng):
+    X, y = blobs(rng)
+    model = CLASSIFIERS[name](**brief).partial_fit(X, y, [0, 1, 2])
+    before = model.coef_.copy(), model.intercept_.copy(), model.n_iter_, list(model.loss_curve_)
+    model.partial_fit(X, y, sample_weight=np.zeros(100))
+    np.testing.assert_array_equal(model.coef_, before[0])
+    np.testing.assert_array_equal(model.intercept_, before[1])
+    assert (model.n_iter_, model.loss_curve_) == before[2:]
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_wrong_weights(name, rng):
+    X, y = blobs(rng)
+    for bad in (np.ones(3), -np.ones(100), np.zeros(100), np.full(100, np.nan), np.ones((100, 1))):
+        with pytest.raises(ValueError, match="sample_weight must"):
+            CLASSIFIERS[name](**brief).fit(X, y, sample_weight=bad)
+
+
+def test_meta_estimators_hand_weights_on(rng):
+    X, y = blobs(rng)
+    weights = rng.random(100) + 0.1
+    for classifier in CLASSIFIERS.values():
+        model = classifier(**brief)
+        for meta in (
+            AdaBoostClassifier(model, n_estimators=3, random_state=0),
+            VotingClassifier([("one", model)]),
+            CalibratedClassifierCV(model, cv=3),
+        ):
+            assert meta.fit(X, y, sample_weight=weights).score(X, y) > 0.8
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_lbfgs_of_float32_is_not_stopped_by_its_rounding(scale, rng):
+    """It ends where that of float64 does, or says that it has not come there."""
+    X, y = blobs(rng, 400, 4, spread=4.0)
+    X = (X + 3) * [1.0, 1.0, scale, 1.0]
+    losses = []
+    for dtype in (np.float64, np.float32):
+        model = SoftmaxClassifier(1e-3, solver="lbfgs", max_iter=3000)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            model.fit(X.astype(dtype), y)
+        assert model.coef_.dtype == dtype
+        losses.append(penalized_loss(model, X, y, "softmax"))
+        assert seen or losses[-1] < losses[0] * (1 + 1e-4)

@@ -1,5 +1,7 @@
 """Losses of scores, of linear classifiers, on planes, and the rectifier."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -157,8 +159,10 @@ def test_scores_of_other_kinds(loss, rng):
     assert LOSSES[loss](scores.tolist(), y.tolist())[0] == expected[0]
 
 
-@names_of_losses
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("loss", "bad"),
+    [*itertools.product(LOSSES, [np.nan, np.inf]), ("svm", -np.inf)],
+)
 def test_scores_that_are_not_finite(loss, bad, rng):
     for n in (1, 9, 40_000):
         scores = rng.standard_normal((n, 9))
@@ -524,3 +528,44 @@ def test_bad_planes():
         losses_on_plane(W, [W], [[np.nan]], X, y)
     with pytest.raises(TypeError, match="coefficients must hold real numbers"):
         losses_on_plane(W, [W], [["a"]], X, y)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_scores_of_minus_infinity_mask_classes(rng, dtype, in_place):
+    scores = rng.normal(size=(40, 6)).astype(dtype)
+    scores[:, 4:] = -np.inf
+    scores[3, 0], scores[5, :4] = -np.inf, np.array([-1, 1, 0, 0]) * np.finfo(dtype).max
+    y = rng.integers(1, 4, 40)
+    y[5] = 1
+    weights = rng.random(40)
+    exact = scores.astype(np.longdouble)
+    rest = exact - exact.max(axis=1, keepdims=True)
+    powers = np.exp(rest)
+    of_rows = np.log(powers.sum(axis=1)) - rest[np.arange(40), y]
+    shares = powers / powers.sum(axis=1, keepdims=True)
+    shares[np.arange(40), y] -= 1
+    expected = shares * (weights / weights.sum())[:, None]
+    loss, gradient = softmax_loss(
+        scores, y, sample_weight=weights, out=scores if in_place else None
+    )
+    assert loss == pytest.approx(np.average(of_rows, weights=weights), rel=1e-6)
+    np.testing.assert_allclose(gradient, expected.astype(float), atol=1e-8)
+    assert (gradient[:, 4:] == 0).all()
+    assert (gradient is scores) == in_place
+
+
+def test_where_the_right_class_is_masked():
+    scores = np.array([[0.0, -np.inf, 1.0], [1.0, 2.0, 3.0]])
+    loss, gradient = softmax_loss(scores, [1, 0])
+    assert loss == np.inf
+    shares = np.exp([0.0, 1.0]) / np.exp([0.0, 1.0]).sum()
+    np.testing.assert_allclose(gradient[0], [shares[0] / 2, -0.5, shares[1] / 2])
+    assert np.isfinite(softmax_loss(scores, [1, 0], sample_weight=[0.0, 1.0])[0])
+    for bad, message in [
+        ([[-np.inf, -np.inf]], "above -inf in each row, got none in row 0"),
+        ([[-np.inf, np.inf]], "got infinity at row 0, column 1"),
+        ([[-np.inf, np.nan]], "got NaN at row 0, column 1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            softmax_loss(bad, [0])

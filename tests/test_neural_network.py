@@ -764,8 +764,9 @@ def test_bad_arguments(digits):
     for bad in (np.ones(3), -np.ones(len(X)), np.zeros(len(X)), np.full(len(X), np.nan)):
         with pytest.raises(ValueError, match="sample_weight must"):
             MLPClassifier(**brief).fit(X, y, sample_weight=bad)
-        with pytest.raises(ValueError, match="sample_weight must"):
-            MLPClassifier(**brief).partial_fit(X, y, bad, classes=np.arange(10))
+        if bad.any():
+            with pytest.raises(ValueError, match="sample_weight must"):
+                MLPClassifier(**brief).partial_fit(X, y, bad, classes=np.arange(10))
     for name, value in [("dropout", 1.0), ("loss", "hinge"), ("momentum", 1.1), ("tol", -1)]:
         with pytest.raises(ValueError, match=f"'{name}' parameter"):
             MLPClassifier(**{name: value}).fit(X, y)
@@ -773,3 +774,32 @@ def test_bad_arguments(digits):
 
 def test_module_is_public():
     assert fastnn.neural_network.MLPClassifier is MLPClassifier
+
+
+@pytest.mark.parametrize("adam", [None, (0.9, 0.999, 1e-8)])
+def test_batches_without_weight_take_no_step(adam, rng):
+    """Nor do momentum and Adam, whose steps they do not count among."""
+    X, y = rng.standard_normal((96, 5)), rng.integers(0, 3, 96)
+    weights = np.repeat([1.0, 0.0, 1.0], 32)
+    results = []
+    for rows, of_rows in ((np.ones(96, bool), weights), (weights > 0, None)):
+        network = Network(X[rows], [5, 7, 3], y[rows], alpha=0.1, sample_weights=of_rows)
+        network.set_weights(*make_weights([5, 7, 3]))
+        order = np.arange(rows.sum())
+        network.train(order, 16, np.full(len(order) // 16, 0.01), 0.9, True, adam)
+        results.append([*itertools.chain(*network.get_weights()), *network.get_moments()])
+    for ours, plain in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, plain)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_stream_without_weight_teaches_nothing(solver, rng):
+    X, y = rng.standard_normal((64, 4)), rng.integers(0, 3, 64)
+    model = MLPClassifier(5, solver=solver, random_state=0)
+    model.partial_fit(X, y, np.zeros(64), classes=[0, 1, 2])
+    assert (model.n_iter_, model.loss_curve_) == (0, [])
+    model.partial_fit(X, y)
+    before = [coef.copy() for coef in model.coefs_]
+    model.partial_fit(X, y, sample_weight=np.zeros(64))
+    for coef, other in zip(model.coefs_, before, strict=True):
+        np.testing.assert_array_equal(coef, other)

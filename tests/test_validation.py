@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+import sklearn.base
 
 import fastnn
 from fastnn import _validation
@@ -231,3 +232,44 @@ def test_n_jobs():
         fastnn.kneighbors([[1.0]], [[1.0]], 1, n_jobs=0)
     with pytest.raises(TypeError, match="n_jobs must be an integer or None, got float"):
         fastnn.kneighbors([[1.0]], [[1.0]], 1, n_jobs=1.5)
+
+
+def what_is_drawn(seed):
+    """What everything that takes a random_state makes of it."""
+    X, y = np.random.default_rng(0).random((60, 4)), np.arange(60) % 3
+    linear = fastnn.linear_model.SoftmaxClassifier(max_iter=2, tol=None, random_state=seed())
+    network = fastnn.neural_network.MLPClassifier(4, max_iter=2, tol=None, random_state=seed())
+    choice = fastnn.model_selection.KNeighborsClassifierCV([1, 3], cv=0.3, random_state=seed())
+    resampled = fastnn.model_selection.KNeighborsClassifierCV(
+        [1, 3], cv="bootstrap", random_state=seed()
+    )
+    split = fastnn.model_selection.train_val_test_split(
+        X, y, val_size=12, test_size=12, random_state=seed()
+    )
+    return [
+        linear.fit(X, y).coef_,
+        network.fit(X, y).coefs_[0],
+        choice.fit(X, y).cv_results_["mean_test_score"],
+        resampled.fit(X, y).cv_results_["mean_test_score"],
+        *split,
+        *next(fastnn.model_selection.Bootstrap(2, random_state=seed()).split(X)),
+        fastnn.optimize.random_search(np.sum, np.ones(3), step_size=1.0, random_state=seed()).x,
+        fastnn.gradcheck.check_gradient(
+            lambda x: (np.sum(x**2), 2 * x), np.ones(50), n_checks=5, random_state=seed()
+        ).coordinates[0],
+    ]
+
+
+def test_generators_are_random_states():
+    of_generators = what_is_drawn(lambda: np.random.default_rng(7))
+    for again, other in zip(
+        what_is_drawn(lambda: np.random.default_rng(7)), of_generators, strict=True
+    ):
+        np.testing.assert_array_equal(again, other)
+    seed = int(np.random.default_rng(7).integers(2**32))
+    for drawn, other in zip(what_is_drawn(lambda: seed), of_generators, strict=True):
+        np.testing.assert_array_equal(drawn, other)
+    model = fastnn.neural_network.MLPClassifier(
+        4, max_iter=1, random_state=np.random.default_rng(1)
+    )
+    assert sklearn.base.clone(model).random_state is not model.random_state

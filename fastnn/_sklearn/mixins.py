@@ -54,6 +54,16 @@ class Neighbors:
         """
         return self._index_or_method()[0]
 
+    @property
+    def nbytes_(self):
+        """How many bytes searches have kept beside the samples: packed rows, codes, a tree.
+
+        They are made again where they are needed, and no part of pickles.
+        """
+        check_is_fitted(self)
+        prepared = prepare(self)
+        return 0 if isinstance(prepared, str) else prepared.searcher.nbytes
+
     def explain_algorithm(self):
         """Return why `effective_algorithm_` is what it is, as a sentence."""
         return "{}: {}".format(*self._index_or_method())

@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.random import RandomState
+from numpy.random import Generator, RandomState
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .. import _validation, losses
@@ -155,7 +154,7 @@ class LossLandscapeDisplay:
         n_directions: Literal[1, 2] = 1,
         distance: float = 1.0,
         n_points: int = 41,
-        random_state: int | RandomState | None = None,
+        random_state: int | RandomState | Generator | None = None,
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
@@ -177,7 +176,7 @@ class LossLandscapeDisplay:
             How far a, and b, go to both sides of 0; 1 is the norm of W.
         n_points : int, default=41
             Per axis; an odd number includes 0.
-        random_state : int, RandomState or None, default=None
+        random_state : int, RandomState, Generator or None, default=None
             Of the directions.
         ax : matplotlib Axes, optional
             None: a new figure.
@@ -239,7 +238,7 @@ class LossLandscapeDisplay:
         n_directions: Literal[1, 2] = 1,
         distance: float = 1.0,
         n_points: int = 41,
-        random_state: int | RandomState | None = None,
+        random_state: int | RandomState | Generator | None = None,
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
@@ -262,7 +261,7 @@ class LossLandscapeDisplay:
             How far a, and b, go to both sides of 0.
         n_points : int, default=41
             Per axis; an odd number includes 0.
-        random_state : int, RandomState or None, default=None
+        random_state : int, RandomState, Generator or None, default=None
             Of random directions.
         ax : matplotlib Axes, optional
             None: a new figure.
@@ -370,7 +369,7 @@ def _to_parameters(direction, estimator, bias):
 
 def _random_directions(W, n_directions, random_state, project=None):
     """Return orthogonal directions of the norm of W, evenly distributed over all or a part."""
-    random_state = check_random_state(random_state)
+    random_state = _validation.check_random_state(random_state)
     length = float(np.linalg.norm(W)) or 1.0
     directions = []
     for _ in range(n_directions):

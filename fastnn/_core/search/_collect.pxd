@@ -78,7 +78,6 @@ cdef class ListOfNearest(Collector):
 
 # Numbers are [n_splits][n_queries][k]: the largest lower bounds so far, descending.
 cdef class Nearest(ListOfNearest):
-    cdef void insert_low(self, Py_ssize_t slot, double low) noexcept nogil
     cdef void compact(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil
     cdef void raise_bound(self, Py_ssize_t slot, double bound) noexcept nogil
     cdef Py_ssize_t keep_possible(
@@ -87,7 +86,7 @@ cdef class Nearest(ListOfNearest):
     cdef void evaluate(
         self, Candidate *items, Py_ssize_t n, Py_ssize_t query, int thread
     ) noexcept nogil
-    cdef void cut(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil
+    cdef void note_cut(self, Py_ssize_t slot, Py_ssize_t query) noexcept nogil
 
 
 # The settled, whose keys are -distance, then the pending, of which only the index is known.

@@ -25,8 +25,10 @@ from ._index cimport BY_BOUNDS, BY_ROWS, BY_TILES
 from .._jobs cimport fnn_load, fnn_store, run_job, threads_for
 from .._rows cimport L2
 from ._topk cimport (
+    insert_key,
     leave_out,
     precedes,
+    push_candidate,
     select_first_of_many,
     sort_candidates,
 )
@@ -201,21 +203,10 @@ cdef class Nearest(ListOfNearest):
         items[self.counts[slot]].key = low
         items[self.counts[slot]].index = index
         self.counts[slot] += 1
-        if self.numbers != NULL:
-            self.insert_low(slot, low)
+        if self.numbers != NULL and insert_key(self.numbers + slot * self.k, self.k, low):
+            self.raise_bound(slot, self.numbers[slot * self.k + self.k - 1])
         if self.counts[slot] == self.capacity:
             self.compact(slot, query, thread)
-
-    cdef void insert_low(self, Py_ssize_t slot, double low) noexcept nogil:
-        cdef double *lows = self.numbers + slot * self.k
-        cdef Py_ssize_t place = self.k - 1
-        if low <= lows[place]:
-            return
-        while place > 0 and lows[place - 1] < low:
-            lows[place] = lows[place - 1]
-            place -= 1
-        lows[place] = low
-        self.raise_bound(slot, lows[self.k - 1])
 
     cdef void compact(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil:
         """Raise the bound to the k-th key and drop what can no longer be among the k nearest."""
@@ -276,15 +267,15 @@ cdef class Nearest(ListOfNearest):
             return  # keys are distances
         self.evaluate(items + done, n - done, query, thread)
         self.settled[slot] = n
-        self.cut(slot, query, thread)
-
-    cdef void cut(self, Py_ssize_t slot, Py_ssize_t query, int thread) noexcept nogil:
-        """Keep the k nearest of what is settled, which is all there is."""
-        cdef Candidate *items = self.candidates + slot * self.capacity
-        if self.counts[slot] < self.k:
+        if n < self.k:
             return
-        select_first_of_many(items, self.counts[slot], self.k)
+        select_first_of_many(items, n, self.k)
         self.counts[slot] = self.settled[slot] = self.k
+        self.note_cut(slot, query)
+
+    cdef void note_cut(self, Py_ssize_t slot, Py_ssize_t query) noexcept nogil:
+        """Raise the bound to the k-th of what is settled, which is in its place."""
+        cdef const Candidate *items = self.candidates + slot * self.capacity
         if self.mode == BY_ROWS:
             self.raise_bound(slot, items[self.k - 1].key)
         else:
@@ -302,11 +293,9 @@ cdef class Nearest(ListOfNearest):
         # After a cut the k-th is in its place.
         if self.counts[slot] >= self.k and not precedes(item, items[self.k - 1]):
             return
-        items[self.counts[slot]] = item
-        self.counts[slot] += 1
+        if push_candidate(items, &self.counts[slot], self.k, self.capacity, item):
+            self.note_cut(slot, query)
         self.settled[slot] = self.counts[slot]
-        if self.counts[slot] == self.capacity or self.counts[slot] == self.k:
-            self.cut(slot, query, thread)
 
     cdef double limit(self, Py_ssize_t slot) noexcept nogil:
         if self.counts[slot] < self.k:

@@ -134,8 +134,9 @@ cdef struct Run:
     double *gradient_of_offsets
     # Where a gradient goes that takes no step, [classes][features]; NULL: nowhere.
     char *result
-    # What a step changes. No rates: nothing.
+    # What a step changes. No rates: nothing; and nothing by a batch of which no row has a weight.
     const double *rates
+    const double *batch_weights
     fnn_step step
     bint with_offsets
     const fnn_linear *kernels_of_weights
@@ -516,6 +517,8 @@ cdef Py_ssize_t next_run_phase(void *context) noexcept nogil:
         add_losses(run)
         if run.has_failed:
             return 0
+        if is_weightless(run):
+            return next_round(run)
         run.stage = STRIPS
         if run.gradients != NULL:
             return run.n_strips + 1
@@ -524,6 +527,11 @@ cdef Py_ssize_t next_run_phase(void *context) noexcept nogil:
         if run.stop == run.batch_last and run.rates != NULL and run.scale != NULL:
             return 1
     return next_round(run)
+
+
+cdef bint is_weightless(const Run *run) noexcept nogil:
+    cdef Py_ssize_t batch = run.batch_first // run.batch_size
+    return run.batch_weights != NULL and run.batch_weights[batch] == 0.0
 
 
 cdef void add_losses(Run *run) noexcept nogil:
@@ -790,6 +798,10 @@ cdef class LinearModel:
         positions = np.asarray(order)
         self.start(&run, positions, len(positions), batch_size)
         run.rates = &rates[0]
+        if self.sample_weights is not None:
+            starts = np.arange(0, len(positions), batch_size)
+            batch_weights = np.add.reduceat(self.sample_weights[positions], starts)
+            run.batch_weights = <const double *>cnp.PyArray_DATA(batch_weights)
         run.step = fnn_step(1.0, self.l2, 0.0, momentum, nesterov)
         return self.go_on(&run, self.l2 * half_sum_of_squares(self.W), progress) / len(positions)
 

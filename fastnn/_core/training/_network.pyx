@@ -124,6 +124,8 @@ cdef struct Batch:
     # Of gradients: whether they start anew, and whether the step follows.
     bint first
     bint last
+    # None of the batch's rows has a weight: it takes no step.
+    bint is_weightless
     fnn_step step
     fnn_adam_step adam
 
@@ -684,7 +686,7 @@ cdef class Network:
         self.go_on(&run, run.n_rows, progress)
         if run.has_failed:
             return run.loss, np.nan
-        self.steps += panels_of(run.n_rows, batch_size)
+        self.steps = run.steps
         weight = np.sum(batch_weights)
         return run.total / weight, run.hits / weight
 
@@ -733,7 +735,7 @@ cdef class Network:
             self.add_losses(run)
             if run.has_failed:
                 return 0
-            if run.method >= GRADIENT:
+            if run.method >= GRADIENT and not self.batch.is_weightless:
                 run.stage = STEPS
                 return self.count_steps(run)
         if run.stage == STEPS and self.has_stepped(run) and self.n_back_panels > 0:
@@ -743,7 +745,7 @@ cdef class Network:
         return 0 if run.row >= run.stop else self.next_chunk(run)
 
     cdef bint has_stepped(self, const Run *run) noexcept nogil:
-        return self.batch.last and run.method >= SGD
+        return self.batch.last and run.method >= SGD and not self.batch.is_weightless
 
     cdef void add_losses(self, Run *run) noexcept nogil:
         cdef Py_ssize_t panel
@@ -785,7 +787,7 @@ cdef class Network:
             total += self.panel_squares[i]
         return total
 
-    cdef void find_chunk(self, const Run *run) noexcept nogil:
+    cdef void find_chunk(self, Run *run) noexcept nogil:
         """Note where the rows of a chunk are, how it is divided, and what its step will be."""
         cdef Batch *batch = self.batch
         cdef Py_ssize_t number = run.row // run.batch_size, first = number * run.batch_size
@@ -803,14 +805,15 @@ cdef class Network:
         batch.group = min(panels_of(batch.n_panels, run.n_threads), <Py_ssize_t>MAX_STRIP_PANELS)
         batch.first, batch.last = run.row == first, run.row + n == last
         batch.key = mixed(self.seed ^ mixed(run.chunks + <uint64_t>run.chunk + 1))
-        if run.method >= SGD:
-            self.set_step(run.batch_weights[number], run.rates[number], run.steps + number + 1)
+        batch.is_weightless = run.method >= SGD and run.batch_weights[number] == 0.0
+        if run.method >= SGD and not batch.is_weightless:
+            run.steps += batch.first
+            self.set_step(run.batch_weights[number], run.rates[number], run.steps)
 
     cdef void set_step(self, double weight, double rate, int64_t number) noexcept nogil:
         cdef Batch *batch = self.batch
-        # A batch without weight pulls at nothing.
-        batch.step.factor = batch.adam.factor = 1.0 / weight if weight > 0.0 else 0.0
-        batch.step.decay = batch.adam.decay = self.alpha / weight if weight > 0.0 else 0.0
+        batch.step.factor = batch.adam.factor = 1.0 / weight
+        batch.step.decay = batch.adam.decay = self.alpha / weight
         batch.step.rate = rate
         batch.adam.rate = (
             rate * sqrt(1.0 - pow(batch.adam.beta_2, <double>number))
