@@ -86,7 +86,7 @@ cdef class Nearest(ListOfNearest):
     cdef void evaluate(
         self, Candidate *items, Py_ssize_t n, Py_ssize_t query, int thread
     ) noexcept nogil
-    cdef void note_cut(self, Py_ssize_t slot, Py_ssize_t query) noexcept nogil
+    cdef void cut(self, Py_ssize_t slot, Py_ssize_t query) noexcept nogil
 
 
 # The settled, whose keys are -distance, then the pending, of which only the index is known.

@@ -28,7 +28,6 @@ from ._topk cimport (
     insert_key,
     leave_out,
     precedes,
-    push_candidate,
     select_first_of_many,
     sort_candidates,
 )
@@ -267,15 +266,15 @@ cdef class Nearest(ListOfNearest):
             return  # keys are distances
         self.evaluate(items + done, n - done, query, thread)
         self.settled[slot] = n
-        if n < self.k:
-            return
-        select_first_of_many(items, n, self.k)
-        self.counts[slot] = self.settled[slot] = self.k
-        self.note_cut(slot, query)
+        self.cut(slot, query)
 
-    cdef void note_cut(self, Py_ssize_t slot, Py_ssize_t query) noexcept nogil:
-        """Raise the bound to the k-th of what is settled, which is in its place."""
-        cdef const Candidate *items = self.candidates + slot * self.capacity
+    cdef void cut(self, Py_ssize_t slot, Py_ssize_t query) noexcept nogil:
+        """Keep the k nearest of what is settled, which is all there is."""
+        cdef Candidate *items = self.candidates + slot * self.capacity
+        if self.counts[slot] < self.k:
+            return
+        select_first_of_many(items, self.counts[slot], self.k)
+        self.counts[slot] = self.settled[slot] = self.k
         if self.mode == BY_ROWS:
             self.raise_bound(slot, items[self.k - 1].key)
         else:
@@ -293,9 +292,11 @@ cdef class Nearest(ListOfNearest):
         # After a cut the k-th is in its place.
         if self.counts[slot] >= self.k and not precedes(item, items[self.k - 1]):
             return
-        if push_candidate(items, &self.counts[slot], self.k, self.capacity, item):
-            self.note_cut(slot, query)
+        items[self.counts[slot]] = item
+        self.counts[slot] += 1
         self.settled[slot] = self.counts[slot]
+        if self.counts[slot] == self.capacity or self.counts[slot] == self.k:
+            self.cut(slot, query)
 
     cdef double limit(self, Py_ssize_t slot) noexcept nogil:
         if self.counts[slot] < self.k:

@@ -45,7 +45,6 @@ from ._topk cimport (
     insert_candidate,
     leave_out,
     precedes,
-    push_candidate,
     select_first,
     sort_by_index,
     sort_candidates,
@@ -211,7 +210,11 @@ cdef inline void take(Search *search, double distance, int64_t index) noexcept n
             insert_candidate(search.items, search.k, item)
             set_limit(search, -search.items[search.k - 1].key)
         return
-    if push_candidate(search.items, &search.n, search.k, search.capacity, item):
+    search.items[search.n] = item
+    search.n += 1
+    if search.n == search.capacity:
+        select_first(search.items, search.n, search.k)
+        search.n = search.k
         set_limit(search, -search.items[search.k - 1].key)
 
 

@@ -230,22 +230,6 @@ cdef inline void insert_candidate(Candidate *items, Py_ssize_t k, Candidate item
     items[place].index = item.index
 
 
-cdef inline bint push_candidate(
-    Candidate *items, Py_ssize_t *n, Py_ssize_t k, Py_ssize_t capacity, Candidate item
-) noexcept nogil:
-    """Append to n candidates, and cut them back to the k first when there are k or no room is left.
-
-    Returns whether it has cut them: the k-th is at items[k - 1].
-    """
-    items[n[0]] = item
-    n[0] += 1
-    if n[0] != k and n[0] != capacity:
-        return False
-    select_first_of_many(items, n[0], k)
-    n[0] = k
-    return True
-
-
 cdef inline bint insert_key(double *keys, Py_ssize_t k, double key) noexcept nogil:
     """Insert into k keys that descend, of which the last is dropped; return whether that is so."""
     cdef Py_ssize_t place = k - 1
