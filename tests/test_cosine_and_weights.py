@@ -256,3 +256,21 @@ def test_pairwise_weighted_distances_of_near_rows(rng):
         np.testing.assert_allclose(
             found, DistanceMetric.get_metric("minkowski", p=p, w=w).pairwise(X), rtol=1e-13
         )
+
+
+@pytest.mark.parametrize("algorithm", ["brute", "bounded", "kd_tree"])
+@pytest.mark.parametrize("radius", [0.0, 0.3, 1.2, 1.99, 2.0, 2.5])
+def test_radii_of_cosine(algorithm, radius, rng):
+    Y = np.concatenate([rng.standard_normal((300, 70)), -np.ones((1, 70))])
+    X = np.concatenate([rng.standard_normal((9, 70)), np.ones((1, 70)), Y[:3]])
+    exact = oracles.distances(X, Y, "cosine")
+    distances, indices = fastnn.radius_neighbors(X, Y, radius, "cosine", algorithm=algorithm)
+    for i, within in enumerate(exact <= radius):
+        np.testing.assert_array_equal(indices[i], np.flatnonzero(within))
+        np.testing.assert_array_equal(distances[i], exact[i, within])
+
+
+def test_which_spaces_are_plain():
+    assert space_of("l2").is_plain
+    assert not space_of("cosine").is_plain
+    assert not space_of("minkowski", p=2, w=np.ones(3)).is_plain

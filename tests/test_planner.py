@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn._core.search._kd_tree import KDTree
+from fastnn._core.search._kd_tree import LEAF_SAMPLES, KDTree
 from fastnn._search import planner
 from fastnn._search.costs import SearchCosts, current_costs
 from fastnn._search.kd_tree import Trial
@@ -279,6 +279,57 @@ def test_small_trials_come_first_where_a_tree_may_not_pay():
     )
 
 
+def test_a_search_in_a_tree_takes_time_too():
+    """What brute force takes has to make up for building the tree and for a leaf of each query."""
+    costs, n = current_costs(), 100_000
+    model = SearchCosts(costs, n, 3, 4, "l2", False)
+    saved = model.brute(1) - model.search(1, LEAF_SAMPLES)
+    few, enough = int(model.build(n) / saved), int(model.build(n) / saved) + 1
+    assert few * model.brute(1) > model.build(n)
+    chosen = plan(request(n_queries=few, n_samples=n), costs, Statistics())
+    assert chosen == ("brute", "a search too short to make up for a tree")
+    later = plan(request(n_queries=enough, n_samples=n), costs, Statistics())
+    assert later[-1] != "a search too short to make up for a tree"
+
+
+def test_a_small_trial_looks_for_as_many_neighbors_as_its_samples_have():
+    asked, costs = request(n_queries=2000, n_samples=1_000_000, n_features=14), current_costs()
+    for k in (10, 1000):
+        step = plan(asked._replace(k=k), costs, Statistics())
+        assert step.n_samples < asked.n_samples
+        assert step.k == max(1, round(k * step.n_samples / asked.n_samples))
+
+
+def test_what_a_trial_has_built_is_paid_for():
+    """After a trial in a tree of all samples, that it is there counts, not what it took."""
+    costs, n, k = current_costs(), 100_000, 10
+    model = SearchCosts(costs, n, 8, 4, "l2", False)
+    n_queries = int(model.build(n) / (0.99 * planner.WHOLE_SHARE * model.brute(k)))
+    asked = request(n_queries=n_queries, n_samples=n, n_features=8)
+    step = plan(asked, costs, Statistics())
+    assert (type(step), step.n_samples) == (TryTree, n)
+    points = np.linspace(24.0, n, 200_000)
+    shares = np.array([model.search(k, p) / model.brute(k) for p in points[::100]])
+    nearly = points[::100][np.flatnonzero(shares < 1.0 - 0.3 * planner.WHOLE_SHARE)[-1]]
+    found = plan(asked, costs, Statistics().with_trial(Trial(nearly, 0.0)))
+    assert found.algorithm == "kd_tree"
+
+
+@pytest.mark.parametrize("times", [0.9, 1.1])
+def test_small_trials_are_scaled_up_with_care(times):
+    """What they visit more or less than expected changes the estimate by about as much."""
+    asked, costs = request(n_queries=2000, n_samples=1_000_000, n_features=9), current_costs()
+    model = SearchCosts(costs, asked.n_samples, 9, 4, "l2", False)
+    step = plan(asked, costs, Statistics())
+    assert step.n_samples < asked.n_samples
+    expected = model.uniform_points(step.n_samples, step.k)
+    trial = Statistics().with_trial(Trial(times * expected, None))
+    reason = plan(asked, costs, trial).reason
+    visited = float(reason.split("about ")[1].split(" of")[0].replace(",", ""))
+    uniform = model.uniform_points(asked.n_samples, asked.k)
+    assert visited == pytest.approx(uniform * times, rel=0.05)
+
+
 @pytest.mark.parametrize("metric", ["l1", "l2", "sqeuclidean"])
 def test_bounds_are_designed_before_they_are_chosen(metric):
     asked, costs = request(n_features=784, metric=metric), current_costs()
@@ -306,6 +357,28 @@ def test_a_quick_look_where_a_design_would_take_too_long():
         assert chosen == ("brute", "bounds do not look promising")
     promising = Statistics(quick_look=BoundEstimate(0.99 * pair, 0.0, (0.5,)))
     assert plan(asked, costs, promising) == DesignBounds(quick=False)
+
+
+def test_looks_at_bounds_may_take_a_share_of_the_time_of_all_threads():
+    costs, d = current_costs(), 784
+    pair = costs.pair_in_tiles("l2", "f", d)
+    for n_threads in (1, 8):
+        look = planner.QUICK_OVERHEAD_MS + planner.QUICK_MS * d
+        n_queries = 1e6 * n_threads * look / planner.QUICK_SHARE / pair / 10_000
+        for n, step in (
+            (0.99 * n_queries, Plan("brute", "a search too short for a look at bounds")),
+            (1.01 * n_queries, DesignBounds(quick=True)),
+        ):
+            asked = request(int(n), 10_000, n_features=d, n_threads=n_threads)
+            assert plan(asked, costs, Statistics()) == step
+
+
+@pytest.mark.parametrize(("share", "algorithm"), [(0.79, "bounded"), (0.81, "brute")])
+def test_samples_and_queries_have_to_be_encoded(share, algorithm):
+    asked, costs = request(n_queries=90_000, n_samples=100_000, n_features=784), current_costs()
+    brute = 90_000 * 100_000 * costs.pair_in_tiles("l2", "f", 784)
+    rows_alone = BoundEstimate(0.0, share * brute / 190_000, (0.0,))
+    assert plan(asked, costs, Statistics(design=rows_alone)).algorithm == algorithm
 
 
 def test_short_searches_and_metrics_without_bounds_are_brute_force():

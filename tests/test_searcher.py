@@ -13,7 +13,8 @@ import pytest
 
 import fastnn
 import oracles
-from fastnn._search import planner
+from fastnn._search import kd_tree, planner
+from fastnn._search import searcher as searcher_module
 from fastnn._search.brute import BruteForce
 from fastnn._search.metric_spaces import space_of
 from fastnn._search.protocol import Samples
@@ -302,3 +303,106 @@ def test_unknown_names():
         fastnn.kneighbors([[1.0]], [[1.0]], 1, algorithm=None)
     with pytest.raises(ValueError, match="'algorithm' parameter"):
         NearestNeighbors(algorithm="cover_tree").fit([[1.0]])
+
+
+def test_what_is_kept_for_wider_queries_counts(rng):
+    Y = rng.random((3000, 3)).astype(np.float32)
+    searcher = Searcher(Y, "l2", "kd_tree")
+    searcher.kneighbors(Y[:9].copy(), 3, 1)
+    before = searcher.nbytes
+    searcher.kneighbors(rng.random((9, 3)), 3, 1)
+    wide = Searcher(Y.astype(np.float64), "l2", "kd_tree")
+    wide.kneighbors(wide.Y[:9].copy(), 3, 1)
+    assert searcher.nbytes == before + wide.Y.nbytes + wide.nbytes
+
+
+def test_the_latest_plan_is_that_of_the_last_search(rng):
+    Y = rng.random((20_000, 3))
+    searcher = Searcher(Y, "l2")
+    for search in (
+        lambda n: searcher.kneighbors(Y[:n].copy(), 3, 1),
+        lambda n: searcher.radius_neighbors(Y[:n].copy(), 0.01, 1, False),
+    ):
+        for n in (1, 20_000, 1):
+            found = search(n)
+            assert searcher.latest_plan == (found.algorithm, found.reason)
+        assert searcher.latest_plan.algorithm == "kd_tree"
+
+
+# ---- what is done once, and what is told ---------------------------------------------------------
+
+
+def counted(monkeypatch, owner, name):
+    """Have calls of a function counted in the list that is returned."""
+    calls, function = [], getattr(owner, name)
+
+    def call(*args, **kwargs):
+        calls.append(name)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, call)
+    return calls
+
+
+def test_plans_are_made_again_when_searches_have_doubled(monkeypatch, rng):
+    planned = counted(monkeypatch, Searcher, "_best_plan")
+    searcher = Searcher(rng.random((500, 3)), "l2")
+    for row in rng.random((33, 1, 3)):
+        searcher.kneighbors(row, 3, 1)
+    assert len(planned) == 6  # with 1, 2, 4, 8, 16 and 32 queries
+
+
+def test_a_tree_that_was_tried_is_the_one_that_is_used(monkeypatch, rng):
+    built = counted(monkeypatch, kd_tree, "KDTree")
+    searcher = Searcher(rng.random((20_000, 3)), "l2")
+    assert searcher.kneighbors(rng.random((20_000, 3)), 3, 1).algorithm == "kd_tree"
+    assert len(built) == 1
+
+
+def test_only_bounds_are_designed(monkeypatch, rng):
+    designed = counted(monkeypatch, searcher_module, "design_bounds")
+    Y = image_like(rng, 1000, 100)
+    for algorithm in ("brute", "kd_tree"):
+        Searcher(Y, "l2", algorithm).kneighbors(Y[:50].copy(), 3, 1)
+    assert not designed
+    for _ in range(2):
+        Searcher(Y, "l2", "bounded").kneighbors(Y[:50].copy(), 3, 1)
+    assert len(designed) == 2
+
+
+def test_a_quick_look_is_no_design(monkeypatch, rng):
+    monkeypatch.setattr(planner, "DESIGN_SHARE", 0.0)
+    monkeypatch.setattr(planner, "QUICK_SHARE", np.inf)
+    index = Searcher(image_like(rng, 3000), "l2")
+    assert index.kneighbors(index.Y[:1000], 5, 2).algorithm == "bounded"
+    assert not index._built["bounded"].bounds.quick
+
+
+def test_rows_that_have_no_bounds(small_pilots):
+    Y = np.ones((500, 100))
+    found = Searcher(Y, "l2").kneighbors(np.zeros((50, 100)), 3, 1)
+    assert found[2:] == ("brute", "there are no bounds for such values")
+    assert (found.indices == [0, 1, 2]).all()
+
+
+def test_trees_for_radii_do_not_stay_for_neighbors(rng):
+    """One that was tried for radii in vain is dropped; one that neighbors are found by is not."""
+    Y = rng.random((30_000, 9)).astype(np.float32)
+    radius = float(np.quantile(fastnn.pairwise_distances(Y[:50], Y), 0.01))
+    searcher = Searcher(Y, "l2")
+    assert searcher.radius_neighbors(Y[:3000].copy(), radius, 2, False).algorithm == "brute"
+    assert "kd_tree" not in searcher._built
+    searcher = Searcher(Y, "l2")
+    assert searcher.kneighbors(Y, 10, 2).algorithm == "kd_tree"
+    assert searcher.radius_neighbors(Y[:3000].copy(), radius, 2, False).algorithm == "brute"
+    assert "kd_tree" in searcher._built
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "brute", "bounded", "kd_tree"])
+@pytest.mark.parametrize("n_queries", [3, 20_000])
+def test_shares_of_the_work_add_up(algorithm, n_queries, rng):
+    Y = rng.random((20_000, 70 if algorithm == "bounded" else 3))
+    told = []
+    Searcher(Y, "l2", algorithm).kneighbors(Y[:n_queries].copy(), 3, 2, told.append)
+    assert sum(told) == pytest.approx(1.0)
+    assert all(0.0 < share <= 1.0 for share in told)
