@@ -387,7 +387,7 @@ def test_rows_that_have_no_bounds(small_pilots):
 
 def test_trees_for_radii_do_not_stay_for_neighbors(rng):
     """One that was tried for radii in vain is dropped; one that neighbors are found by is not."""
-    Y = rng.random((30_000, 9)).astype(np.float32)
+    Y = rng.random((30_000, 8)).astype(np.float32)
     radius = float(np.quantile(fastnn.pairwise_distances(Y[:50], Y), 0.01))
     searcher = Searcher(Y, "l2")
     assert searcher.radius_neighbors(Y[:3000].copy(), radius, 2, False).algorithm == "brute"
