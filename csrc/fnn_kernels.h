@@ -217,22 +217,22 @@ typedef struct {
     double factor, decay; /* the gradient is factor * gradient + decay * weights */
     double rate, momentum;
     int nesterov;
-} fnn_step;
+} fnn_sgd;
 
 /* velocity = momentum * velocity - rate * gradient; weights += velocity, or with nesterov
  * momentum * velocity - rate * gradient. Returns the sum of the new weights' squares. */
-typedef double (*fnn_descend)(const fnn_step *step, const void *gradient, ptrdiff_t n,
+typedef double (*fnn_sgd_step)(const fnn_sgd *step, const void *gradient, ptrdiff_t n,
                               void *velocity, void *weights);
 
 /* One step of Adam (Kingma and Ba, 2014). `rate` holds the corrections of the moments' bias. */
 typedef struct {
     double factor, decay; /* the gradient is factor * gradient + decay * weights */
     double rate, beta_1, beta_2, epsilon;
-} fnn_adam_step;
+} fnn_adam;
 
 /* means and squares decay towards the gradient and its square; weights -= rate * means /
  * (root of squares + epsilon). Returns the sum of the new weights' squares. */
-typedef double (*fnn_adapt)(const fnn_adam_step *step, const void *gradient, ptrdiff_t n,
+typedef double (*fnn_adam_step)(const fnn_adam *step, const void *gradient, ptrdiff_t n,
                             void *means, void *squares, void *weights);
 
 /* sum[i] += addend[i] */
@@ -243,18 +243,18 @@ typedef struct {
     fnn_add_outer add_outer;
     fnn_row_losses svm_losses, softmax_losses;
     fnn_add add;
-    fnn_descend descend;
-    fnn_adapt adapt;
+    fnn_sgd_step sgd_step;
+    fnn_adam_step adam_step;
 } fnn_linear;
 
-/* Of a network's layer: values[i] = f(values[i]), and slopes[i] *= f'(x) where outputs[i] = f(x).
- */
-typedef void (*fnn_activate)(ptrdiff_t n, void *values);
-typedef void (*fnn_chain)(const void *outputs, ptrdiff_t n, void *slopes);
+/* Of a network's layer: values[i] = f(values[i]), and gradients[i] *= f'(x) where
+ * outputs[i] = f(x). */
+typedef void (*fnn_activation_forward)(ptrdiff_t n, void *values);
+typedef void (*fnn_activation_backward)(const void *outputs, ptrdiff_t n, void *gradients);
 
 typedef struct {
-    fnn_activate activate;
-    fnn_chain chain;
+    fnn_activation_forward forward;
+    fnn_activation_backward backward;
 } fnn_activation;
 
 typedef struct {

@@ -1,6 +1,6 @@
 /* Steps of the optimizers. */
 
-#define FNN_DEFINE_DESCENT(prefix, vector, lane)                                                  \
+#define FNN_DEFINE_SGD(prefix, vector, lane)                                                  \
     static void add_##prefix(const void *addend, ptrdiff_t n, void *sum) {                        \
         const ptrdiff_t lanes = FNN_LANES(vector, lane), whole = n - n % lanes;                   \
         const lane *source = addend;                                                              \
@@ -10,7 +10,7 @@
         for (ptrdiff_t i = whole; i < n; ++i) target[i] += source[i];                             \
     }                                                                                             \
                                                                                                   \
-    FNN_INLINE vector prefix##_descend(const fnn_step *step, vector g, vector *v, vector w) {     \
+    FNN_INLINE vector prefix##_sgd(const fnn_sgd *step, vector g, vector *v, vector w) {     \
         const vector momentum = prefix##_splat((lane)step->momentum);                             \
         const vector factor = prefix##_splat((lane)step->factor);                                 \
         const vector decay = prefix##_splat((lane)step->decay);                                   \
@@ -19,7 +19,7 @@
         return w + (step->nesterov ? momentum * *v - move : *v);                                  \
     }                                                                                             \
                                                                                                   \
-    static double descend_##prefix(const fnn_step *step, const void *gradient, ptrdiff_t n,       \
+    static double sgd_step_##prefix(const fnn_sgd *step, const void *gradient, ptrdiff_t n,       \
                                    void *velocity, void *weights) {                               \
         const ptrdiff_t lanes = FNN_LANES(vector, lane), whole = n - n % lanes, rest = n - whole; \
         const lane *g = gradient;                                                                 \
@@ -30,7 +30,7 @@
         for (ptrdiff_t i = 0; i < whole; i += lanes) {                                            \
             vector moved = prefix##_load(v + i);                                                  \
             const vector now =                                                                    \
-                prefix##_descend(step, prefix##_load(g + i), &moved, prefix##_load(w + i));       \
+                prefix##_sgd(step, prefix##_load(g + i), &moved, prefix##_load(w + i));       \
             prefix##_store(v + i, moved);                                                         \
             prefix##_store(w + i, now);                                                           \
             squares += now * now;                                                                 \
@@ -40,7 +40,7 @@
         memcpy(last_w, w + whole, (size_t)rest * sizeof(lane));                                   \
         vector moved = prefix##_load(last_v);                                                     \
         const vector now =                                                                        \
-            prefix##_descend(step, prefix##_load(last_g), &moved, prefix##_load(last_w));         \
+            prefix##_sgd(step, prefix##_load(last_g), &moved, prefix##_load(last_w));         \
         prefix##_store(last_v, moved);                                                            \
         prefix##_store(last_w, now);                                                              \
         memcpy(v + whole, last_v, (size_t)rest * sizeof(lane));                                   \
@@ -50,7 +50,7 @@
 
 /* Plain loops, but for the root: the compiler makes vectors of them. */
 #define FNN_DEFINE_ADAM(prefix, vector, lane)                                                  \
-    static double adapt_##prefix(const fnn_adam_step *step, const void *gradient, ptrdiff_t n, \
+    static double adam_step_##prefix(const fnn_adam *step, const void *gradient, ptrdiff_t n, \
                                  void *means, void *squares, void *weights) {                  \
         const ptrdiff_t lanes = FNN_LANES(vector, lane);                                       \
         const lane factor = (lane)step->factor, decay = (lane)step->decay;                     \
@@ -83,8 +83,8 @@
     }
 FNN_DEFINE_ADAM(f32, f32v, float)
 FNN_DEFINE_ADAM(f64, f64v, double)
-FNN_DEFINE_DESCENT(f32, f32v, float)
-FNN_DEFINE_DESCENT(f64, f64v, double)
+FNN_DEFINE_SGD(f32, f32v, float)
+FNN_DEFINE_SGD(f64, f64v, double)
 
 #define FNN_DEFINE_WHERE_POSITIVE(prefix, vector, lane)                                      \
     static void where_positive_##prefix(const void *x, const void *values, ptrdiff_t n,      \

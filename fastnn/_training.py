@@ -119,6 +119,15 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
 
     # ---- models ----------------------------------------------------------------------------------
 
+    def _as_lists(self, parts):
+        return parts
+
+    def _from_lists(self, parts):
+        return parts
+
+    def _take(self, parts):
+        self._keep(*self._from_lists(parts))
+
     def _restore_moments(self, model):
         if self._moments is not None and self._moments[0] == model.dtype:
             model.set_moments(self._moments[1])
@@ -129,7 +138,7 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
         try:
             yield
         finally:
-            self._keep(*model.get_weights())
+            self._take(model.get_weights())
             self._moments = model.dtype, model.get_moments()
 
     @contextmanager
@@ -354,10 +363,10 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
 
     def _run_lbfgs(self, model, start, n_rows, max_evaluations, bar):
         def loss_and_gradient(line):
-            model.set_weights(*self._unpack(line))
+            model.set_weights(*self._as_lists(self._unpack(line)))
             loss, *gradients = model.loss_and_gradient()
             self.t_ += n_rows
-            return loss, self._pack_gradients(*gradients)
+            return loss, self._pack_gradients(*self._from_lists(gradients))
 
         def after_iteration(intermediate_result):
             self._keep(*self._unpack(intermediate_result.x))

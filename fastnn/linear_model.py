@@ -357,6 +357,12 @@ class _LinearClassifier(TrainedClassifier):
         self._random_state = _validation.check_random_state(self.random_state)
         self._start_curves()
 
+    def _as_lists(self, parts):
+        return [[part] for part in parts]
+
+    def _from_lists(self, parts):
+        return [part for (part,) in parts]
+
     def _is_binary(self):
         return len(self.classes_) == 2
 
@@ -373,10 +379,10 @@ class _LinearClassifier(TrainedClassifier):
             weights_of_rows,
             self._mean,
             self._scale,
-            with_offsets=self.fit_intercept,
+            with_bias=self.fit_intercept,
             n_threads=effective_n_threads(self.n_jobs),
         )
-        model.set_weights(*self._model_weights())
+        model.set_weights(*([part] for part in self._model_weights()))
         self._restore_moments(model)
         return model
 
@@ -404,7 +410,7 @@ class _LinearClassifier(TrainedClassifier):
 
     def _train_epoch(self, model, order, batch_size, epoch, progress):
         rates = self._step_sizes(epoch, len(order), batch_size)
-        return model.train(order, batch_size, rates, self.momentum, self.nesterov, progress)
+        return model.train(order, batch_size, rates, self.momentum, self.nesterov, None, progress)[0]
 
     def _step_sizes(self, epoch, n_rows, batch_size):
         """Return the step size of each batch."""
@@ -429,7 +435,7 @@ class _LinearClassifier(TrainedClassifier):
 
     def _search(self, model, n_rows):
         def loss(parameters):
-            model.set_weights(*self._unpack(parameters))
+            model.set_weights(*([part] for part in self._unpack(parameters)))
             self.t_ += n_rows
             return model.loss_and_gradient(with_gradient=False)[0]
 
@@ -496,7 +502,7 @@ class _LinearClassifier(TrainedClassifier):
         )
         n_rows = self.coef_.shape[0]
         model = LinearModel(X, n_rows, n_threads=effective_n_threads(self.n_jobs))
-        model.set_weights(self.coef_, self.intercept_)
+        model.set_weights([self.coef_], [self.intercept_])
         scores = model.scores()
         if not np.isfinite(scores).all():
             assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")

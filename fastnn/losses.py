@@ -331,8 +331,8 @@ def linear_loss(
     d = X.shape[1]
     offsets = W[:, d] if bias else np.zeros(len(W))
     with np.errstate(over="ignore"):  # told below
-        model.set_weights(W[:, :d], offsets)
-    value, gradient, gradient_of_offsets = model.loss_and_gradient()
+        model.set_weights([W[:, :d]], [offsets])
+    value, (gradient,), (gradient_of_offsets,) = model.loss_and_gradient()
     if not np.isfinite(value):
         _validation.require_finite(X, "X")
         _validation.require_finite(W, "W")
@@ -456,7 +456,7 @@ def losses_on_plane(
     stacked = np.vstack(all_W)
     mean, scale = _check_affine(mean, scale, X)
     model = LinearModel(X, len(stacked), mean=mean, scale=scale, n_threads=n_threads)
-    model.set_weights(stacked[:, :d], stacked[:, d] if bias else np.zeros(len(stacked)))
+    model.set_weights([stacked[:, :d]], [stacked[:, d] if bias else np.zeros(len(stacked))])
     scores = model.scores()
     if not np.isfinite(scores).all():
         _validation.require_finite(X, "X")

@@ -830,12 +830,11 @@ def test_batches_without_weight_change_nothing(loss, batch_size, rng):
     results = []
     for rows, of_rows in ((np.ones(96, bool), weights), (kept, None)):
         some = None if of_rows is None else of_rows[rows]
-        model = LinearModel(X[rows], 3, y[rows], loss, l2=0.1, sample_weights=some)
+        model = LinearModel(X[rows], 3, y[rows], loss, alpha=0.1, sample_weights=some)
         order = np.arange(rows.sum())
         model.train(order, batch_size, np.full(len(order) // batch_size, 0.1), 0.9, True)
-        results.append([*model.get_weights(), *model.get_moments()])
-    for ours, plain in zip(*results, strict=True):
-        np.testing.assert_array_equal(ours, plain)
+        results.append((model.get_weights(), model.get_moments()))
+    np.testing.assert_equal(*results)
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

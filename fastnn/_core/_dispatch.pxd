@@ -148,18 +148,18 @@ cdef extern from "fnn_kernels.h" nogil:
         const void *, const int64_t *, const double *, Py_ssize_t, Py_ssize_t, double, void *
     ) noexcept nogil
 
-    ctypedef struct fnn_step:
+    ctypedef struct fnn_sgd:
         double factor
         double decay
         double rate
         double momentum
         int nesterov
 
-    ctypedef double (*fnn_descend)(
-        const fnn_step *, const void *, Py_ssize_t, void *, void *
+    ctypedef double (*fnn_sgd_step)(
+        const fnn_sgd *, const void *, Py_ssize_t, void *, void *
     ) noexcept nogil
 
-    ctypedef struct fnn_adam_step:
+    ctypedef struct fnn_adam:
         double factor
         double decay
         double rate
@@ -167,8 +167,8 @@ cdef extern from "fnn_kernels.h" nogil:
         double beta_2
         double epsilon
 
-    ctypedef double (*fnn_adapt)(
-        const fnn_adam_step *, const void *, Py_ssize_t, void *, void *, void *
+    ctypedef double (*fnn_adam_step)(
+        const fnn_adam *, const void *, Py_ssize_t, void *, void *, void *
     ) noexcept nogil
     ctypedef void (*fnn_add)(const void *, Py_ssize_t, void *) noexcept nogil
 
@@ -178,15 +178,15 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_row_losses svm_losses
         fnn_row_losses softmax_losses
         fnn_add add
-        fnn_descend descend
-        fnn_adapt adapt
+        fnn_sgd_step sgd_step
+        fnn_adam_step adam_step
 
-    ctypedef void (*fnn_activate)(Py_ssize_t, void *) noexcept nogil
-    ctypedef void (*fnn_chain)(const void *, Py_ssize_t, void *) noexcept nogil
+    ctypedef void (*fnn_activation_forward)(Py_ssize_t, void *) noexcept nogil
+    ctypedef void (*fnn_activation_backward)(const void *, Py_ssize_t, void *) noexcept nogil
 
     ctypedef struct fnn_activation:
-        fnn_activate activate
-        fnn_chain chain
+        fnn_activation_forward forward
+        fnn_activation_backward backward
 
     ctypedef struct fnn_activations:
         fnn_activation relu

@@ -1,0 +1,34 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import disjoint_base
+
+Arrays = list[NDArray[np.floating]]
+
+LOSSES: dict[str, int]
+
+@disjoint_base
+class Model:
+    dtype: np.dtype[np.floating]
+    steps: int
+    def set_weights(self, weights: Any, biases: Any) -> None: ...
+    def get_weights(self) -> tuple[Arrays, Arrays]: ...
+    def set_moments(self, moments: tuple[int, Arrays, Arrays | None]) -> None: ...
+    def get_moments(self) -> tuple[int, Arrays, Arrays | None]: ...
+    def is_finite(self) -> bool: ...
+    def scores(self) -> NDArray[np.floating]: ...
+    def loss_and_gradient(
+        self, with_gradient: bool = True
+    ) -> tuple[float, Arrays | None, Arrays | None]: ...
+    def train(
+        self,
+        order: NDArray[np.int64],
+        batch_size: int,
+        rates: NDArray[np.float64],
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        adam: tuple[float, float, float] | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> tuple[float, float]: ...
