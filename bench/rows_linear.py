@@ -332,7 +332,7 @@ def fastnn_epoch(X, y, batch_size):
         batch_size=batch_size,
         learning_rate_init=RATE,
         momentum=MOMENTUM,
-        nesterov=False,
+        nesterovs_momentum=False,
         max_iter=1,
         tol=None,
         random_state=0,

@@ -222,7 +222,7 @@ typedef struct {
 /* velocity = momentum * velocity - rate * gradient; weights += velocity, or with nesterov
  * momentum * velocity - rate * gradient. Returns the sum of the new weights' squares. */
 typedef double (*fnn_sgd_step)(const fnn_sgd *step, const void *gradient, ptrdiff_t n,
-                              void *velocity, void *weights);
+                               void *velocity, void *weights);
 
 /* One step of Adam (Kingma and Ba, 2014). `rate` holds the corrections of the moments' bias. */
 typedef struct {
@@ -233,7 +233,7 @@ typedef struct {
 /* means and squares decay towards the gradient and its square; weights -= rate * means /
  * (root of squares + epsilon). Returns the sum of the new weights' squares. */
 typedef double (*fnn_adam_step)(const fnn_adam *step, const void *gradient, ptrdiff_t n,
-                            void *means, void *squares, void *weights);
+                                void *means, void *squares, void *weights);
 
 /* sum[i] += addend[i] */
 typedef void (*fnn_add)(const void *addend, ptrdiff_t n, void *sum);

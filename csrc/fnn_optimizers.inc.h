@@ -1,6 +1,6 @@
 /* Steps of the optimizers. */
 
-#define FNN_DEFINE_SGD(prefix, vector, lane)                                                  \
+#define FNN_DEFINE_SGD(prefix, vector, lane)                                                      \
     static void add_##prefix(const void *addend, ptrdiff_t n, void *sum) {                        \
         const ptrdiff_t lanes = FNN_LANES(vector, lane), whole = n - n % lanes;                   \
         const lane *source = addend;                                                              \
@@ -10,7 +10,7 @@
         for (ptrdiff_t i = whole; i < n; ++i) target[i] += source[i];                             \
     }                                                                                             \
                                                                                                   \
-    FNN_INLINE vector prefix##_sgd(const fnn_sgd *step, vector g, vector *v, vector w) {     \
+    FNN_INLINE vector prefix##_sgd(const fnn_sgd *step, vector g, vector *v, vector w) {          \
         const vector momentum = prefix##_splat((lane)step->momentum);                             \
         const vector factor = prefix##_splat((lane)step->factor);                                 \
         const vector decay = prefix##_splat((lane)step->decay);                                   \
@@ -20,7 +20,7 @@
     }                                                                                             \
                                                                                                   \
     static double sgd_step_##prefix(const fnn_sgd *step, const void *gradient, ptrdiff_t n,       \
-                                   void *velocity, void *weights) {                               \
+                                    void *velocity, void *weights) {                              \
         const ptrdiff_t lanes = FNN_LANES(vector, lane), whole = n - n % lanes, rest = n - whole; \
         const lane *g = gradient;                                                                 \
         lane *v = velocity, *w = weights;                                                         \
@@ -30,7 +30,7 @@
         for (ptrdiff_t i = 0; i < whole; i += lanes) {                                            \
             vector moved = prefix##_load(v + i);                                                  \
             const vector now =                                                                    \
-                prefix##_sgd(step, prefix##_load(g + i), &moved, prefix##_load(w + i));       \
+                prefix##_sgd(step, prefix##_load(g + i), &moved, prefix##_load(w + i));           \
             prefix##_store(v + i, moved);                                                         \
             prefix##_store(w + i, now);                                                           \
             squares += now * now;                                                                 \
@@ -40,7 +40,7 @@
         memcpy(last_w, w + whole, (size_t)rest * sizeof(lane));                                   \
         vector moved = prefix##_load(last_v);                                                     \
         const vector now =                                                                        \
-            prefix##_sgd(step, prefix##_load(last_g), &moved, prefix##_load(last_w));         \
+            prefix##_sgd(step, prefix##_load(last_g), &moved, prefix##_load(last_w));             \
         prefix##_store(last_v, moved);                                                            \
         prefix##_store(last_w, now);                                                              \
         memcpy(v + whole, last_v, (size_t)rest * sizeof(lane));                                   \
@@ -49,37 +49,37 @@
     }
 
 /* Plain loops, but for the root: the compiler makes vectors of them. */
-#define FNN_DEFINE_ADAM(prefix, vector, lane)                                                  \
+#define FNN_DEFINE_ADAM(prefix, vector, lane)                                                 \
     static double adam_step_##prefix(const fnn_adam *step, const void *gradient, ptrdiff_t n, \
-                                 void *means, void *squares, void *weights) {                  \
-        const ptrdiff_t lanes = FNN_LANES(vector, lane);                                       \
-        const lane factor = (lane)step->factor, decay = (lane)step->decay;                     \
-        const lane rate = (lane)step->rate, epsilon = (lane)step->epsilon;                     \
-        const lane beta_1 = (lane)step->beta_1, beta_2 = (lane)step->beta_2;                   \
-        const lane *gradients = gradient;                                                      \
-        lane *m = means, *v = squares, *w = weights;                                           \
-        double total = 0.0;                                                                    \
-        for (ptrdiff_t start = 0; start < n; start += lanes) {                                 \
-            const ptrdiff_t left = n - start, k = left < lanes ? left : lanes;                 \
-            lane part[4][FNN_LANES(vector, lane)] = {{0}};                                     \
-            memcpy(part[0], gradients + start, (size_t)k * sizeof(lane));                      \
-            memcpy(part[1], m + start, (size_t)k * sizeof(lane));                              \
-            memcpy(part[2], v + start, (size_t)k * sizeof(lane));                              \
-            memcpy(part[3], w + start, (size_t)k * sizeof(lane));                              \
-            vector now = prefix##_load(part[3]);                                               \
-            const vector g = factor * prefix##_load(part[0]) + decay * now;                    \
-            const vector mean = beta_1 * prefix##_load(part[1]) + (1 - beta_1) * g;            \
-            const vector square = beta_2 * prefix##_load(part[2]) + (1 - beta_2) * g * g;      \
-            now -= rate * mean / (prefix##_sqrt(square) + epsilon);                            \
-            prefix##_store(part[1], mean);                                                     \
-            prefix##_store(part[2], square);                                                   \
-            prefix##_store(part[3], now);                                                      \
-            memcpy(m + start, part[1], (size_t)k * sizeof(lane));                              \
-            memcpy(v + start, part[2], (size_t)k * sizeof(lane));                              \
-            memcpy(w + start, part[3], (size_t)k * sizeof(lane));                              \
-            total += prefix##_sum(now * now);                                                  \
-        }                                                                                      \
-        return total;                                                                          \
+                                     void *means, void *squares, void *weights) {             \
+        const ptrdiff_t lanes = FNN_LANES(vector, lane);                                      \
+        const lane factor = (lane)step->factor, decay = (lane)step->decay;                    \
+        const lane rate = (lane)step->rate, epsilon = (lane)step->epsilon;                    \
+        const lane beta_1 = (lane)step->beta_1, beta_2 = (lane)step->beta_2;                  \
+        const lane *gradients = gradient;                                                     \
+        lane *m = means, *v = squares, *w = weights;                                          \
+        double total = 0.0;                                                                   \
+        for (ptrdiff_t start = 0; start < n; start += lanes) {                                \
+            const ptrdiff_t left = n - start, k = left < lanes ? left : lanes;                \
+            lane part[4][FNN_LANES(vector, lane)] = {{0}};                                    \
+            memcpy(part[0], gradients + start, (size_t)k * sizeof(lane));                     \
+            memcpy(part[1], m + start, (size_t)k * sizeof(lane));                             \
+            memcpy(part[2], v + start, (size_t)k * sizeof(lane));                             \
+            memcpy(part[3], w + start, (size_t)k * sizeof(lane));                             \
+            vector now = prefix##_load(part[3]);                                              \
+            const vector g = factor * prefix##_load(part[0]) + decay * now;                   \
+            const vector mean = beta_1 * prefix##_load(part[1]) + (1 - beta_1) * g;           \
+            const vector square = beta_2 * prefix##_load(part[2]) + (1 - beta_2) * g * g;     \
+            now -= rate * mean / (prefix##_sqrt(square) + epsilon);                           \
+            prefix##_store(part[1], mean);                                                    \
+            prefix##_store(part[2], square);                                                  \
+            prefix##_store(part[3], now);                                                     \
+            memcpy(m + start, part[1], (size_t)k * sizeof(lane));                             \
+            memcpy(v + start, part[2], (size_t)k * sizeof(lane));                             \
+            memcpy(w + start, part[3], (size_t)k * sizeof(lane));                             \
+            total += prefix##_sum(now * now);                                                 \
+        }                                                                                     \
+        return total;                                                                         \
     }
 FNN_DEFINE_ADAM(f32, f32v, float)
 FNN_DEFINE_ADAM(f64, f64v, double)

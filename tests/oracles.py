@@ -116,6 +116,9 @@ def votes(neighbors, labels, n_classes, weights=None):
 def losses_of_scores(scores, y, loss, margin=1.0, dtype=np.longdouble):
     """Return each row's loss, and its derivatives with respect to the row's scores."""
     scores = np.asarray(scores).astype(dtype)
+    if loss in TARGET_LOSSES:
+        losses, derivatives = TARGET_LOSSES[loss](scores, np.asarray(y).astype(dtype), margin)
+        return losses.sum(axis=1), derivatives
     rows, right = np.arange(len(scores)), np.eye(scores.shape[1], dtype=dtype)[y]
     if loss == "svm":
         excess = scores - scores[rows, y][:, None] + margin * (1 - right)
@@ -126,6 +129,26 @@ def losses_of_scores(scores, y, loss, margin=1.0, dtype=np.longdouble):
     exponentials = np.exp(shifted)
     sums = exponentials.sum(axis=1)
     return np.log(sums) - shifted[rows, y], exponentials / sums[:, None] - right
+
+
+def _poisson(s, t, margin):
+    constant = np.where(t > 0, t * np.log(np.where(t > 0, t, 1)), 0) - t
+    return np.exp(s) - t * s + constant, np.exp(s) - t
+
+
+def _hinge(s, t, margin):
+    sign = 2 * t - 1
+    missing = margin - sign * s
+    return np.maximum(missing, 0), np.where(missing > 0, -sign, 0)
+
+
+# Of scores and what is wanted: losses and derivatives of each.
+TARGET_LOSSES = {
+    "squared_error": lambda s, t, margin: ((s - t) ** 2 / 2, s - t),
+    "poisson": _poisson,
+    "log_loss": lambda s, t, margin: (np.logaddexp(0, s) - t * s, 1 / (1 + np.exp(-s)) - t),
+    "hinge": _hinge,
+}
 
 
 def linear_loss(

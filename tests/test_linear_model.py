@@ -19,7 +19,7 @@ import children
 import fastnn
 import oracles
 from fastnn._core.training._linear import LinearModel
-from fastnn._training import mean_and_scale
+from fastnn._training.data import mean_and_scale
 from fastnn.linear_model import SoftmaxClassifier, SVMClassifier
 
 CLASSIFIERS = {"svm": SVMClassifier, "softmax": SoftmaxClassifier}
@@ -115,7 +115,7 @@ def assert_same_path(model, X, y, loss, rates, tolerance=1e-11, weights=None):
         rates,
         batch_size,
         model.momentum,
-        model.nesterov,
+        model.nesterovs_momentum,
         model.fit_intercept,
         weights,
     )
@@ -134,7 +134,7 @@ def test_sgd_goes_the_way_of_the_oracle(loss, momentum, nesterov, fit_intercept,
         "alpha": 0.01,
         "learning_rate_init": 0.05,
         "momentum": momentum,
-        "nesterov": nesterov,
+        "nesterovs_momentum": nesterov,
         "fit_intercept": fit_intercept,
         "shuffle": False,
     }
@@ -149,7 +149,9 @@ def test_sgd_goes_the_way_of_the_oracle(loss, momentum, nesterov, fit_intercept,
 @names_of_losses
 def test_sgd_of_float32_goes_the_same_way(loss, rng, isa):
     X, y = blobs(rng, d=130, dtype=np.float32)
-    model = CLASSIFIERS[loss](**brief, shuffle=False, momentum=0.5, nesterov=False).fit(X, y)
+    model = CLASSIFIERS[loss](**brief, shuffle=False, momentum=0.5, nesterovs_momentum=False).fit(
+        X, y
+    )
     assert model.coef_.dtype == model.intercept_.dtype == np.float32
     assert_same_path(model, X, y, loss, np.full((5, 7), 1e-3), tolerance=1e-5)
 
@@ -321,7 +323,13 @@ def test_threads_change_nothing(loss, solver, dtype, rng):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 def test_batches_that_take_several_rounds(loss, dtype, rng):
     X, y = blobs(rng, n=9400, d=70, n_classes=4, dtype=dtype)
-    parameters = {**brief, "momentum": 0.5, "nesterov": False, "shuffle": False, "alpha": 0.1}
+    parameters = {
+        **brief,
+        "momentum": 0.5,
+        "nesterovs_momentum": False,
+        "shuffle": False,
+        "alpha": 0.1,
+    }
     parameters |= {"batch_size": 4700, "max_iter": 1, "learning_rate_init": 0.1}
     models = [CLASSIFIERS[loss](**parameters, n_jobs=n_jobs).fit(X, y) for n_jobs in (1, 2, 7)]
     for other in models[1:]:
@@ -380,7 +388,7 @@ def test_classes_weigh_as_told(rng):
     np.testing.assert_allclose(scaled.coef_, told.coef_, atol=1e-12)
     weights = np.where(y == 0, ratio, 1.0)
     three = SVMClassifier(
-        **brief, shuffle=False, class_weight={0: 3.0, 1: 1.0, 2: 0.5}, nesterov=False
+        **brief, shuffle=False, class_weight={0: 3.0, 1: 1.0, 2: 0.5}, nesterovs_momentum=False
     )
     X, y = blobs(rng)
     weights = np.array([3.0, 1.0, 0.5])[y]
@@ -602,13 +610,13 @@ def test_bad_data(loss, rng):
     [
         ("alpha", -1.0),
         ("alpha", "weak"),
-        ("solver", "adam"),
+        ("solver", "newton"),
         ("batch_size", 0),
         ("batch_size", 1.5),
         ("learning_rate_init", 0.0),
-        ("learning_rate", "adaptive"),
-        ("momentum", 1.0),
-        ("nesterov", "yes"),
+        ("learning_rate", "falling"),
+        ("momentum", 1.1),
+        ("nesterovs_momentum", "yes"),
         ("max_iter", 0),
         ("tol", -1e-3),
         ("n_iter_no_change", 0),

@@ -11,6 +11,8 @@ import sklearn.neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import train_test_split
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import has_fit_parameter
 
@@ -18,8 +20,9 @@ import children
 import fastnn
 import oracles
 from fastnn._core.training._network import Network
+from fastnn._training.trainer import Trainer
 from fastnn.gradcheck import check_gradient
-from fastnn.neural_network import MLPClassifier
+from fastnn.neural_network import MLPClassifier, MLPRegressor
 
 ACTIVATIONS = ("relu", "tanh", "logistic", "identity")
 LOSSES = ("softmax", "svm")
@@ -30,6 +33,12 @@ brief = {"hidden_layer_sizes": (9,), "max_iter": 5, "tol": 0.0, "random_state": 
 hushed = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
+EXPECTED_TO_FAIL = {
+    "dropout": {"check_sample_weight_equivalence_on_dense_data": "dropout draws for each row anew"},
+    "poisson": {"check_regressor_multioutput": "its targets are negative"},
+}
+
+
 @parametrize_with_checks(
     [
         MLPClassifier(),
@@ -37,11 +46,12 @@ hushed = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarni
         MLPClassifier((12,), solver="lbfgs", alpha=0.1, activation="logistic"),
         MLPClassifier((30,), loss="svm"),
         MLPClassifier((50,), dropout=0.2),
+        MLPRegressor(),
+        MLPRegressor("poisson", (7, 5), solver="lbfgs", activation="tanh"),
+        MLPRegressor(hidden_layer_sizes=(5,), solver="lbfgs", alpha=1.0, max_iter=1000),
     ],
-    expected_failed_checks=lambda estimator: (
-        {"check_sample_weight_equivalence_on_dense_data": "dropout draws for each row anew"}
-        if estimator.dropout
-        else {}
+    expected_failed_checks=lambda estimator: EXPECTED_TO_FAIL.get(
+        "dropout" if estimator.dropout else estimator.loss, {}
     ),
 )
 @hushed
@@ -355,7 +365,7 @@ def test_from_the_same_weights_scikit_learn_gets_the_same(digits, parameters):
     theirs.coefs_ = copy.deepcopy(ours.coefs_)
     theirs.intercepts_ = copy.deepcopy(ours.intercepts_)
     ours._moments = None  # scikit-learn's optimizer starts anew in each fit
-    ours.t_ = theirs.t_ = 0
+    ours._history.n_seen = theirs.t_ = 0
     ours.set_params(max_iter=6).fit(X, y)
     theirs.set_params(max_iter=6).fit(X, y)
     np.testing.assert_allclose(ours.loss_curve_[1:], theirs.loss_curve_[1:], rtol=1e-6)
@@ -369,7 +379,14 @@ def test_default_parameters_are_those_of_scikit_learn():
     ours = MLPClassifier().get_params()
     theirs = sklearn.neural_network.MLPClassifier().get_params()
     assert {name: ours[name] for name in theirs} == theirs
-    assert set(ours) - set(theirs) == {"loss", "dropout", "n_jobs"}
+    assert set(ours) - set(theirs) == {
+        "loss",
+        "class_weight",
+        "decay_every",
+        "decay_factor",
+        "dropout",
+        "n_jobs",
+    }
     X, y = make_rows(60, [4, 3])
     model = MLPClassifier(**brief).fit(X, y)
     other = sklearn.neural_network.MLPClassifier(**brief).fit(X, y)
@@ -466,7 +483,7 @@ def test_a_weight_is_a_number_of_repetitions(digits, loss, dtype):
     weighted.fit(X, y, weights)
     with pytest.MonkeyPatch.context() as patch:  # bytes take their scale from some of the rows
         scale = weighted._mean, weighted._scale
-        patch.setattr("fastnn.neural_network.mean_and_scale", lambda *_, **__: scale)
+        patch.setattr("fastnn._training.estimators.mean_and_scale", lambda *_, **__: scale)
         repeated.fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
     tolerance = 1e-9 if dtype == np.float64 else 2e-4
     np.testing.assert_allclose(weighted.loss_curve_, repeated.loss_curve_, rtol=tolerance)
@@ -560,23 +577,28 @@ def test_parameters_that_change_after_fit_leave_predictions(digits):
 
 @hushed
 @pytest.mark.parametrize("epochs_before", [0, 3])
-def test_interrupts_with_early_stopping(digits, epochs_before):
+def test_interrupts_with_early_stopping(digits, epochs_before, monkeypatch):
     """Nothing measured: the last batch's weights. Else the best ones."""
     X, y = digits
 
-    class Interrupted(MLPClassifier):
-        def _train_epoch(self, model, order, *arguments):
-            if len(self.loss_curve_) < epochs_before:
-                return super()._train_epoch(model, order, *arguments)
-            super()._train_epoch(model, order[:400], *arguments)
-            self.last = model.get_weights()[0]
-            raise KeyboardInterrupt
+    run_epoch, last = Trainer.run_epoch, []
 
-    model = Interrupted(**{**brief, "early_stopping": True, "max_iter": 9})
+    def interrupted(trainer, epoch, advance):
+        if epoch == epochs_before:
+            trainer.rows = trainer.rows[:400]
+        measured = run_epoch(trainer, epoch, advance)
+        last[:] = trainer.model.get_weights()[0]
+        if epoch == epochs_before:
+            raise KeyboardInterrupt
+        return measured
+
+    monkeypatch.setattr(Trainer, "run_epoch", interrupted)
+    model = MLPClassifier(**{**brief, "early_stopping": True, "max_iter": 9})
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, y)
+    monkeypatch.undo()
     if epochs_before == 0:
-        np.testing.assert_equal(model.coefs_, model.last)
+        np.testing.assert_equal(model.coefs_, last)
     else:
         best = MLPClassifier(**{**brief, "early_stopping": True, "max_iter": epochs_before})
         np.testing.assert_equal(model.coefs_, best.fit(X, y).coefs_)
@@ -634,7 +656,7 @@ def test_adaptive_steps(digits):
         n_iter_no_change=1, max_iter=200, random_state=0,
     ).fit(X, y)  # fmt: skip
     # Two epochs at each of the steps 0.2 / 5 ** k down to 1e-6, and the first.
-    assert model._step_size <= 1e-6
+    assert 0.2 / 5.0**model._history.n_reductions <= 1e-6
     assert model.n_iter_ == 1 + 2 * 9
 
 
@@ -685,7 +707,7 @@ def test_interrupt_keeps_the_weights():
     out, error = children.interrupt("""
 import io, sys
 import numpy as np
-from fastnn.neural_network import MLPClassifier
+from fastnn.neural_network import MLPClassifier, MLPRegressor
 
 class Progress(io.StringIO):
     def write(self, text):
@@ -802,3 +824,184 @@ def test_a_stream_without_weight_teaches_nothing(solver, rng):
     model.partial_fit(X, y, sample_weight=np.zeros(64))
     for coef, other in zip(model.coefs_, before, strict=True):
         np.testing.assert_array_equal(coef, other)
+
+
+# ---- numbers, and several labels a row -----------------------------------------------------------
+
+
+def go_on_from_the_same_weights(ours, theirs, X, y, n_epochs=5):
+    """Fit both for one epoch, hand our weights over, and let both go on from there."""
+    for model in (ours, theirs):
+        model.set_params(max_iter=1, shuffle=False, tol=0.0, warm_start=True).fit(X, y)
+    theirs.coefs_ = copy.deepcopy(ours.coefs_)
+    theirs.intercepts_ = copy.deepcopy(ours.intercepts_)
+    ours._moments = None  # scikit-learn's optimizer starts anew in each fit
+    for model in (ours, theirs):
+        model.set_params(max_iter=n_epochs).fit(X, y)
+
+
+def make_targets(X, loss, n_outputs, seed=0):
+    rng = np.random.default_rng(seed)
+    values = X[:, :3] @ rng.standard_normal((3, n_outputs))
+    if loss == "poisson":
+        values = rng.poisson(np.exp(values / 4))
+    return values[:, 0] if n_outputs == 1 else values
+
+
+@hushed
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_regressors_go_the_way_of_scikit_learn(solver, loss, n_outputs, rng):
+    theirs = sklearn.neural_network.MLPRegressor
+    if "loss" not in theirs().get_params() and loss == "poisson":
+        pytest.skip("scikit-learn's networks know the Poisson loss from 1.7 on")
+    X = rng.standard_normal((150, 6))
+    y = make_targets(X, loss, n_outputs)
+    shared = {
+        "hidden_layer_sizes": (8,), "alpha": 0.3, "solver": solver, "batch_size": 40,
+        "learning_rate_init": 0.01, "random_state": 0,
+    }  # fmt: skip
+    of_theirs = {"loss": loss} if "loss" in theirs().get_params() else {}
+    ours, theirs = MLPRegressor(loss, **shared), theirs(**shared, **of_theirs)
+    go_on_from_the_same_weights(ours, theirs, X, y)
+    assert_same(ours.coefs_, theirs.coefs_, 1e-9)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), atol=1e-9)
+    assert ours.predict(X).shape == y.shape
+    assert (ours.out_activation_, ours.n_outputs_) == (theirs.out_activation_, theirs.n_outputs_)
+    if n_outputs == 1:  # of several, theirs tell the mean
+        np.testing.assert_allclose(ours.loss_curve_[1:], theirs.loss_curve_[1:], rtol=1e-9)
+    assert set(ours.history_) == {"loss"}
+
+
+@hushed
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_several_labels_go_the_way_of_scikit_learn(solver, rng):
+    X = rng.standard_normal((150, 6))
+    Y = (X[:, :4] + 0.3 * rng.standard_normal((150, 4)) > 0).astype(int)
+    shared = {
+        "hidden_layer_sizes": (8,), "alpha": 0.3, "solver": solver, "batch_size": 40,
+        "learning_rate_init": 0.01, "random_state": 0,
+    }  # fmt: skip
+    ours, theirs = MLPClassifier(**shared), sklearn.neural_network.MLPClassifier(**shared)
+    go_on_from_the_same_weights(ours, theirs, X, Y)
+    assert_same(ours.coefs_, theirs.coefs_, 1e-9)
+    np.testing.assert_allclose(ours.loss_curve_[1:], theirs.loss_curve_[1:], rtol=1e-9)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-9)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+    assert (ours.out_activation_, ours.n_outputs_) == (theirs.out_activation_, theirs.n_outputs_)
+    scores = ours.decision_function(X)
+    np.testing.assert_array_equal(scores > 0, ours.predict(X))
+    # What the epoch tells is what `score` would have said before the last step.
+    still = clone(ours).set_params(learning_rate_init=1e-300, warm_start=False, batch_size=150)
+    still.fit(X, Y)
+    assert still.history_["accuracy"][-1] == pytest.approx(still.score(X, Y))
+
+
+@hushed
+def test_labels_of_other_kinds(rng):
+    X = rng.standard_normal((60, 5))
+    Y = X[:, :3] > 0
+    model = MLPClassifier(**brief).fit(X, Y.astype(int))
+    import scipy.sparse
+
+    for kind in (Y, scipy.sparse.csr_matrix(Y.astype(int)), Y.astype(np.float32)):
+        np.testing.assert_equal(clone(model).fit(X, kind).coefs_, model.coefs_)
+    part = MLPClassifier(**brief).partial_fit(X, Y, classes=[0, 1, 2])
+    assert part.predict(X).shape == (60, 3)
+    with pytest.raises(ValueError, match=r"y must have 3 labels a row, .* got an array of shape"):
+        part.partial_fit(X, Y[:, :2])
+    with pytest.raises(ValueError, match="same classes as in the previous"):
+        model.set_params(warm_start=True).fit(X, np.arange(60) % 3)
+    with pytest.raises(ValueError, match="learned with loss='softmax' only, got 'svm'"):
+        MLPClassifier(loss="svm").fit(X, Y)
+    with pytest.raises(ValueError, match="class_weight is for rows of one class each"):
+        MLPClassifier(class_weight="balanced").fit(X, Y)
+    early = MLPClassifier(**{**brief, "early_stopping": True}).fit(X, Y)
+    assert 0 <= early.best_validation_score_ <= 1
+
+
+@hushed
+def test_partial_fit_of_numbers_is_one_epoch(rng):
+    X = rng.standard_normal((80, 4)).astype(np.float32)
+    y = make_targets(X, "squared_error", 2)
+    whole = MLPRegressor(**{**brief, "max_iter": 3}).fit(X, y)
+    part = MLPRegressor(**brief)
+    for _ in range(3):
+        part.partial_fit(X, y)
+    np.testing.assert_equal(part.coefs_, whole.coefs_)
+    assert part.coefs_[0].dtype == part.predict(X).dtype == np.float32
+    with pytest.raises(ValueError, match="y must have 2 outputs a row, got 1"):
+        part.partial_fit(X, y[:, 0])
+    with pytest.raises(ValueError, match="as many outputs as in the previous call to fit: 2, got"):
+        whole.set_params(warm_start=True).fit(X, y[:, 0])
+    with pytest.raises(ValueError, match="does not support early_stopping"):
+        MLPRegressor(early_stopping=True).partial_fit(X, y)
+    assert not hasattr(MLPRegressor(solver="lbfgs"), "partial_fit")
+
+
+@hushed
+def test_regressors_that_stop_early(rng):
+    X = rng.standard_normal((300, 4))
+    y = make_targets(X, "squared_error", 1) + 0.1 * rng.standard_normal(300)
+    model = MLPRegressor(
+        hidden_layer_sizes=(20,), early_stopping=True, max_iter=300, learning_rate_init=0.01,
+        random_state=0,
+    ).fit(X, y)  # fmt: skip
+    assert model.best_validation_score_ == max(model.history_["val_r2"]) > 0.9
+    _, others = train_test_split(
+        np.arange(300), test_size=0.1, random_state=_after_initialization(4, 20, 1)
+    )
+    assert model.score(X[others], y[others]) == pytest.approx(model.best_validation_score_)
+    with pytest.raises(ValueError, match="The validation set is too small"):
+        model.fit(X[:5], y[:5])
+
+
+def _after_initialization(*sizes):
+    """Return the random state of a network with random_state=0 once it has its first weights."""
+    random_state = np.random.RandomState(0)
+    for pair in itertools.pairwise(sizes):
+        random_state.uniform(size=pair)
+    return random_state
+
+
+def test_bad_numbers(rng):
+    X, y = rng.standard_normal((20, 3)), rng.standard_normal(20)
+    with pytest.raises(ValueError, match="loss='poisson' needs targets of at least 0, got -"):
+        MLPRegressor("poisson").fit(X, y)
+    with pytest.raises(ValueError, match="within the range of float32, the type of X, got"):
+        MLPRegressor().fit(X.astype(np.float32), 1e300 * y)
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        MLPRegressor().fit(X, np.where(y > 0, np.nan, y))
+    with pytest.raises(ValueError, match="'loss' parameter of MLPRegressor must be"):
+        MLPRegressor("absolute_error").fit(X, y)
+
+
+@hushed
+def test_predictions_that_overflow_score_nan(rng):
+    X = rng.standard_normal((60, 3))
+    model = MLPRegressor(
+        activation="identity", solver="sgd", learning_rate_init=1.0, early_stopping=True,
+        random_state=0, max_iter=60, tol=None,
+    ).fit(100 * X, X[:, 0])  # fmt: skip
+    assert all(np.isfinite(part).all() for part in model.coefs_)
+
+
+# ---- weights of classes --------------------------------------------------------------------------
+
+
+@hushed
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 3.0, 4: 0.5}])
+def test_weights_of_classes_are_weights_of_their_rows(digits, loss, class_weight):
+    X, y = digits[0][:300], digits[1][:300] // 2
+    weights = compute_sample_weight(class_weight, y)
+    model = MLPClassifier(**brief, loss=loss, alpha=0.5)
+    ours = clone(model).set_params(class_weight=class_weight).fit(X, y)
+    # The penalty is divided by the sum of weights that are given, but not of those of classes.
+    plain = clone(model).set_params(alpha=0.5 * weights.mean()).fit(X, y, weights)
+    assert_same(ours.coefs_, plain.coefs_, 1e-10)
+    assert clone(ours).set_params(class_weight=None).fit(X, y).loss_ != ours.loss_
+    with pytest.raises(ValueError, match="'balanced' is not supported by partial_fit"):
+        MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=np.arange(5))

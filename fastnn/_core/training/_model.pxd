@@ -7,6 +7,7 @@ from .._dispatch cimport fnn_adam, fnn_linear, fnn_row_losses, fnn_sgd
 
 cdef enum Loss:
     SOFTMAX
+    SVM
     HINGE
     SQUARED_ERROR
     POISSON
@@ -126,6 +127,7 @@ cdef class Model:
     cdef make_parameters(self, list sizes, list n_units)
     cdef make_moments(self, bint with_squares)
     cdef make_totals(self)
+    cdef start_anew(self)
     cdef pack_all(self, list arrays, matrices)
     cdef sum_weights(self, order, batch_size)
     cdef make_sums(self, Py_ssize_t n_losses, Py_ssize_t n_squares)

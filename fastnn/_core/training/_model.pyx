@@ -38,7 +38,8 @@ cnp.import_array()
 
 LOSSES = {
     "softmax": SOFTMAX,
-    "svm": HINGE,
+    "svm": SVM,
+    "hinge": HINGE,
     "squared_error": SQUARED_ERROR,
     "poisson": POISSON,
     "log_loss": LOG_LOSS,
@@ -66,9 +67,16 @@ cdef double count_hits(
     return hits
 
 
-cdef double target_loss(Loss loss, double s, double t, double *derivative) noexcept nogil:
+cdef double target_loss(
+    Loss loss, double s, double t, double margin, double *derivative
+) noexcept nogil:
     """Return the loss of a score `s` where `t` is wanted, and note its derivative."""
-    cdef double e
+    cdef double e, sign
+    if loss == HINGE:
+        sign = 2.0 * t - 1.0
+        e = margin - sign * s
+        derivative[0] = -sign if e > 0.0 else 0.0
+        return (e if e > 0.0 else 0.0) + 0.0 * s  # NaN of what is not finite
     if loss == SQUARED_ERROR:
         derivative[0] = s - t
         return 0.5 * (s - t) * (s - t)
@@ -82,8 +90,8 @@ cdef double target_loss(Loss loss, double s, double t, double *derivative) noexc
 
 
 cdef double target_losses(
-    Loss loss, floating *scores, const char *const *targets, const double *weights,
-    Py_ssize_t n_rows, Py_ssize_t n_outputs, double *hits,
+    Loss loss, double margin, floating *scores, const char *const *targets,
+    const double *weights, Py_ssize_t n_rows, Py_ssize_t n_outputs, double *hits,
 ) noexcept nogil:
     """As fnn_row_losses, of rows of wanted values; a hit has all labels right."""
     cdef double total = 0.0, row_loss, derivative
@@ -95,7 +103,7 @@ cdef double target_losses(
         row_loss, is_hit = 0.0, True
         for k in range(n_outputs):
             is_hit = is_hit and (scores[k] > 0) == (wanted[k] > 0)
-            row_loss += target_loss(loss, scores[k], wanted[k], &derivative)
+            row_loss += target_loss(loss, scores[k], wanted[k], margin, &derivative)
             scores[k] = <floating>(weights[r] * derivative)
         total += weights[r] * row_loss
         hits[0] += weights[r] * is_hit
@@ -126,13 +134,14 @@ cdef class Model:
     X : ndarray of shape (n, d), float32, float64 or uint8
         C-contiguous.
     y : ndarray of shape (n,), int64; of shape (n, n_outputs) and the model's dtype; or None
-        Classes, or wanted values, which must be 0 or 1 for "log_loss". None where only scores are
-        wanted.
-    loss : {"softmax", "svm", "squared_error", "poisson", "log_loss"}
-        The first two of classes; the others are summed over a row's outputs: (s - t)² / 2,
-        exp(s) - t s + t log t - t, and log(1 + exp(s)) - t s.
+        Classes, or wanted values, which must be 0 or 1 for "log_loss" and "hinge". None where only
+        scores are wanted.
+    loss : {"softmax", "svm", "log_loss", "hinge", "squared_error", "poisson"}
+        The first two of classes. The others of a score s where t is wanted, summed over a row's
+        outputs: log(1 + exp(s)) - t s; max(0, margin - (2 t - 1) s); (s - t)² / 2; and
+        exp(s) - t s + t log t - t.
     margin : float
-        Of "svm".
+        Of "svm" and "hinge".
     alpha : float
         Strength of the L2 penalty, of which biases are free.
     sample_weights : ndarray of shape (n,), float64, or None
@@ -194,7 +203,7 @@ cdef class Model:
         return <char *>cnp.PyArray_DATA(array)
 
     cdef make_parameters(self, list sizes, list n_units):
-        """Allocate weights and biases in turn, of these sizes with padding, and of so many units."""
+        """Allocate weights and biases in turn, of these sizes with padding, for so many units."""
         cdef Py_ssize_t i
         cdef Parameters *parameters
         self.n_parameters, self.n_units = len(sizes), n_units
@@ -253,9 +262,22 @@ cdef class Model:
     def set_weights(self, weights, biases):
         """Take over the layers' weights and biases, two lists; the optimizer starts anew."""
         self.pack_all(self.values, [part for pair in zip(weights, biases) for part in pair])
+        self.start_anew()
+
+    cdef start_anew(self):
         self.first_moments = self.second_moments = None
         self.steps = 0
         self.refresh_all()
+
+    def save(self):
+        """Return copies of all parameters as they are in memory, for `restore`."""
+        return [array.copy() for array in self.values]
+
+    def restore(self, saved):
+        """Take over parameters of a model of the same layers; the optimizer starts anew."""
+        for array, values in zip(self.values, saved):
+            array[:] = values
+        self.start_anew()
 
     def get_weights(self):
         """Return copies of the layers' weights and biases, as two lists."""
@@ -510,11 +532,12 @@ cdef class Model:
                 targets[r] = self.targets + row * self.n_outputs * self.itemsize
         if self.labels == NULL and self.wide:
             return target_losses(
-                self.loss, <double *>scores, targets, weights, n, self.n_outputs, hits
+                self.loss, self.margin, <double *>scores, targets, weights, n, self.n_outputs,
+                hits,
             )
         if self.labels == NULL:
             return target_losses(
-                self.loss, <float *>scores, targets, weights, n, self.n_outputs, hits
+                self.loss, self.margin, <float *>scores, targets, weights, n, self.n_outputs, hits,
             )
         if self.wide:
             hits[0] += count_hits(<double *>scores, n, self.n_outputs, labels, weights)

@@ -265,15 +265,15 @@ cdef class Network(Model):
     # ---- weights -------------------------------------------------------------------------------
 
     cdef pack(self, Py_ssize_t layer, matrix, packed):
-        cdef const Layer *l = &self.layers[layer]
-        padded = np.zeros((l.out_panels, self.tiles.rows, l.n_in), self.dtype)
-        padded.reshape(-1, l.n_in)[:l.n_out] = matrix.T
-        packed.reshape(l.out_panels, l.n_in, self.tiles.rows)[:] = padded.transpose(0, 2, 1)
+        cdef Py_ssize_t n_in = self.layers[layer].n_in
+        padded = np.zeros((self.layers[layer].out_panels, self.tiles.rows, n_in), self.dtype)
+        padded.reshape(-1, n_in)[:self.layers[layer].n_out] = matrix.T
+        packed.reshape(-1, n_in, self.tiles.rows)[:] = padded.transpose(0, 2, 1)
 
     cdef unpack(self, Py_ssize_t layer, packed):
-        cdef const Layer *l = &self.layers[layer]
-        units = packed.reshape(l.out_panels, l.n_in, self.tiles.rows).transpose(0, 2, 1)
-        return np.array(units.reshape(-1, l.n_in)[:l.n_out].T, order="C")  # a copy in any case
+        cdef Py_ssize_t n_in = self.layers[layer].n_in
+        units = packed.reshape(-1, n_in, self.tiles.rows).transpose(0, 2, 1).reshape(-1, n_in)
+        return np.array(units[:self.layers[layer].n_out].T, order="C")  # a copy in any case
 
     cdef refresh_all(self):
         cdef Py_ssize_t i, panel
@@ -487,12 +487,14 @@ cdef class Network(Model):
     cdef void update_task(self, const Run *run, Py_ssize_t task, int thread) noexcept nogil:
         """Some panels of inputs of one layer; the last task is all biases."""
         cdef char *scratch = self.scratch + thread * self.scratch_bytes
-        cdef Py_ssize_t i = 0, panels_before = 0, panel, last
-        while i < self.n_layers and task >= count_panels(self.layers[i].in_panels, self.task_panels):
-            task = task - count_panels(self.layers[i].in_panels, self.task_panels)
+        cdef Py_ssize_t i, panels_before = 0, panel, last, n_tasks
+        for i in range(self.n_layers):
+            n_tasks = count_panels(self.layers[i].in_panels, self.task_panels)
+            if task < n_tasks:
+                break
+            task = task - n_tasks
             panels_before = panels_before + self.layers[i].in_panels
-            i = i + 1
-        if i == self.n_layers:
+        else:
             self.update_biases(run, scratch)
             return
         last = min((task + 1) * self.task_panels, self.layers[i].in_panels)
