@@ -407,9 +407,11 @@ static void look_now(open_job *job) {
 }
 
 /* Do tasks until the job is done, and look up by the clock. Returns how many seconds have passed in
- * waiting for others' tasks, beyond what the longest of one's own took. */
+ * waiting for others' tasks, beyond what the longest of one's own took: at the end of a phase, on
+ * average, since a job of many phases is cut short by many small delays and has many to win. */
 static double work(open_job *job) {
     double now = seconds_now(), looked = now, longest = 0.0, delay = 0.0;
+    ptrdiff_t n_waits = 0;
     while (!fnn_load(&job->is_done)) {
         const int64_t state = fnn_load(&job->state);
         const ptrdiff_t task = take_task(job);
@@ -419,16 +421,18 @@ static double work(open_job *job) {
         else
             wait_for_change(job, state, job->given.look ? FNN_LOOK_SECONDS : 0.0);
         now = seconds_now();
-        if (task >= 0)
+        if (task >= 0) {
             longest = now - before > longest ? now - before : longest;
-        else
+        } else {
             delay += now - before > longest ? now - before - longest : 0.0;
+            ++n_waits;
+        }
         if (job->given.look && !fnn_load(&job->is_stopped) && now - looked > FNN_LOOK_SECONDS) {
             look_now(job);
             looked = now = seconds_now();
         }
     }
-    return delay;
+    return n_waits > 0 ? delay / (double)n_waits : 0.0;
 }
 
 static int run_alone(const fnn_job *given) {

@@ -332,7 +332,7 @@ def linear_loss(
     offsets = W[:, d] if bias else np.zeros(len(W))
     with np.errstate(over="ignore"):  # told below
         model.set_weights([W[:, :d]], [offsets])
-    value, (gradient,), (gradient_of_offsets,) = model.loss_and_gradient()
+    value, (gradient,), (bias_gradient,) = model.loss_and_gradient(dtype=model.dtype)
     if not np.isfinite(value):
         _validation.require_finite(X, "X")
         _validation.require_finite(W, "W")
@@ -345,7 +345,7 @@ def linear_loss(
     out[:, :d] = gradient
     if bias:
         value += 0.5 * l2 * float(np.square(offsets, dtype=np.float64).sum())
-        out[:, d] = gradient_of_offsets + l2 * offsets
+        out[:, d] = bias_gradient + l2 * offsets
     return value, out
 
 

@@ -501,7 +501,7 @@ class TrainedClassifier(ClassifierMixin, TrainedEstimator):
                 f"call to fit. Previously got {self.classes_}, `y` has {classes}"
             )
         self.classes_, self._is_multilabel = classes, y.ndim == 2
-        return self._encode(y)
+        return self._number(y)
 
     def _announce_targets(self, y, classes):
         """Take over the classes of a first call to `partial_fit`; return whether it is that."""
@@ -515,7 +515,9 @@ class TrainedClassifier(ClassifierMixin, TrainedEstimator):
 
     def _encode(self, y):
         """Return the number of each row's class, or its labels as they are."""
-        y = self._check_classes(y)
+        return self._number(self._check_classes(y))
+
+    def _number(self, y):
         if self._is_multilabel:
             if y.ndim != 2 or y.shape[1] != len(self.classes_):
                 raise ValueError(

@@ -4,9 +4,6 @@ from typing_extensions import disjoint_base
 
 from ._model import Model
 
-def pack_strips(matrix: NDArray[np.floating], packed: NDArray[np.floating]) -> None: ...
-def unpack_strips(packed: NDArray[np.floating], n_rows: int) -> NDArray[np.floating]: ...
-
 @disjoint_base
 class LinearModel(Model):
     def __init__(

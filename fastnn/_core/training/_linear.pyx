@@ -44,7 +44,7 @@ from ._model cimport GRADIENT, SCORES, Model, Run, count_panels, row_at
 cnp.import_array()
 
 
-def pack_strips(matrix, packed):
+cdef pack_strips(matrix, packed):
     """Write a matrix as the kernels want weights: strip by strip, one-dimensional."""
     n_rows = len(matrix)
     for start in range(0, matrix.shape[1], FNN_DOT_STRIP):
@@ -52,9 +52,9 @@ def pack_strips(matrix, packed):
         packed[start * n_rows :][: strip.size].reshape(strip.shape)[:] = strip
 
 
-def unpack_strips(packed, Py_ssize_t n_rows):
+cdef unpack_strips(packed, Py_ssize_t n_rows, dtype):
     """Return the matrix of `n_rows` rows that `pack_strips` has packed."""
-    matrix = np.empty((n_rows, packed.size // n_rows), packed.dtype)
+    matrix = np.empty((n_rows, packed.size // n_rows), dtype)
     for start in range(0, matrix.shape[1], FNN_DOT_STRIP):
         strip = matrix[:, start : start + FNN_DOT_STRIP]
         strip[:] = packed[start * n_rows :][: strip.size].reshape(strip.shape)
@@ -171,8 +171,8 @@ cdef class LinearModel(Model):
     cdef pack(self, Py_ssize_t layer, matrix, packed):
         pack_strips(matrix, packed)
 
-    cdef unpack(self, Py_ssize_t layer, packed):
-        return unpack_strips(packed, self.n_outputs)
+    cdef unpack(self, Py_ssize_t layer, packed, dtype):
+        return unpack_strips(packed, self.n_outputs, dtype)
 
     cdef refresh_all(self):
         cdef Py_ssize_t strip

@@ -135,7 +135,7 @@ cdef class Model:
     # ---- what a subclass has -------------------------------------------------------------------
 
     cdef pack(self, Py_ssize_t layer, matrix, packed)
-    cdef unpack(self, Py_ssize_t layer, packed)
+    cdef unpack(self, Py_ssize_t layer, packed, dtype)
     cdef refresh_all(self)
     cdef double nanoseconds(self, Py_ssize_t n_rows) noexcept
     cdef Py_ssize_t count_most_tasks(self, Py_ssize_t n_rows) noexcept
@@ -158,7 +158,7 @@ cdef class Model:
 
     # ---- runs ----------------------------------------------------------------------------------
 
-    cdef list unpack_all(self, list arrays)
+    cdef list unpack_all(self, list arrays, dtype=*)
     cdef double half_sum_of_squares(self)
     cdef start(self, Run *run, Method method, batch_weights, Py_ssize_t batch_size)
     cdef int go_on(self, Run *run, progress) except -1

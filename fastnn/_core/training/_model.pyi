@@ -2,7 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from typing_extensions import disjoint_base
 
 _Arrays = list[NDArray[np.floating]]
@@ -22,7 +22,7 @@ class Model:
     def is_finite(self) -> bool: ...
     def scores(self) -> NDArray[np.floating]: ...
     def loss_and_gradient(
-        self, with_gradient: bool = True
+        self, with_gradient: bool = True, dtype: DTypeLike = ...
     ) -> tuple[float, _Arrays | None, _Arrays | None]: ...
     def train(
         self,

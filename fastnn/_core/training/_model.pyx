@@ -124,6 +124,19 @@ cdef void add_to_totals(
         gradient[i] = <floating>totals[i]
 
 
+cdef void add_to_gradient(
+    const floating *gradient, const floating *values, Py_ssize_t n, bint is_first, double factor,
+    double decay, double *totals,
+) noexcept nogil:
+    """Add a gradient to sums in float64; with a factor, make them factor * sum + decay * value."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        totals[i] = (0.0 if is_first else totals[i]) + gradient[i]
+    if factor != 0.0:
+        for i in range(n):
+            totals[i] = factor * totals[i] + decay * values[i]
+
+
 cdef class Model:
     """Parameters, the rows that they meet, and the loss between the two.
 
@@ -252,10 +265,11 @@ cdef class Model:
             else:
                 self.pack(i // 2, np.asarray(matrix), arrays[i])
 
-    cdef list unpack_all(self, list arrays):
-        """Return copies of weights and biases in turn, of their shapes."""
+    cdef list unpack_all(self, list arrays, dtype=None):
+        """Return copies of weights and biases in turn, of their shapes; None: of their types."""
         return [
-            array[:self.n_units[i // 2]].copy() if i % 2 else self.unpack(i // 2, array)
+            array[:self.n_units[i // 2]].astype(dtype or array.dtype) if i % 2
+            else self.unpack(i // 2, array, dtype or array.dtype)
             for i, array in enumerate(arrays)
         ]
 
@@ -319,16 +333,22 @@ cdef class Model:
         self.go_on(&run, None)
         return scores
 
-    def loss_and_gradient(self, bint with_gradient=True):
+    def loss_and_gradient(self, bint with_gradient=True, dtype=np.float64):
         """Return the loss over all rows, as of one batch, and its gradient.
+
+        Parameters
+        ----------
+        with_gradient : bool
+        dtype : dtype
+            Of gradients, whose sums are float64.
 
         Returns
         -------
         loss : float
             NaN if a score is not finite.
-        gradients : list of ndarray, float64, or None
+        gradients : list of ndarray, or None
             With respect to the weights of each layer.
-        bias_gradients : list of ndarray, float64, or None
+        bias_gradients : list of ndarray, or None
         """
         cdef Run run
         batch_weights = self.sum_weights(None, self.n_rows)
@@ -339,12 +359,7 @@ cdef class Model:
         loss = run.total / run.total_divisor
         if not with_gradient:
             return loss, None, None
-        decay = self.alpha / (run.total_divisor if self.divides_by_weight else 1.0)
-        for i, total in enumerate(self.totals):
-            total /= run.total_divisor
-            if decay and not i % 2:
-                total += decay * self.values[i]
-        parts = self.unpack_all(self.totals)
+        parts = self.unpack_all(self.totals, dtype)
         return loss, parts[::2], parts[1::2]
 
     def train(
@@ -446,9 +461,9 @@ cdef class Model:
             if self.divides_by_weight:
                 run.divisor = run.batch_weights[batch]
         run.is_weightless = run.method >= SGD and run.batch_weights[batch] == 0.0
-        if run.method >= SGD and not run.is_weightless:
-            run.n_steps += run.begins_batch
-            self.set_step(run, run.divisor, run.rates[batch])
+        if run.method >= GRADIENT and not run.is_weightless:
+            run.n_steps += run.method >= SGD and run.begins_batch
+            self.set_step(run, run.divisor, 0.0 if run.rates == NULL else run.rates[batch])
         return self.start_rows(run)
 
     cdef void set_step(self, Run *run, double divisor, double rate) noexcept nogil:
@@ -557,7 +572,18 @@ cdef class Model:
         cdef Py_ssize_t byte = at * parameters.itemsize
         cdef const fnn_sgd *sgd = &run.bias_sgd if parameters.is_bias else &run.sgd
         cdef const fnn_adam *adam = &run.bias_adam if parameters.is_bias else &run.adam
-        if run.method == GRADIENT or not (run.begins_batch and run.ends_batch):
+        cdef double factor = sgd.factor if run.ends_batch else 0.0
+        if run.method == GRADIENT and parameters.itemsize == sizeof(double):
+            add_to_gradient(
+                <double *>gradient, <double *>parameters.values + at, n, run.begins_batch, factor,
+                sgd.decay, parameters.totals + at,
+            )
+        elif run.method == GRADIENT:
+            add_to_gradient(
+                <float *>gradient, <float *>parameters.values + at, n, run.begins_batch, factor,
+                sgd.decay, parameters.totals + at,
+            )
+        elif not (run.begins_batch and run.ends_batch):
             if parameters.itemsize == sizeof(double):
                 add_to_totals(<double *>gradient, n, run.begins_batch, parameters.totals + at)
             else:
@@ -579,7 +605,7 @@ cdef class Model:
         """Write the weights of a layer in their order in memory, one-dimensional."""
         raise NotImplementedError()
 
-    cdef unpack(self, Py_ssize_t layer, packed):
+    cdef unpack(self, Py_ssize_t layer, packed, dtype):
         """Return a copy of what `pack` has packed, of its shape."""
         raise NotImplementedError()
 

@@ -270,10 +270,10 @@ cdef class Network(Model):
         padded.reshape(-1, n_in)[:self.layers[layer].n_out] = matrix.T
         packed.reshape(-1, n_in, self.tiles.rows)[:] = padded.transpose(0, 2, 1)
 
-    cdef unpack(self, Py_ssize_t layer, packed):
+    cdef unpack(self, Py_ssize_t layer, packed, dtype):
         cdef Py_ssize_t n_in = self.layers[layer].n_in
         units = packed.reshape(-1, n_in, self.tiles.rows).transpose(0, 2, 1).reshape(-1, n_in)
-        return np.array(units[:self.layers[layer].n_out].T, order="C")  # a copy in any case
+        return np.array(units[:self.layers[layer].n_out].T, dtype, order="C")  # a copy in any case
 
     cdef refresh_all(self):
         cdef Py_ssize_t i, panel
