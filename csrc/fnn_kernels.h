@@ -313,6 +313,8 @@ typedef double (*fnn_sum)(const double *values, ptrdiff_t n);
 typedef struct {
     const char *name;
     fnn_tile dot_f32, chain_f32, max_f32, chebyshev_f32, dot_f64, max_f64, dot_u8, sad_u8;
+    /* dot's partial for a third, two thirds and all of the rows of a tile. */
+    fnn_partial dot_thirds_f32[3], dot_thirds_f64[3];
     fnn_pack pack_f32_as_f32, pack_f32_as_f64, pack_f64_as_f32, pack_f64_as_f64;
     fnn_pack pack_u8_as_s16, pack_u8_as_u8, pack_u8_as_f32;
     fnn_copy copy_f32, copy_f64, copy_u8_as_f32;

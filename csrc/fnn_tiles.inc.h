@@ -10,7 +10,10 @@
 #define FNN_STEP_SAD_U8(sum, q, s) ((sum) - i64_byte_sad(q, s))
 
 /* prefix: the vector operations; lane: the C type of a lane and of a packed word. */
-#define FNN_DEFINE_ACCUMULATE(name, prefix, vector, lane, ROWS, STEP)                            \
+#define FNN_DEFINE_ACCUMULATE(name, prefix, vector, lane, ROWS, STEP) \
+    FNN_DEFINE_ACCUMULATE_SOME(name, prefix, vector, lane, ROWS, ROWS, STEP)
+/* Of so many rows of a panel that has PANEL_ROWS. */
+#define FNN_DEFINE_ACCUMULATE_SOME(name, prefix, vector, lane, ROWS, PANEL_ROWS, STEP)           \
     FNN_INLINE void name##_accumulate(vector sums[ROWS][2], ptrdiff_t depth, const lane *q,      \
                                       const lane *s) {                                           \
         FNN_UNROLL_STEPS for (ptrdiff_t k = 0; k < depth; ++k) {                                 \
@@ -21,7 +24,7 @@
                 sums[r][0] = STEP(sums[r][0], word, s0);                                         \
                 sums[r][1] = STEP(sums[r][1], word, s1);                                         \
             }                                                                                    \
-            q += (ROWS);                                                                         \
+            q += (PANEL_ROWS);                                                                   \
             s += 2 * FNN_LANES(vector, lane);                                                    \
         }                                                                                        \
     }
@@ -252,3 +255,14 @@ FNN_DEFINE_SCAN(max_f32, f32, f32v, float, FNN_MAX_ROWS)
 FNN_DEFINE_SCAN(dot_u8, i32, i32v, int32_t, FNN_ROWS)
 FNN_DEFINE_SCAN(sad_u8, i64, i64v, int64_t, FNN_ROWS)
 FNN_DEFINE_SCAN(chebyshev_f32, f32, f32v, float, FNN_MAX_ROWS)
+
+/* Layers of networks seldom have whole tiles of units: 100 are eight of 12 and a third of one. */
+_Static_assert(FNN_ROWS % 3 == 0, "a tile has thirds");
+#define FNN_DEFINE_THIRDS(name, prefix, vector, lane, STEP)                                      \
+    FNN_DEFINE_ACCUMULATE_SOME(third_##name, prefix, vector, lane, FNN_ROWS / 3, FNN_ROWS, STEP) \
+    FNN_DEFINE_ACCUMULATE_SOME(thirds_##name, prefix, vector, lane, 2 * FNN_ROWS / 3, FNN_ROWS,  \
+                               STEP)                                                             \
+    FNN_DEFINE_PARTIAL(third_##name, prefix, vector, lane, FNN_ROWS / 3)                         \
+    FNN_DEFINE_PARTIAL(thirds_##name, prefix, vector, lane, 2 * FNN_ROWS / 3)
+FNN_DEFINE_THIRDS(dot_f32, f32, f32v, float, FNN_STEP_DOT_F32)
+FNN_DEFINE_THIRDS(dot_f64, f64, f64v, double, FNN_STEP_DOT_F64)

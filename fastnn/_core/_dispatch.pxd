@@ -222,6 +222,8 @@ cdef extern from "fnn_kernels.h" nogil:
 
     ctypedef struct fnn_kernels:
         const char *name
+        fnn_partial dot_thirds_f32[3]
+        fnn_partial dot_thirds_f64[3]
         fnn_tile dot_f32
         fnn_tile chain_f32
         fnn_tile max_f32

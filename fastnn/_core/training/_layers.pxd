@@ -1,12 +1,13 @@
 """Dense layers: see _layers.pyx."""
 
-from .._dispatch cimport fnn_activation, fnn_linear, fnn_pack, fnn_tile
+from .._dispatch cimport fnn_activation, fnn_pack, fnn_partial
 from ._model cimport Parameters
 
 
 cdef struct Tiles:
     # The tile engine for one type of weights.
-    fnn_tile tile
+    # For a third, two thirds and all of the rows of a tile.
+    const fnn_partial *partial
     fnn_pack pack
     Py_ssize_t rows
     Py_ssize_t cols

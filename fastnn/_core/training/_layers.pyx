@@ -13,9 +13,14 @@ outputs, [unit][row] for a panel of rows, are the next layer's samples as they a
 
 from cython cimport floating
 
-from .._dispatch cimport FNN_MAX_TILE_COLS, FNN_MAX_TILE_ROWS
+from .._dispatch cimport FNN_MAX_TILE_COLS, FNN_MAX_TILE_ROWS, fnn_partial
 from .._tuning cimport CHUNK_ROWS
 from ._model cimport count_panels
+
+
+cdef fnn_partial partial_of(const Tiles *t, Py_ssize_t n_rows) noexcept nogil:
+    """Return what multiplies n_rows rows of a tile, or some more: those are not used."""
+    return t.partial[2 if 3 * n_rows > 2 * t.rows else 1 if 3 * n_rows > t.rows else 0]
 
 
 cdef void forward(const Layer *layer, const char *inputs, char *outputs) noexcept nogil:
@@ -32,7 +37,7 @@ cdef void forward_strip(
     """Add the part of some inputs to the outputs of the k-th panel of units."""
     cdef const Tiles *t = layer.tiles
     cdef char *tile = outputs + k * t.tile_bytes
-    t.tile.partial(
+    partial_of(t, layer.n_out - k * t.rows)(
         width, layer.weights.values + (k * layer.n_in + first) * t.rows * t.itemsize, inputs,
         tile if first > 0 else layer.start + k * t.tile_bytes, t.cols, tile,
     )
@@ -43,7 +48,7 @@ cdef void backward(const Layer *layer, const char *gradients, char *input_gradie
     cdef const Tiles *t = layer.tiles
     cdef Py_ssize_t k
     for k in range(layer.back_panels):
-        t.tile.partial(
+        partial_of(t, layer.n_in - k * t.rows)(
             layer.n_out, layer.transposed + k * layer.n_out * t.rows * t.itemsize, gradients,
             t.zeros, 0, input_gradients + k * t.tile_bytes,
         )
@@ -74,14 +79,14 @@ cdef void gradient_tile(
     """
     cdef const Tiles *t = layer.tiles
     cdef const void *units[FNN_MAX_TILE_ROWS]
-    cdef Py_ssize_t r
-    t.tile.partial(
+    cdef Py_ssize_t r, n_units = min(t.rows, layer.n_out - k * t.rows)
+    partial_of(t, n_units)(
         n, layer.gradients_along_rows + k * CHUNK_ROWS * t.rows * t.itemsize, inputs, t.zeros, 0,
         tile,
     )
-    for r in range(t.rows):
+    for r in range(n_units):
         units[r] = tile + r * t.cols * t.itemsize
-    t.pack(units, 0, t.rows, t.rows, width, t.zeros, 1.0, gradient)
+    t.pack(units, 0, n_units, t.rows, width, t.zeros, 1.0, gradient)
 
 
 cdef void bias_gradient(

@@ -198,9 +198,10 @@ cdef class Network(Model):
     cdef choose_kernels(self, str activation):
         cdef const fnn_kernels *kernels = active_kernels()
         cdef Tiles *t = &self.tiles
-        t.tile = kernels.dot_f64 if self.wide else kernels.dot_f32
+        t.partial = &kernels.dot_thirds_f64[0] if self.wide else &kernels.dot_thirds_f32[0]
         t.pack = kernels.pack_f64_as_f64 if self.wide else kernels.pack_f32_as_f32
-        t.rows, t.cols, t.itemsize = t.tile.rows, t.tile.cols, self.itemsize
+        t.rows, t.itemsize = kernels.dot_f32.rows, self.itemsize
+        t.cols = kernels.dot_f64.cols if self.wide else kernels.dot_f32.cols
         t.tile_bytes = t.rows * t.cols * t.itemsize
         t.zeros = <double *>self.allocate(FNN_MAX_TILE_COLS * sizeof(double))
         self.magnitudes = kernels.magnitudes_f64 if self.wide else kernels.magnitudes_f32
