@@ -73,10 +73,15 @@ static void wake_sleeping(open_job *job) {
     unlock(&job->sleep_lock);
 }
 
+static int has_to_stop(open_job *job) {
+    if (!fnn_load(&job->is_stopped)) return 0;
+    return !job->given.is_committed || !fnn_load((int64_t *)job->given.is_committed);
+}
+
 /* Called by the one thread that has done the last task of a phase. */
 static void end_phase(open_job *job) {
     ptrdiff_t n_tasks = 0;
-    if (job->given.next_phase && !fnn_load(&job->is_stopped))
+    if (job->given.next_phase && !has_to_stop(job))
         n_tasks = job->given.next_phase(job->given.context);
     if (n_tasks > 0) {
         const int64_t phase = fnn_load(&job->state) >> 32;
@@ -89,7 +94,7 @@ static void end_phase(open_job *job) {
 }
 
 static void do_task(open_job *job, ptrdiff_t task, int thread) {
-    if (!fnn_load(&job->is_stopped)) job->given.run_task(job->given.context, task, thread);
+    if (!has_to_stop(job)) job->given.run_task(job->given.context, task, thread);
     if (fnn_fetch_add(&job->n_unfinished, -1) == 1) end_phase(job);
 }
 
@@ -425,7 +430,7 @@ static double work(open_job *job) {
             longest = now - before > longest ? now - before : longest;
         } else {
             delay += now - before > longest ? now - before - longest : 0.0;
-            ++n_waits;
+            n_waits += has_changed(job, state); /* or it was only time to look */
         }
         if (job->given.look && !fnn_load(&job->is_stopped) && now - looked > FNN_LOOK_SECONDS) {
             look_now(job);

@@ -37,9 +37,11 @@ typedef struct {
     int n_threads;             /* at most, the caller's included; at least 1 */
     fnn_look look;             /* or NULL */
     void *watcher;
+    const int64_t *is_committed; /* or NULL: while it is not 0, a job that has to stop goes on */
 } fnn_job;
 
-/* Do the job. Returns 0 if `look` has stopped it, after all tasks that had begun. Else 1. */
+/* Do the job. Returns 0 if `look` has stopped it, after all tasks that had begun, and all phases to
+ * which it is committed. Else 1. */
 int fnn_run(const fnn_job *job);
 
 /* How many nanoseconds a caller has lately waited for its helpers, about: 0 where cores are free.

@@ -37,7 +37,7 @@ _TEXT = """{summary}
 
     Notes
     -----
-    uint8 data are not converted: the kernels read bytes, and meet them as (x - mean) / scale, with
+    uint8 data are not converted: the kernels read bytes as (x - mean) / scale, with
     the mean of each feature and one scale from {rows_for_scale} rows. The penalty and the step
     size are in these units; `coef_` and `intercept_` are for the bytes themselves.
 
@@ -67,7 +67,8 @@ default="sgd"
     "early_stopping": None,
     "validation_fraction": None,
     "warm_start": None,
-    "fit_intercept": "bool, default=True",
+    "fit_intercept": """bool, default=True
+        Whether scores have an intercept.""",
     "class_weight": None,
     "shuffle": None,
     "random_state": None,
@@ -229,6 +230,10 @@ class _LinearClassifier(TrainedClassifier):
         ValueError
             As `fit` does; for classes that were not announced; with `early_stopping` or
             ``class_weight="balanced"``, which need all rows.
+
+        Notes
+        -----
+        Weights of `class_weight` are taken as they are, since a call may have rows of few classes.
         """
         return self._fit_one_epoch(X, y, sample_weight, classes)
 
@@ -243,9 +248,11 @@ class _LinearClassifier(TrainedClassifier):
     def _centers_bytes(self):
         return self.fit_intercept
 
-    def _check_layers(self):
+    def _prepare_training(self):
         if not self.fit_intercept:
             self.intercept_ = np.zeros_like(self.intercept_)
+            if self._mean is not None:
+                self._mean = np.zeros_like(self._mean)
 
     def _make_model(self, X, y, sample_weight, alpha):
         n_outputs, loss = len(self.coef_), self.loss
@@ -316,9 +323,8 @@ class _LinearClassifier(TrainedClassifier):
     def _loss_arguments(self, X, y):
         """Return the training loss at the weights as arguments for `losses.losses_on_plane`.
 
-        But for the penalty: `l2` is for the weights without the last column. That of a row of
-        weights w for two classes is twice the penalty of -w / 2 and w / 2, whose scores differ by
-        its.
+        But for the penalty: `l2` is for the weights without the last column. For two classes, a row
+        of weights w becomes -w / 2 and w / 2: the same loss, with half of the penalty.
         """
         X, y = validate_data(self, as_array(X), y, dtype=DTYPES, order="C", reset=False)
         labels = self._encode(y)

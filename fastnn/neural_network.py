@@ -33,7 +33,7 @@ _NOTES = """Weights start uniform within +-sqrt(6 / units before) for "relu" (He
     2015), within +-sqrt(6 / (units before + units)) for "tanh" and "identity" and +-sqrt(2 / (...))
     for "logistic" (Glorot and Bengio, 2010); intercepts at zero.
 
-    uint8 data are not converted: the kernels read bytes, and meet them as (x - mean) / scale, with
+    uint8 data are not converted: the kernels read bytes as (x - mean) / scale, with
     the mean of each feature and one scale from some rows. The penalty and the step size are in
     these units; `coefs_` and `intercepts_` are for the bytes themselves.
 
@@ -130,9 +130,14 @@ class _MultiLayerPerceptron(TrainedEstimator):
 
     def _find_sizes(self):
         """Return the units of all layers, the input's and the outputs among them."""
-        sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist()
-        if not all(isinstance(size, int) and size > 0 for size in sizes):
+        sizes = self.hidden_layer_sizes
+        sizes = sizes.tolist() if isinstance(sizes, np.ndarray) else sizes
+        sizes = [sizes] if isinstance(sizes, Integral) else list(sizes)
+        if not all(
+            isinstance(size, Integral) and not isinstance(size, bool) and size > 0 for size in sizes
+        ):
             raise ValueError(f"hidden_layer_sizes must be whole numbers > 0, got {sizes}")
+        sizes = [int(size) for size in sizes]
         return [self.n_features_in_, *sizes, self._count_outputs()]
 
     def _initialize(self):
@@ -149,7 +154,7 @@ class _MultiLayerPerceptron(TrainedEstimator):
     def _sizes_of_weights(self):
         return [self.coefs_[0].shape[0], *(coef.shape[1] for coef in self.coefs_)]
 
-    def _check_layers(self):
+    def _prepare_training(self):
         if self._find_sizes() != self._sizes_of_weights():
             raise ValueError(
                 "training can only go on with the layers as they are: hidden_layer_sizes now makes "
@@ -160,8 +165,7 @@ class _MultiLayerPerceptron(TrainedEstimator):
         # Models get weights with the mean 1, and divide the penalty by their sum.
         if sample_weight is None:
             return self.alpha
-        mean = np.asarray(sample_weight, np.float64).mean()
-        return self.alpha / mean if mean else self.alpha
+        return self.alpha / np.asarray(sample_weight, np.float64).mean()
 
     def _make_model(self, X, y, sample_weight, alpha):
         drops = y is not None and self.dropout and self.solver in self._epoch_solvers
@@ -381,13 +385,12 @@ class MLPClassifier(TrainedClassifier, _MultiLayerPerceptron):
             return "logistic"
         return "softmax" if self.loss == "softmax" else "identity"
 
-    def _learn_targets(self, y, goes_on):
-        y = super()._learn_targets(y, goes_on)
+    def _prepare_training(self):
+        super()._prepare_training()
         if self._is_multilabel and self.loss != "softmax":
             raise ValueError(
                 f"several labels a row are learned with loss='softmax' only, got {self.loss!r}"
             )
-        return y
 
 
 class MLPRegressor(RegressorMixin, _MultiLayerPerceptron):
@@ -568,6 +571,9 @@ class MLPRegressor(RegressorMixin, _MultiLayerPerceptron):
         return y
 
     def _as_matrix(self, y):
+        y = y.toarray() if hasattr(y, "toarray") else y
+        if y.dtype.kind not in "biuf":
+            raise ValueError(f"y must hold numbers, got {y.dtype}")
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         y = np.asarray(y, np.float64).reshape(len(y), -1)

@@ -231,7 +231,7 @@ def gradient_descent(
     """
     evaluate = _with_gradient(loss, gradient)
     x = _check_start(x0)
-    moves = _Moves(x, step_size, momentum, nesterov)
+    moves = _MomentumUpdater(x, step_size, momentum, nesterov)
     max_iter = _validation.check_integer(max_iter, "max_iter", low=1)
     tol = _validation.check_number(tol, "tol", low=0)
     callback = _check_callback(callback)
@@ -332,7 +332,7 @@ def sgd(
     _validation.check_callable(loss, "loss")
     x = _check_start(x0)
     n_samples = _validation.check_integer(n_samples, "n_samples", low=1)
-    moves = _Moves(x, step_size, momentum, nesterov)
+    moves = _MomentumUpdater(x, step_size, momentum, nesterov)
     batch_size = min(_validation.check_integer(batch_size, "batch_size", low=1), n_samples)
     max_iter = _validation.check_integer(max_iter, "max_iter", low=1)
     callback = _check_callback(callback)
@@ -363,7 +363,7 @@ def sgd(
     return _result(x, fun, history, len(history), status, nfev=n_batches)
 
 
-class _Moves:
+class _MomentumUpdater:
     """Turns gradients into steps: the step size of each, and the momentum."""
 
     def __init__(self, x, step_size, momentum, nesterov):

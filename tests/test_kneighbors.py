@@ -307,3 +307,17 @@ def test_all_rows_are_within_an_infinite_radius(rng, algorithm):
     X = rng.random((40, 3))
     _, indices = fastnn.radius_neighbors(X[:5], X, np.inf, algorithm=algorithm)
     assert all(np.array_equal(row, np.arange(40)) for row in indices)
+
+
+def test_defaults_of_the_functions(rng, capsys):
+    X, Y = rng.random((20, 3)), rng.random((30, 3))
+    assert fastnn.kneighbors(X, Y)[1].shape == (20, 5)
+    found, expected = (fastnn.radius_neighbors(X, Y, *radius) for radius in ((), (1.0,)))
+    for ours, plain in zip(found, expected, strict=True):
+        for row, other in zip(ours, plain, strict=True):
+            np.testing.assert_array_equal(row, other)
+    assert sum(map(len, expected[1])) < 600, "some are further away"
+    plain = fastnn.neighbors.precomputed_knn(X, n_neighbors=3)
+    assert capsys.readouterr().err == ""
+    np.testing.assert_equal(fastnn.neighbors.precomputed_knn(X, n_neighbors=3, verbose=1), plain)
+    assert "queries" in capsys.readouterr().err

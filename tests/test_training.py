@@ -5,11 +5,13 @@ import itertools
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 
 import oracles
 from fastnn._core.training._linear import LinearModel
 from fastnn._core.training._network import Network
 from fastnn._training.schedules import Schedule
+from fastnn._training.stopping import Patience
 from fastnn._training.trainer import History
 from fastnn.linear_model import SoftmaxClassifier, SVMClassifier
 from fastnn.neural_network import MLPClassifier, MLPRegressor
@@ -259,3 +261,129 @@ def test_docstrings_tell_of_every_parameter(name):
     for parameter in ESTIMATORS[name].get_params():
         assert f"\n{parameter} : " in text
     assert "{" not in text.replace('{"', "").replace("{'", "")
+
+
+# ---- going on in other ways ----------------------------------------------------------------------
+
+
+@hushed
+@of_all
+@pytest.mark.parametrize("ways", [("adam", "sgd"), ("sgd", "adam"), ("sgd", "lbfgs", "sgd")])
+def test_another_solver_starts_with_an_optimizer_of_its_own(name, ways, digits):
+    """Moments of one are no moments of the other."""
+    model = fitted(name, digits, solver=ways[0], learning_rate_init=0.02, max_iter=20)
+    for solver in ways[1:]:
+        rate = 1e-3 if solver == "adam" else 1e-6
+        model.set_params(solver=solver, learning_rate_init=rate, warm_start=True, max_iter=3)
+        before = model.loss_
+        model.fit(*digits)
+        assert max(model.loss_curve_[-2:]) < 1.05 * before + 1e-3
+
+
+@of_all
+def test_parameters_are_the_users_own_after_an_error(name, digits):
+    X, y = digits
+    class_weight, sizes = {0: 2.0}, [8]
+    model = fitted(name, digits)
+    own = {"class_weight": class_weight, "hidden_layer_sizes": sizes}
+    own = {key: value for key, value in own.items() if key in model.get_params()}
+    curve = list(model.set_params(**own).loss_curve_)
+    bad = X.copy()
+    bad[3, 2] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(bad, y)
+    for key, value in own.items():
+        assert getattr(model, key) is value
+    assert model.loss_curve_ == curve
+    assert model.history_["loss"] is model.loss_curve_
+
+
+@hushed
+@pytest.mark.parametrize("name", ["SVMClassifier", "SoftmaxClassifier", "MLPClassifier"])
+def test_weights_of_classes_and_of_rows_together(name, digits):
+    X, y = digits[0], digits[1] % 2
+    weights = (y == 0).astype(float)
+    model = ESTIMATORS[name].__class__(class_weight={0: 0.0, 1: 1.0}, max_iter=2, tol=None)
+    with pytest.raises(ValueError, match="class_weight and sample_weight together leave no row"):
+        model.fit(X, y, weights)
+    # A part of the rows may have none: there is nothing to learn.
+    model.fit(X, y)
+    before = [part.copy() for part in weights_of(model)]
+    model.partial_fit(X[y == 0], y[y == 0])
+    np.testing.assert_equal(weights_of(model), before)
+    alone = np.where(np.arange(len(y)) == 5, 1, 0)
+    model.set_params(early_stopping=True, validation_fraction=0.5)
+    with pytest.raises(ValueError, match="early_stopping needs rows whose sample_weight is not 0"):
+        model.fit(X, alone)
+    huge = fitted(name, (X, y), class_weight={0: 1e308, 1: 1e308})
+    plain = fitted(name, (X, y))
+    for found, expected in zip(weights_of(huge), weights_of(plain), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@hushed
+def test_scores_that_are_not_known_are_no_improvement(rng):
+    X = rng.standard_normal((200, 3)).astype(np.float32)
+    y = np.exp(X[:, 0])
+    model = MLPRegressor(
+        "poisson", (4,), early_stopping=True, n_iter_no_change=3, max_iter=200, random_state=0
+    )
+    model._score_validation = lambda *arguments: np.nan
+    model.fit(X, y)
+    assert model.n_iter_ == 4
+    assert np.isnan(model.best_validation_score_)
+    assert Patience(0.1, 1).is_over(np.nan) is False
+
+
+@of_all
+def test_divergence_in_a_part_names_the_epoch(name, digits):
+    X, y = digits
+    kind = ESTIMATORS[name].__class__
+    model = kind(solver="sgd", batch_size=50, learning_rate_init=1e-3, alpha=0.1)
+    arguments = {} if name == "MLPRegressor" else {"classes": np.arange(10)}
+    model.partial_fit(X, y, **arguments).partial_fit(X, y)
+    model.set_params(learning_rate_init=1e300)
+    with pytest.warns(ConvergenceWarning, match="The loss was not finite in epoch 3: ") as record:
+        model.partial_fit(X, y)
+    assert record[0].filename == __file__
+    assert all(np.isfinite(part).all() for part in weights_of(model))
+
+
+def test_an_interrupted_epoch_ends_with_a_whole_step(rng):
+    """Whoever presses Ctrl-C in the middle of a step gets the step."""
+    sizes = [300, 400, 300, 10]
+    X, y = rng.standard_normal((4000, 300)).astype(np.float32), rng.integers(0, 10, 4000)
+    weights = [rng.standard_normal(pair) / 20 for pair in itertools.pairwise(sizes)]
+
+    def make():
+        model = Network(X, sizes, y)
+        model.set_weights(weights, [np.zeros(n) for n in sizes[1:]])
+        return model
+
+    def interrupt(n_rows):
+        raise KeyboardInterrupt
+
+    order, rates = np.arange(4000), np.full(80, 1e-3)
+
+    def train_for_ever(model):
+        while True:  # until the job is long enough to be looked at
+            model.train(order, 50, rates, adam=ADAM, progress=interrupt)
+
+    for _ in range(3):
+        model = make()
+        with pytest.raises(KeyboardInterrupt):
+            train_for_ever(model)
+        same, n_steps = make(), model.steps
+        while same.steps < n_steps:
+            n = min(4000, 50 * (n_steps - same.steps))
+            same.train(order[:n], 50, rates[: n // 50], adam=ADAM)
+        np.testing.assert_equal(model.get_weights(), same.get_weights())
+        np.testing.assert_equal(model.get_moments(), same.get_moments())
+
+
+def test_bytes_without_an_intercept_from_now_on(rng):
+    X, y = rng.integers(0, 256, (80, 5), dtype=np.uint8), rng.integers(0, 2, 80)
+    model = SoftmaxClassifier(batch_size=20).partial_fit(X, y, [0, 1])
+    assert model.intercept_.any()
+    model.set_params(fit_intercept=False).partial_fit(X, y)
+    assert not model.intercept_.any()

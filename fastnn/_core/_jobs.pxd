@@ -27,4 +27,5 @@ cdef int threads_for(int n_threads, Py_ssize_t n_tasks, double nanoseconds) noex
 cdef int run_job(
     run_task_t run_task, void *context, Py_ssize_t n_tasks, int n_threads, object advance=*,
     double total=*, next_phase_t next_phase=*, int64_t *n_done=*, double n_units=*,
+    const int64_t *is_committed=*,
 ) except -1

@@ -31,6 +31,7 @@ cdef extern from "fnn_jobs.h" nogil:
         int n_threads
         fnn_look look
         void *watcher
+        const int64_t *is_committed
 
     int fnn_run(const fnn_job *job)
     int64_t fnn_expected_delay()
@@ -124,6 +125,7 @@ cdef int run_job(
     next_phase_t next_phase=NULL,
     int64_t *n_done=NULL,
     double n_units=0.0,
+    const int64_t *is_committed=NULL,
 ) except -1:
     """Call run_task(context, task, thread) for all tasks of a job, by up to n_threads threads.
 
@@ -143,6 +145,8 @@ cdef int run_job(
         NULL: there is one phase.
     n_done : pointer or NULL
         To how many of `n_units` are done; NULL: that is how many tasks are.
+    is_committed : pointer or NULL
+        While that is not 0, Ctrl-C does not end the job.
     """
     cdef fnn_job job
     cdef Watcher watcher = Watcher.__new__(Watcher)
@@ -154,6 +158,7 @@ cdef int run_job(
     job.context, job.run_task, job.next_phase = context, run_task, next_phase
     job.n_tasks, job.n_threads = n_tasks, n_threads
     job.look, job.watcher = look, <void *>watcher
+    job.is_committed = is_committed
     with nogil:
         is_stopped = not fnn_run(&job)
     if is_stopped:

@@ -1,4 +1,4 @@
-"""Rows of bytes, as models meet them."""
+"""The types of rows, and how bytes are scaled."""
 
 import numpy as np
 

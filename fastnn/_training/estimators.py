@@ -95,7 +95,9 @@ class TrainedEstimator(BaseEstimator):
             self._mean, self._scale = mean_and_scale(X, centered=self._centers_bytes())
         self._dtype = np.float32 if X.dtype == np.float32 else np.float64
         self._random_state = check_random_state(self.random_state)
-        self._history, self._moments = History(), None
+        self._history = History()
+        # What the optimizer keeps, with the solver and the type that it is of.
+        self._moments = None
         self._initialize()
 
     def _centers_bytes(self):
@@ -113,8 +115,8 @@ class TrainedEstimator(BaseEstimator):
         """Leave the estimator as it was where an error is raised; Ctrl-C keeps what is learned."""
         before = dict(vars(self))
         # Curves grow in place, and the random state moves on.
-        growing = (list, dict, History)
-        curves = copy.deepcopy({k: v for k, v in before.items() if isinstance(v, growing)})
+        growing = ("_history", "history_", "loss_curve_", "validation_scores_")
+        curves = copy.deepcopy({name: before[name] for name in growing if name in before})
         random_state = before.get("_random_state")
         drawn = random_state.get_state() if random_state is not None else None
         try:
@@ -164,11 +166,16 @@ class TrainedEstimator(BaseEstimator):
         y = self._targets_for(X, self._learn_targets(y, goes_on))
         if not goes_on:
             self._start(X)
-        self._check_layers()
+        self._prepare_training()
         self._history.start_fit()
         given = check_sample_weight(sample_weight, len(X))
         weights = self._weights_of_rows(y, given, of_all_rows=True)
-        weights = None if weights is None else weights / weights.mean()
+        if weights is not given:
+            if not weights.any():
+                raise ValueError(
+                    "class_weight and sample_weight together leave no row with a weight above 0"
+                )
+            weights = check_sample_weight(weights, len(X))
         arguments = y, weights, self._alpha_for(sample_weight)
         if self.solver in self._epoch_solvers:
             self._descend(X, *arguments, given)
@@ -177,8 +184,8 @@ class TrainedEstimator(BaseEstimator):
         else:
             self._search(X, *arguments)
 
-    def _check_layers(self):
-        """Raise where parameters have changed so that training cannot go on."""
+    def _prepare_training(self):
+        """Take over changed parameters, or raise where training cannot go on with them."""
 
     def _fit_one_epoch(self, X, y, sample_weight, classes=None):
         """Descend over some rows once: what `partial_fit` does."""
@@ -193,12 +200,12 @@ class TrainedEstimator(BaseEstimator):
         if self._announce_targets(y, classes):
             self._start(X)
             self._publish()
-        self._check_layers()
+        self._prepare_training()
         y = self._targets_for(X, self._encode(y))
         given = check_sample_weight(sample_weight, len(X), may_vanish=True)
-        if given is not None and not given.any():
-            return  # nothing to learn
         weights = self._weights_of_rows(y, given, of_all_rows=False)
+        if weights is not None and not weights.any():
+            return  # nothing to learn
         history, self._history.validation_scores = self._history, None
         model = self._restored_model(X, y, weights, self._alpha_for(sample_weight))
         size = min(self._find_batch_size(), len(X))
@@ -206,11 +213,11 @@ class TrainedEstimator(BaseEstimator):
             trainer = self._make_trainer(model, np.arange(len(X)), size)
             epoch = len(history.curves["loss"])
             measured = trainer.run_epoch(epoch, bar.update)
-            if measured is None:
-                self._complain_of_divergence(X)
-                return
-            history.add(**measured)
-            bar.set_postfix(loss=f"{measured['loss']:.4g}")
+            if measured is not None:
+                history.add(**measured)
+                bar.set_postfix(loss=f"{measured['loss']:.4g}")
+        if measured is None:
+            self._complain_of_divergence(X)
 
     @contextmanager
     def _kept(self, model):
@@ -219,7 +226,7 @@ class TrainedEstimator(BaseEstimator):
             yield
         finally:
             self._keep(*model.get_weights())
-            self._moments = model.dtype, model.get_moments()
+            self._moments = self.solver, model.dtype, model.get_moments()
             self._publish()
 
     def _publish(self):
@@ -232,7 +239,10 @@ class TrainedEstimator(BaseEstimator):
             history.best_loss = None
         self.best_loss_ = history.best_loss
         self.validation_scores_ = history.validation_scores
-        self.best_validation_score_ = max(history.validation_scores or [], default=None)
+        scores = [score for score in self.validation_scores_ or [] if not np.isnan(score)]
+        self.best_validation_score_ = max(
+            scores, default=np.nan if self.validation_scores_ else None
+        )
 
     @contextmanager
     def _progress_bar(self, total, unit):
@@ -266,7 +276,7 @@ class TrainedEstimator(BaseEstimator):
     # ---- epochs ----------------------------------------------------------------------------------
 
     def _descend(self, X, y, weights, alpha, given):
-        rows, held_out = self._split(X, y, given)
+        rows, held_out = self._split(X, y, weights, given)
         model = self._restored_model(X, y, weights, alpha)
         n_losses = len(self._history.curves["loss"])
         trainer = self._make_trainer(model, rows, self._check_batch_size(len(rows)))
@@ -294,8 +304,8 @@ class TrainedEstimator(BaseEstimator):
 
     def _restored_model(self, X, y, weights, alpha):
         model = self._make_model(X, y, weights, alpha)
-        if self._moments is not None and self._moments[0] == model.dtype:
-            model.set_moments(self._moments[1])
+        if self._moments is not None and self._moments[:2] == (self.solver, model.dtype):
+            model.set_moments(self._moments[2])
         return model
 
     def _make_trainer(self, model, rows, batch_size):
@@ -342,8 +352,11 @@ class TrainedEstimator(BaseEstimator):
             )
         return min(size, n_rows)
 
-    def _split(self, X, y, weights):
-        """Return the rows to learn from, and a `HeldOut` of the others or None."""
+    def _split(self, X, y, weights, given):
+        """Return the rows to learn from, and a `HeldOut` of the others or None.
+
+        `weights` have those of classes in them, `given` have not.
+        """
         if not self.early_stopping:
             return np.arange(len(X)), None
         self._history.validation_scores = []
@@ -355,9 +368,9 @@ class TrainedEstimator(BaseEstimator):
                 "early_stopping needs rows whose sample_weight is not 0 both among those set aside "
                 "and among the others, got too few of them"
             )
-        weights = None if weights is None else weights[others]
+        given = None if given is None else given[others]
         model = self._make_model(X[others], None, None, 0.0)
-        return np.sort(rows), HeldOut(model, y[others], weights, self._score_validation)
+        return np.sort(rows), HeldOut(model, y[others], given, self._score_validation)
 
     def _set_aside(self, y):
         """Return two parts of the rows, with the same share of each class if they are enough."""
@@ -399,10 +412,11 @@ class TrainedEstimator(BaseEstimator):
     # ---- solvers that take the loss as a function ------------------------------------------------
 
     def _objective(self, X, y, weights, alpha):
-        weights_and_biases = self._model_weights()
-        shapes = [np.shape(part) for part in (*weights_and_biases[0], *self._moving_biases())]
+        self._moments = None
+        first_weights = self._model_weights()[0]
+        shapes = [np.shape(part) for part in (*first_weights, *self._moving_biases())]
         model = self._make_model(X, y, weights, alpha)
-        return Objective(model, shapes, len(weights_and_biases[0]))
+        return Objective(model, shapes, len(first_weights))
 
     def _moving_biases(self):
         return self._model_weights()[1]
@@ -481,9 +495,15 @@ class TrainedClassifier(ClassifierMixin, TrainedEstimator):
     def _check_classes(self, y):
         """Return a vector of classes, or an array of labels, (n_samples, n_labels)."""
         check_classification_targets(y)
-        if self._takes_labels and type_of_target(y) == "multilabel-indicator":
-            return y.toarray() if hasattr(y, "toarray") else y
-        return column_or_1d(y, warn=True)
+        if not (self._takes_labels and type_of_target(y) == "multilabel-indicator"):
+            return column_or_1d(y, warn=True)
+        y = y.toarray() if hasattr(y, "toarray") else y
+        if not np.isin(y, [0, 1]).all():
+            raise ValueError(
+                "y of several labels a row must hold 0 and 1 alone, got values from "
+                f"{y.min()} to {y.max()}"
+            )
+        return y
 
     def _learn_targets(self, y, goes_on):
         y = self._check_classes(y)
@@ -510,7 +530,12 @@ class TrainedClassifier(ClassifierMixin, TrainedEstimator):
         classes = np.unique(classes)
         if len(classes) < 2:
             raise ValueError(f"classes must name at least 2 classes, got {classes}")
-        self.classes_, self._is_multilabel = classes, self._check_classes(y).ndim == 2
+        y = self._check_classes(y)
+        if y.ndim == 2 and y.shape[1] != len(classes):
+            raise ValueError(
+                f"classes must number all labels of a row, got {classes} for {y.shape[1]} labels"
+            )
+        self.classes_, self._is_multilabel = classes, y.ndim == 2
         return True
 
     def _encode(self, y):
@@ -518,12 +543,10 @@ class TrainedClassifier(ClassifierMixin, TrainedEstimator):
         return self._number(self._check_classes(y))
 
     def _number(self, y):
+        wanted = (len(y), len(self.classes_)) if self._is_multilabel else (len(y),)
+        if y.shape != wanted:
+            raise ValueError(f"y must have shape {wanted}, as before, got {y.shape}")
         if self._is_multilabel:
-            if y.ndim != 2 or y.shape[1] != len(self.classes_):
-                raise ValueError(
-                    f"y must have {len(self.classes_)} labels a row, as before, got an array of "
-                    f"shape {y.shape}"
-                )
             return y.astype(np.float64)
         labels = np.searchsorted(self.classes_, y)
         known = self.classes_[np.minimum(labels, len(self.classes_) - 1)] == y
@@ -580,7 +603,7 @@ class TrainedClassifier(ClassifierMixin, TrainedEstimator):
             weights = compute_class_weight(
                 self.class_weight, classes=self.classes_, y=self.classes_[labels]
             )
-        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights[labels].any()):
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
             raise ValueError(
                 "class_weight must hold finite numbers of at least 0, not all of them 0, got "
                 f"{self.class_weight}"

@@ -41,20 +41,28 @@ PARAMETERS = {
     "alpha": """float, default=1e-4
         Strength of the L2 penalty. Intercepts are free of it.""",
     "batch_size": """int or "auto", default="auto"
-        Rows of a mini-batch; "auto": {auto_batch_size}. More than there are: warned, clipped.""",
+        Rows of a mini-batch; "auto": {auto_batch_size}. Clipped to the number of rows, with a
+        warning.""",
     "learning_rate": """{{"constant", "invscaling", "adaptive", "step", "cosine"}}, \
 default="constant"
-        Step size: `learning_rate_init`; that divided by ``(t + 1) ** power_t`` after t rows, from
-        epoch to epoch; divided by 5 each time training would end, until it is 1e-6; multiplied by
-        ``decay_factor ** (e // decay_every)`` after e epochs; or by half a cosine wave from 1 to 0
-        over `max_iter` epochs. As in scikit-learn, "adam" takes "invscaling" and "adaptive" for
-        "constant".""",
+        How the step size changes:
+
+        - "constant": it is `learning_rate_init`;
+        - "invscaling": ``learning_rate_init / (t + 1) ** power_t`` after t rows, from epoch to
+          epoch;
+        - "adaptive": it is divided by 5 each time training would end, until it is 1e-6;
+        - "step": ``learning_rate_init * decay_factor ** (e // decay_every)`` in epoch e;
+        - "cosine": half a cosine wave from `learning_rate_init` to 0 over `max_iter` epochs.
+
+        As in scikit-learn, "adam" treats "invscaling" and "adaptive" as "constant".""",
     "learning_rate_init": """float, default=1e-3
         Step size of {steps}.""",
-    "power_t": """float, default=0.5""",
-    "decay_factor": """float, default=0.5""",
+    "power_t": """float, default=0.5
+        Exponent of "invscaling".""",
+    "decay_factor": """float, default=0.5
+        What "step" multiplies the step size by, every `decay_every` epochs.""",
     "decay_every": """int, default=10
-        Epochs.""",
+        Epochs between two decays of "step".""",
     "max_iter": """int, default=200
         {iterations}.""",
     "max_fun": """int, default=15000
@@ -86,7 +94,8 @@ default="constant"
         How much it keeps of the mean of their squares.""",
     "epsilon": """float, default=1e-8
         Of "adam".""",
-    "n_iter_no_change": """int or inf, default=10""",
+    "n_iter_no_change": """int or inf, default=10
+        Epochs without improvement, of which one more ends training.""",
     "class_weight": """dict, "balanced" or None, default=None
         Weights of the classes' rows, as in scikit-learn; `fit` divides them by their mean.""",
     "n_jobs": """int or None, default=None
@@ -100,8 +109,10 @@ ATTRIBUTES = {
     "history_": """dict of lists
         "loss"{accuracy}; with `early_stopping` "{validation_name}". Where training goes on with
         another solver, NaN for what was not measured.""",
-    "loss_": """float""",
-    "best_loss_": """float, or None with `early_stopping`""",
+    "loss_": """float
+        The last of `loss_curve_`.""",
+    "best_loss_": """float, or None with `early_stopping`
+        The lowest of `loss_curve_`.""",
     "validation_scores_": """list of float, or None
         The {score} on the rows set aside, after each epoch of the last `fit`.""",
     "best_validation_score_": """float, or None

@@ -13,7 +13,8 @@ class Patience:
     def is_over(self, score):
         if self.tol is None:
             return False
-        self.waited = self.waited + 1 if score < self.best + self.tol else 0
+        # A score that is not known, NaN, is no improvement.
+        self.waited = 0 if score >= self.best + self.tol else self.waited + 1
         self.best = max(self.best, score)
         return self.waited > self.n_iter_no_change
 

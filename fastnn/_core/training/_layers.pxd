@@ -5,8 +5,8 @@ from ._model cimport Parameters
 
 
 cdef struct Tiles:
-    # The tile engine for one type of weights.
-    # For a third, two thirds and all of the rows of a tile.
+    # The tile engine for one type of weights: products of a third, two thirds and all of the rows
+    # of a tile, ...
     const fnn_partial *partial
     fnn_pack pack
     Py_ssize_t rows

@@ -72,6 +72,8 @@ cdef struct Run:
     fnn_adam adam
     fnn_adam bias_adam
     int64_t n_done
+    # The step has begun, and is taken to its end even if the run has to stop.
+    int64_t is_committed
     # Of the batch so far; then of all batches before.
     double loss
     double half_squares
@@ -164,6 +166,6 @@ cdef class Model:
     cdef int go_on(self, Run *run, progress) except -1
     cdef Py_ssize_t next_round(self, Run *run) noexcept nogil
     cdef Py_ssize_t next_phase(self, Run *run) noexcept nogil
-    cdef void set_step(self, Run *run, double weight, double rate) noexcept nogil
+    cdef void set_step(self, Run *run) noexcept nogil
     cdef void end_rows(self, Run *run) noexcept nogil
     cdef void end_round(self, Run *run) noexcept nogil

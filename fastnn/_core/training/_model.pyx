@@ -31,7 +31,7 @@ from .._dispatch cimport (
     fnn_kernels,
     fnn_sgd,
 )
-from .._jobs cimport IEEEScope, fnn_fetch_add, ieee_scope, run_job, threads_for
+from .._jobs cimport IEEEScope, fnn_fetch_add, fnn_store, ieee_scope, run_job, threads_for
 from .._rows cimport aligned_bytes
 
 cnp.import_array()
@@ -138,7 +138,7 @@ cdef void add_to_gradient(
 
 
 cdef class Model:
-    """Parameters, the rows that they meet, and the loss between the two.
+    """Parameters, rows, and the loss of the parameters on the rows.
 
     Subclasses `LinearModel` and `Network` document the parameters of theirs; these are common.
 
@@ -404,7 +404,7 @@ cdef class Model:
         self.go_on(&run, progress)
         if run.has_failed:
             return run.loss, np.nan
-        return run.total / run.total_divisor, run.hits / batch_weights.sum()
+        return run.total / run.total_divisor, run.hits / float(batch_weights.sum())
 
     cdef sum_weights(self, order, batch_size):
         """Return the sum of the rows' weights for each batch."""
@@ -438,7 +438,7 @@ cdef class Model:
         try:
             run_job(
                 run_phase_task, run, self.next_round(run), run.n_threads, progress, run.n_rows,
-                next_run_phase, &run.n_done, run.n_rows,
+                next_run_phase, &run.n_done, run.n_rows, &run.is_committed,
             )
         finally:
             self.steps, self.n_rounds = run.n_steps, run.n_rounds
@@ -461,18 +461,21 @@ cdef class Model:
             if self.divides_by_weight:
                 run.divisor = run.batch_weights[batch]
         run.is_weightless = run.method >= SGD and run.batch_weights[batch] == 0.0
-        if run.method >= GRADIENT and not run.is_weightless:
-            run.n_steps += run.method >= SGD and run.begins_batch
-            self.set_step(run, run.divisor, 0.0 if run.rates == NULL else run.rates[batch])
+        fnn_store(&run.is_committed, False)
         return self.start_rows(run)
 
-    cdef void set_step(self, Run *run, double divisor, double rate) noexcept nogil:
+    cdef void set_step(self, Run *run) noexcept nogil:
+        cdef double divisor = run.divisor, rate = 0.0
+        if run.method >= SGD:
+            rate = run.rates[run.first // run.batch_size]
+            run.n_steps += run.ends_batch
+            fnn_store(&run.is_committed, run.ends_batch)
         run.sgd.factor = run.adam.factor = 1.0 / divisor
         run.sgd.decay = run.adam.decay = (
             self.alpha / divisor if self.divides_by_weight else self.alpha
         )
         run.sgd.rate = run.adam.rate = rate
-        if run.method == ADAM:
+        if run.method == ADAM and run.ends_batch:
             run.adam.rate = (
                 rate * sqrt(1.0 - pow(run.adam.beta_2, <double>run.n_steps))
                 / (1.0 - pow(run.adam.beta_1, <double>run.n_steps))
@@ -489,6 +492,7 @@ cdef class Model:
                 return 0
             if run.method >= GRADIENT and not run.is_weightless:
                 run.phase = UPDATES
+                self.set_step(run)
                 return self.start_updates(run)
         if run.phase == UPDATES:
             run.phase = REFRESH

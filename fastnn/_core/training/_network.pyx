@@ -338,7 +338,7 @@ cdef class Network(Model):
         cdef Py_ssize_t n = min(self.group, self.n_panels - first)
         self.first_layer(first, n, scratch)
         for p in range(n):
-            if run.method == SCORES and not self.is_finite(p, scratch):
+            if run.method == SCORES and not self.has_finite_sums(p, scratch):
                 fnn_store(&self.overflowed, True)
             self.go_forward(run, first + p, p, scratch)
             if run.method == SCORES:
@@ -389,7 +389,7 @@ cdef class Network(Model):
                     self.outputs_of(0, p, scratch),
                 )
 
-    cdef bint is_finite(self, Py_ssize_t p, char *scratch) noexcept nogil:
+    cdef bint has_finite_sums(self, Py_ssize_t p, char *scratch) noexcept nogil:
         """Whether the first layer's sums are, for the p-th panel of a group."""
         cdef double sums[FNN_MAX_TILE_COLS]
         cdef double total = 0.0
