@@ -1,6 +1,7 @@
 """The estimators are scikit-learn's: its contract, its errors, its answers."""
 
 import copy
+import gc
 import pickle
 
 import joblib
@@ -20,6 +21,7 @@ import fastnn.neighbors
 import oracles
 from fastnn._search import brute
 from fastnn._search.metric_spaces import space_of
+from fastnn._sklearn import preparation
 
 # The estimators that are not scikit-learn's as they are.
 NAMES = [
@@ -840,3 +842,15 @@ def test_bytes_that_are_kept_beside_the_samples(rng):
     assert X.nbytes < model.nbytes_ < 4 * X.nbytes
     assert pickle.loads(pickle.dumps(model)).nbytes_ == 0
     assert fastnn.neighbors.NearestNeighbors(metric="canberra").fit(X).nbytes_ == 0
+
+
+@pytest.mark.parametrize("n_fits", [1, 2])
+def test_what_is_prepared_goes_with_its_estimator(n_fits, rng):
+    model = fastnn.neighbors.NearestNeighbors(algorithm="brute")
+    for _ in range(n_fits):
+        model.fit(rng.random((50, 4))).kneighbors(rng.random((50, 4)))
+    key = id(model)
+    assert key in preparation._prepared
+    del model
+    gc.collect()
+    assert key not in preparation._prepared
