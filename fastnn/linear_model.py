@@ -19,6 +19,7 @@ from ._sklearn.private import StrOptions, available_if, fit_context
 from ._training.data import DTYPES, ROWS_FOR_SCALE
 from ._training.estimators import TrainedClassifier
 from ._training.parameters import CLASS_WEIGHT, CONSTRAINTS, OF_CLASSIFIERS, document
+from ._training.targets import check_classes
 from ._validation import as_array
 
 __all__ = ["SVMClassifier", "SoftmaxClassifier"]
@@ -327,7 +328,7 @@ class _LinearClassifier(TrainedClassifier):
         of weights w becomes -w / 2 and w / 2: the same loss, with half of the penalty.
         """
         X, y = validate_data(self, as_array(X), y, dtype=DTYPES, order="C", reset=False)
-        labels = self._encode(y)
+        labels = self._targets.encode(check_classes(y, self._takes_labels))
         (W,), (bias,) = self._model_weights()
         W, is_binary = np.column_stack([W, bias]), len(W) == 1
         weights = self._weights_of_classes

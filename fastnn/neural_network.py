@@ -13,7 +13,6 @@ from numpy.random import Generator, RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import column_or_1d
 
 from ._core._threads import effective_n_threads
 from ._core.training._network import Network
@@ -26,6 +25,7 @@ from ._training.parameters import (
     OF_REGRESSORS,
     document,
 )
+from ._training.targets import Numbers, check_numbers
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
@@ -138,7 +138,7 @@ class _MultiLayerPerceptron(TrainedEstimator):
         ):
             raise ValueError(f"hidden_layer_sizes must be whole numbers > 0, got {sizes}")
         sizes = [int(size) for size in sizes]
-        return [self.n_features_in_, *sizes, self._count_outputs()]
+        return [self.n_features_in_, *sizes, self._targets.n_outputs]
 
     def _initialize(self):
         sizes = self._find_sizes()
@@ -374,20 +374,17 @@ class MLPClassifier(TrainedClassifier, _MultiLayerPerceptron):
         """
         return self._fit_one_epoch(X, y, sample_weight, classes)
 
-    def _count_outputs(self):
-        return len(self.classes_)
-
     def _find_loss(self):
-        return "log_loss" if self._is_multilabel else self.loss
+        return "log_loss" if self._targets.is_multilabel else self.loss
 
     def _find_out_activation(self):
-        if self._is_multilabel:
+        if self._targets.is_multilabel:
             return "logistic"
         return "softmax" if self.loss == "softmax" else "identity"
 
     def _prepare_training(self):
         super()._prepare_training()
-        if self._is_multilabel and self.loss != "softmax":
+        if self._targets.is_multilabel and self.loss != "softmax":
             raise ValueError(
                 f"several labels a row are learned with loss='softmax' only, got {self.loss!r}"
             )
@@ -441,10 +438,6 @@ class MLPRegressor(RegressorMixin, _MultiLayerPerceptron):
         **_WORDS,
         **OF_REGRESSORS,
     )
-
-    _validation_name = "val_r2"
-    _with_accuracy = False
-    _numeric_targets = True
 
     _parameter_constraints: ClassVar[dict] = {
         **_MultiLayerPerceptron._parameter_constraints,
@@ -548,50 +541,12 @@ class MLPRegressor(RegressorMixin, _MultiLayerPerceptron):
 
     # ---- targets ---------------------------------------------------------------------------------
 
-    def _learn_targets(self, y, goes_on):
-        y = self._as_matrix(y)
-        if goes_on and y.shape[1] != self._n_outputs:
-            raise ValueError(
-                f"warm_start can only be used where `y` has as many outputs as in the previous "
-                f"call to fit: {self._n_outputs}, got {y.shape[1]}"
-            )
-        self._n_outputs = y.shape[1]
-        return y
+    def _check_rows(self, X, y, reset):
+        X, y = super()._check_rows(X, y, reset)
+        return X, check_numbers(y, nonnegative=self.loss == "poisson")
 
-    def _announce_targets(self, y, classes):
-        if hasattr(self, "t_"):
-            return False
-        self._n_outputs = self._as_matrix(y).shape[1]
-        return True
-
-    def _encode(self, y):
-        y = self._as_matrix(y)
-        if y.shape[1] != self._n_outputs:
-            raise ValueError(f"y must have {self._n_outputs} outputs a row, got {y.shape[1]}")
-        return y
-
-    def _as_matrix(self, y):
-        y = y.toarray() if hasattr(y, "toarray") else y
-        if y.dtype.kind not in "biuf":
-            raise ValueError(f"y must hold numbers, got {y.dtype}")
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        y = np.asarray(y, np.float64).reshape(len(y), -1)
-        if self.loss == "poisson" and (y < 0).any():
-            raise ValueError(f"loss='poisson' needs targets of at least 0, got {y.min():.4g}")
-        return y
-
-    def _targets_for(self, X, y):
-        targets = super()._targets_for(X, y)
-        if not np.isfinite(targets).all():
-            raise ValueError(
-                f"y must be within the range of {targets.dtype}, the type of X, got values up to "
-                f"{np.abs(y).max():.4g}"
-            )
-        return targets
-
-    def _count_outputs(self):
-        return self._n_outputs
+    def _make_targets(self, y, announced=None):
+        return Numbers(y)
 
     def _find_loss(self):
         return self.loss
@@ -604,15 +559,6 @@ class MLPRegressor(RegressorMixin, _MultiLayerPerceptron):
         if not np.isfinite(outputs).all():
             return np.nan
         return r2_score(y, outputs, sample_weight=sample_weight)
-
-    def _set_aside(self, y):
-        rows, others = super()._set_aside(y)
-        if len(others) < 2:
-            raise ValueError(
-                "The validation set is too small: R² needs 2 rows. Increase 'validation_fraction' "
-                "or the size of your dataset"
-            )
-        return rows, others
 
     def _activate(self, scores):
         return np.exp(scores) if self.out_activation_ == "exp" else scores

@@ -704,6 +704,8 @@ def state_of(model):
     held = dict(vars(model))
     if held.get("_random_state") is not None:
         held["_random_state"] = [part for part in held["_random_state"].get_state()]
+    if "_targets" in held:
+        held["_targets"] = vars(held["_targets"])
     return copy.deepcopy(held)
 
 

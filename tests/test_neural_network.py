@@ -49,7 +49,6 @@ EXPECTED_TO_FAIL = {
         MLPClassifier((50,), dropout=0.2),
         MLPRegressor(),
         MLPRegressor("poisson", (7, 5), solver="lbfgs", activation="tanh"),
-        MLPRegressor(hidden_layer_sizes=(5,), solver="lbfgs", alpha=1.0, max_iter=1000),
     ],
     expected_failed_checks=lambda estimator: EXPECTED_TO_FAIL.get(
         "dropout" if estimator.dropout else estimator.loss, {}

@@ -9,15 +9,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_expit, log_softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
     assert_all_finite,
     check_is_fitted,
-    column_or_1d,
     validate_data,
 )
 
@@ -27,6 +25,7 @@ from .data import DTYPES, mean_and_scale
 from .schedules import Schedule
 from .solvers import Objective, is_above, minimize
 from .stopping import HeldOut
+from .targets import Classes, check_classes
 from .trainer import History, Trainer
 
 
@@ -41,8 +40,7 @@ class TrainedEstimator(BaseEstimator):
 
     A subclass has the parameters in `parameters.CONSTRAINTS`, and the methods
 
-    - `_learn_targets(y, goes_on)`, `_encode(y)`: targets as models take them, after what is known
-      of them was learned, or as it was;
+    - `_make_targets(y, announced)`: what is to be learned, of `targets`;
     - `_initialize()`: the first weights;
     - `_make_model(X, y, sample_weight, alpha)`: a compiled model with the weights so far;
     - `_model_weights()`, `_keep(weights, biases)`: the weights of such models;
@@ -64,8 +62,6 @@ class TrainedEstimator(BaseEstimator):
     # Those that take all rows at once.
     _full_batch_solvers: ClassVar[tuple[str, ...]] = ()
     _auto_batch_size: ClassVar[int]
-    _validation_name: ClassVar[str]
-    _with_accuracy: ClassVar[bool] = True
 
     # ---- data ------------------------------------------------------------------------------------
 
@@ -79,7 +75,7 @@ class TrainedEstimator(BaseEstimator):
             ensure_all_finite=self.solver not in self._epoch_solvers,
             reset=reset,
             multi_output=True,
-            y_numeric=self._numeric_targets,
+            y_numeric=is_regressor(self),
         )
         return X, y
 
@@ -87,7 +83,18 @@ class TrainedEstimator(BaseEstimator):
         """Return encoded targets in the type of a model of X."""
         if y.dtype == np.int64:
             return y
-        return np.ascontiguousarray(y, np.float64 if X.dtype == np.float64 else np.float32)
+        dtype = np.float64 if X.dtype == np.float64 else np.float32
+        targets = np.ascontiguousarray(y, dtype)
+        if not np.isfinite(targets).all():
+            raise ValueError(
+                f"y must be within the range of {targets.dtype}, the type of X, got values up to "
+                f"{np.abs(y).max():.4g}"
+            )
+        return targets
+
+    def _take_targets(self, targets):
+        self._targets = targets
+        vars(self).update(targets.attributes)
 
     def _start(self, X):
         self._mean, self._scale = None, 1.0
@@ -163,7 +170,11 @@ class TrainedEstimator(BaseEstimator):
     def _fit(self, X, y, sample_weight):
         goes_on = self.warm_start and hasattr(self, "t_")
         X, y = self._check_rows(X, y, reset=not goes_on)
-        y = self._targets_for(X, self._learn_targets(y, goes_on))
+        targets = self._make_targets(y)
+        if goes_on:
+            self._targets.require_same(targets)
+        self._take_targets(targets)
+        y = self._targets_for(X, targets.encode(y))
         if not goes_on:
             self._start(X)
         self._prepare_training()
@@ -197,11 +208,12 @@ class TrainedEstimator(BaseEstimator):
 
     def _run_one_epoch(self, X, y, sample_weight, classes):
         X, y = self._check_rows(X, y, reset=not hasattr(self, "t_"))
-        if self._announce_targets(y, classes):
+        if self._is_first_call(classes):
+            self._take_targets(self._make_targets(y, classes))
             self._start(X)
             self._publish()
         self._prepare_training()
-        y = self._targets_for(X, self._encode(y))
+        y = self._targets_for(X, self._targets.encode(y))
         given = check_sample_weight(sample_weight, len(X), may_vanish=True)
         weights = self._weights_of_rows(y, given, of_all_rows=False)
         if weights is not None and not weights.any():
@@ -218,6 +230,12 @@ class TrainedEstimator(BaseEstimator):
                 bar.set_postfix(loss=f"{measured['loss']:.4g}")
         if measured is None:
             self._complain_of_divergence(X)
+
+    def _is_first_call(self, classes):
+        """Whether a call to `partial_fit` is the first one, and has what that needs."""
+        if is_regressor(self):
+            return not hasattr(self, "t_")
+        return check_partial_fit_first_call(self, classes)
 
     @contextmanager
     def _kept(self, model):
@@ -289,7 +307,7 @@ class TrainedEstimator(BaseEstimator):
                 self.tol,
                 self.n_iter_no_change,
                 held_out,
-                self._validation_name,
+                self._targets.validation_name,
                 bar,
             )
         if end == "diverged":
@@ -334,7 +352,7 @@ class TrainedEstimator(BaseEstimator):
                 "nesterov": self.nesterovs_momentum,
                 "adam": (self.beta_1, self.beta_2, self.epsilon) if is_adam else None,
             },
-            with_accuracy=self._with_accuracy,
+            with_accuracy=self._targets.has_accuracy,
         )
 
     def _find_batch_size(self):
@@ -381,15 +399,17 @@ class TrainedEstimator(BaseEstimator):
                 f"early_stopping with validation_fraction={self.validation_fraction} sets aside "
                 f"{n_others} of {n} rows, and leaves none to learn from"
             )
+        if n_others < self._targets.min_validation_rows:
+            raise ValueError(
+                "The validation set is too small: R² needs 2 rows. Increase 'validation_fraction' "
+                "or the size of your dataset"
+            )
         return train_test_split(
             np.arange(n),
             test_size=self.validation_fraction,
-            stratify=y if self._can_stratify(y, n_others) else None,
+            stratify=y if self._targets.can_stratify(y, n_others) else None,
             random_state=self._random_state,
         )
-
-    def _can_stratify(self, y, n_others):
-        return False
 
     # ---- what a user should hear of --------------------------------------------------------------
 
@@ -481,8 +501,6 @@ class TrainedClassifier(ClassifierMixin, TrainedEstimator):
 
     classes_: NDArray[Any]
 
-    _validation_name = "val_accuracy"
-    _numeric_targets = False
     _takes_labels = False
 
     def __sklearn_tags__(self):
@@ -492,82 +510,17 @@ class TrainedClassifier(ClassifierMixin, TrainedEstimator):
 
     # ---- targets ---------------------------------------------------------------------------------
 
-    def _check_classes(self, y):
-        """Return a vector of classes, or an array of labels, (n_samples, n_labels)."""
-        check_classification_targets(y)
-        if not (self._takes_labels and type_of_target(y) == "multilabel-indicator"):
-            return column_or_1d(y, warn=True)
-        y = y.toarray() if hasattr(y, "toarray") else y
-        if not np.isin(y, [0, 1]).all():
-            raise ValueError(
-                "y of several labels a row must hold 0 and 1 alone, got values from "
-                f"{y.min()} to {y.max()}"
-            )
-        return y
+    def _check_rows(self, X, y, reset):
+        X, y = super()._check_rows(X, y, reset)
+        return X, check_classes(y, self._takes_labels)
 
-    def _learn_targets(self, y, goes_on):
-        y = self._check_classes(y)
-        classes = np.arange(y.shape[1]) if y.ndim == 2 else np.unique(y)
-        if y.ndim == 1 and len(classes) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs rows of at least 2 classes, got one class: "
-                f"{classes[0]}"
-            )
-        if goes_on and not (
-            np.array_equal(classes, self.classes_) and self._is_multilabel == (y.ndim == 2)
-        ):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {self.classes_}, `y` has {classes}"
-            )
-        self.classes_, self._is_multilabel = classes, y.ndim == 2
-        return self._number(y)
-
-    def _announce_targets(self, y, classes):
-        """Take over the classes of a first call to `partial_fit`; return whether it is that."""
-        if not check_partial_fit_first_call(self, classes):
-            return False
-        classes = np.unique(classes)
-        if len(classes) < 2:
-            raise ValueError(f"classes must name at least 2 classes, got {classes}")
-        y = self._check_classes(y)
-        if y.ndim == 2 and y.shape[1] != len(classes):
-            raise ValueError(
-                f"classes must number all labels of a row, got {classes} for {y.shape[1]} labels"
-            )
-        self.classes_, self._is_multilabel = classes, y.ndim == 2
-        return True
-
-    def _encode(self, y):
-        """Return the number of each row's class, or its labels as they are."""
-        return self._number(self._check_classes(y))
-
-    def _number(self, y):
-        wanted = (len(y), len(self.classes_)) if self._is_multilabel else (len(y),)
-        if y.shape != wanted:
-            raise ValueError(f"y must have shape {wanted}, as before, got {y.shape}")
-        if self._is_multilabel:
-            return y.astype(np.float64)
-        labels = np.searchsorted(self.classes_, y)
-        known = self.classes_[np.minimum(labels, len(self.classes_) - 1)] == y
-        if not np.all(known):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
-                f"`y` has {np.unique(y)}"
-            )
-        return labels
-
-    def _can_stratify(self, y, n_others):
-        if self._is_multilabel:
-            return False
-        counts = np.bincount(y)
-        enough = len(self.classes_) <= min(n_others, len(y) - n_others)
-        return counts[counts > 0].min() > 1 and enough
+    def _make_targets(self, y, announced=None):
+        return Classes(y, announced)
 
     def _score_validation(self, scores, y, sample_weight):
         if scores.shape[1] == 1:
             hits = (scores[:, 0] > 0) == y
-        elif self._is_multilabel:
+        elif self._targets.is_multilabel:
             hits = ((scores > 0) == (y > 0)).all(axis=1)
         else:
             hits = scores.argmax(axis=1) == y
@@ -579,7 +532,7 @@ class TrainedClassifier(ClassifierMixin, TrainedEstimator):
         self._weights_of_classes = None
         if self.class_weight is None:
             return sample_weight
-        if self._is_multilabel:
+        if self._targets.is_multilabel:
             raise ValueError(
                 "class_weight is for rows of one class each: with several labels a row, pass "
                 f"sample_weight instead, got class_weight={self.class_weight}"
@@ -631,7 +584,7 @@ class TrainedClassifier(ClassifierMixin, TrainedEstimator):
             For NaN or infinity, or another number of features than in `fit`.
         """
         scores = self._scores(X)
-        if self._is_multilabel or len(self.classes_) > 2:
+        if self._targets.is_multilabel or len(self.classes_) > 2:
             return scores
         return scores[:, 0] if scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]
 
@@ -647,7 +600,7 @@ class TrainedClassifier(ClassifierMixin, TrainedEstimator):
         ndarray of shape (n_samples,), or (n_samples, n_labels) of 0 and 1
         """
         scores = self.decision_function(X)
-        if self._is_multilabel:
+        if self._targets.is_multilabel:
             return (scores > 0).astype(np.int64)
         return self.classes_[scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0).view("i1")]
 
@@ -666,7 +619,7 @@ class TrainedClassifier(ClassifierMixin, TrainedEstimator):
         scores = self.decision_function(X).astype(np.float64, copy=False)
         if scores.ndim == 1:
             return np.column_stack([log_expit(-scores), log_expit(scores)])
-        return log_expit(scores) if self._is_multilabel else log_softmax(scores, axis=1)
+        return log_expit(scores) if self._targets.is_multilabel else log_softmax(scores, axis=1)
 
     @available_if(_gives_probabilities)
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
