@@ -110,12 +110,12 @@ def openmp_flags(compiler):
 
 
 class BuildClib(build_clib):
-    """Compiles the libraries side by side."""
+    """Compiles the libraries side by side, the largest, of AVX-512, first."""
 
     def build_libraries(self, libraries):
         build = super().build_libraries
         with ThreadPoolExecutor(CPUS) as pool:
-            list(pool.map(lambda library: build([library]), libraries))
+            list(pool.map(lambda library: build([library]), reversed(libraries)))
 
 
 class BuildExt(build_ext):

@@ -55,6 +55,13 @@ FNN_INLINE void f64_sum_four(f64v a, f64v b, f64v c, f64v d, double *sums) {
  * first weights of a group of rows ask for the next group: interleaved streams are more than
  * the processor follows by itself. */
 #define FNN_DEFINE_DOT_TILE(name, prefix, vector, lane, element, LOAD)                            \
+    static FNN_NOINLINE double name##_rest(const element *x, const lane *w, ptrdiff_t k,          \
+                                           ptrdiff_t n) {                                         \
+        double sum = 0;                                                                           \
+        for (; k < n; ++k) sum += (double)x[k] * (double)w[k];                                    \
+        return sum;                                                                               \
+    }                                                                                             \
+                                                                                                  \
     FNN_INLINE void name##_tile(const int n_rows, const int n_weights, const element *const *x,   \
                                 const element *const *ahead, const lane *w, ptrdiff_t n,          \
                                 double *scores, ptrdiff_t stride) {                               \
@@ -91,8 +98,7 @@ FNN_INLINE void f64_sum_four(f64v a, f64v b, f64v c, f64v d, double *sums) {
                               four);                                                              \
             FNN_UNROLL                                                                            \
             for (int i = 0; i < (more < 4 ? more : 4); ++i) {                                     \
-                for (ptrdiff_t k = whole; k < n; ++k)                                             \
-                    four[i] += (double)x[r][k] * (double)w[(c + i) * n + k];                      \
+                if (whole < n) four[i] += name##_rest(x[r], w + (c + i) * n, whole, n);           \
                 scores[r * stride + c + i] += four[i];                                            \
             }                                                                                     \
         }                                                                                         \
