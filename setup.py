@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import platform
 import sys
+import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +23,9 @@ MSVC = sys.platform == "win32"
 # setuptools compares times, not flags: each way to build has a folder of its own.
 BUILD_FOLDER = f"build/{'debug' if DEBUG else 'release'}-{'openmp' if WANT_OPENMP else 'no-openmp'}"
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-X86_64 = platform.machine().lower() in ("x86_64", "amd64") and not MSVC
+# The machine that is built for: the name says it also where another one builds.
+TARGET = sysconfig.get_platform().rpartition("-")[2]
+X86_64 = (platform.machine() if TARGET == "universal2" else TARGET) == "x86_64" and not MSVC
 
 # What Cython needs for memoryviews, compiled once: else it is more than half of every module.
 SHARED_MODULE = "fastnn._core._cyutility"
@@ -192,7 +195,7 @@ setup(
             "wraparound": False,
             "initializedcheck": DEBUG,
             "cdivision": True,
-            "freethreading_compatible": False,
+            "freethreading_compatible": True,
         },
         build_dir=f"{BUILD_FOLDER}/cython",
         # Other ways to start processes would run this file again in each.

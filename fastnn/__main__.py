@@ -217,6 +217,7 @@ def _collect_info(arguments):
         "n_threads_reason": reason,
         "accel": os.environ.get("FASTNN_ACCEL"),
         "packages": _package_versions(),
+        "libraries": _loaded_libraries(),
     }
 
 
@@ -234,6 +235,25 @@ def _package_versions():
     return versions
 
 
+def _loaded_libraries():
+    """Return the OpenMP and BLAS libraries that a search has in its process."""
+    try:
+        import threadpoolctl
+
+        from . import neighbors  # noqa: F401  # and so all that it loads
+    except ImportError:  # the versions tell which package is missing
+        return []
+    return [
+        {
+            "kind": library["user_api"],
+            "file": "/".join(Path(library["filepath"]).parts[-2:]),
+            "version": library["version"],
+            "n_threads": library["num_threads"],
+        }
+        for library in threadpoolctl.threadpool_info()
+    ]
+
+
 def _format_info(info):
     lines = {
         "fastnn": info["fastnn"],
@@ -247,6 +267,11 @@ def _format_info(info):
     }
     for name, version in info["packages"].items():
         lines[name] = version or "not found"
+    for number, library in enumerate(info["libraries"], 1):
+        version = f" {library['version']}" if library["version"] else ""
+        lines[f"library {number}"] = (
+            f"{library['kind']}{version}, {library['n_threads']} threads: {library['file']}"
+        )
     width = max(map(len, lines))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in lines.items())
 

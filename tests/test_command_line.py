@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
+from threadpoolctl import threadpool_info
 
 import fastnn
 from fastnn import __main__, _demo, _files, _report, _tour, neighbors
@@ -178,6 +179,20 @@ def test_info_as_json(capsys, isa):
     assert info["isa"] == isa
     assert info["isas"] == list(fastnn.available_isas())
     assert info["packages"]["scikit-learn"] == metadata.version("scikit-learn")
+    libraries = threadpool_info()
+    assert [library["kind"] for library in info["libraries"]] == [
+        library["user_api"] for library in libraries
+    ]
+    for told, library in zip(info["libraries"], libraries, strict=True):
+        assert library["filepath"].endswith(told["file"])
+        assert told["file"].count("/") == 1
+        assert told["n_threads"] == library["num_threads"]
+
+
+def test_info_without_what_searches_need(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    assert main(["info", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["libraries"] == []
 
 
 def test_info_lists_optional_packages_where_installed_and_missing_required_ones(

