@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import platform
 import sys
 import sysconfig
 import tempfile
@@ -20,12 +19,18 @@ DEBUG = os.environ.get("FASTNN_DEBUG") == "1"
 WANT_OPENMP = os.environ.get("FASTNN_OPENMP", "1") != "0"
 WERROR = os.environ.get("FASTNN_WERROR") == "1"
 MSVC = sys.platform == "win32"
+# The machines that are built for: not always the one that builds. Pythons of macOS may compile for
+# two, unless they are told otherwise.
+TARGETS = os.environ.get("ARCHFLAGS", "").replace("-arch", " ").split()
+TARGETS = TARGETS or [sysconfig.get_platform().rpartition("-")[2]]
 # setuptools compares times, not flags: each way to build has a folder of its own.
-BUILD_FOLDER = f"build/{'debug' if DEBUG else 'release'}-{'openmp' if WANT_OPENMP else 'no-openmp'}"
+BUILD_FOLDER = "build/{}-{}-{}".format(
+    "-".join(TARGETS),
+    "debug" if DEBUG else "release",
+    "openmp" if WANT_OPENMP else "no-openmp",
+)
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-# The machine that is built for: the name says it also where another one builds.
-TARGET = sysconfig.get_platform().rpartition("-")[2]
-X86_64 = (platform.machine() if TARGET == "universal2" else TARGET) == "x86_64" and not MSVC
+X86_64 = TARGETS in (["x86_64"], ["amd64"]) and not MSVC
 
 # What Cython needs for memoryviews, compiled once: else it is more than half of every module.
 SHARED_MODULE = "fastnn._core._cyutility"

@@ -1,6 +1,7 @@
 """The command line: `fastnn demo`, `knn`, `bench` and `info`, also as `python -m fastnn`."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -239,10 +240,11 @@ def _loaded_libraries():
     """Return the OpenMP and BLAS libraries that a search has in its process."""
     try:
         import threadpoolctl
-
-        from . import neighbors  # noqa: F401  # and so all that it loads
-    except ImportError:  # the versions tell which package is missing
+    except ImportError:  # the versions tell it
         return []
+    # Packages that do not fit each other raise anything. What was loaded until then is told.
+    with contextlib.suppress(Exception):
+        from . import neighbors  # noqa: F401
     return [
         {
             "kind": library["user_api"],
@@ -270,7 +272,7 @@ def _format_info(info):
     for number, library in enumerate(info["libraries"], 1):
         version = f" {library['version']}" if library["version"] else ""
         lines[f"library {number}"] = (
-            f"{library['kind']}{version}, {library['n_threads']} threads: {library['file']}"
+            f"{library['kind']}{version} with {library['n_threads']}: {library['file']}"
         )
     width = max(map(len, lines))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in lines.items())

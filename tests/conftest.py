@@ -1,6 +1,7 @@
 import logging
 import os
 from pathlib import Path
+from zlib import crc32
 
 import hypothesis
 import numpy as np
@@ -39,11 +40,25 @@ def isa(request):
     fastnn.set_isa(before)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--part",
+        metavar="I/N",
+        help="run the I-th of N parts of the tests, each with some of every file",
+    )
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     for item in items:
         if "isa" in getattr(item, "fixturenames", ()):
             item.add_marker("each_isa")
+    if config.getoption("--part"):
+        part, n_parts = map(int, config.getoption("--part").split("/"))
+        # By their names, which does not choose among parameters as their order would.
+        chosen = [item for item in items if crc32(item.nodeid.encode()) % n_parts == part - 1]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+        items[:] = chosen
 
 
 @pytest.fixture

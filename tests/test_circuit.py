@@ -949,6 +949,31 @@ def test_concurrent_calls(rng):
     assert outcomes == [True] * 12
 
 
+def test_concurrent_expressions_of_the_same_units():
+    leaves = [Unit(0.5 + i) for i in range(40)]
+
+    def chain(order):
+        f = leaves[order[0]]
+        for i in order[1:]:
+            f = (f + leaves[i]).tanh() * leaves[i]
+        return f
+
+    orders = [np.random.default_rng(seed).permutation(40) for seed in range(4)]
+    expected = [chain(order).forward() for order in orders]
+    found = [[] for _ in orders]
+
+    def work(order, values):
+        for _ in range(200):
+            values.append(chain(order).forward())
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(orders, found, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [[value] * 200 for value in expected]
+
+
 def test_runs_on_any_instruction_set_after_it_was_compiled(isa, rng):
     """The kernels are looked up with each run."""
     f, _ = neuron()

@@ -243,7 +243,7 @@ def assert_linear_loss(W, X, y, loss, **arguments):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
 @pytest.mark.parametrize("d", [*LENGTHS, 255, 257, 600])
 def test_linear_loss_equals_the_oracle(loss, dtype, d, rng, isa):
-    for n, n_classes in [(1, 1), (2, 2), (3, 10), (64, 3), (65, 11), (500, 5)]:
+    for n, n_classes in [(1, 1), (2, 2), (3, 10), (64, 3), (65, 11), (5, 8), (6, 9), (500, 5)]:
         for bias in (False, True):
             W, X, y = draw_linear(rng, n, d, n_classes, dtype, bias)
             assert_linear_loss(W, X, y, loss, l2=0.1, bias=bias)

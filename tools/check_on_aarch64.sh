@@ -4,8 +4,8 @@
 #     tools/check_on_aarch64.sh [PYTHON]
 #
 # PYTHON is an interpreter with what builds fastnn: by default .venv's, else the one on the path.
-# Needs Debian or a relative, qemu-aarch64 and aarch64-linux-gnu-gcc (qemu-user, gcc-aarch64-linux-gnu),
-# and a package index for apt and pip. Nothing is installed. Takes some three minutes.
+# Needs Debian, qemu-aarch64 and aarch64-linux-gnu-gcc (qemu-user, gcc-aarch64-linux-gnu),
+# and package indexes for apt and pip. Nothing is installed. Takes two to five minutes.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -15,7 +15,8 @@ if [ -z "$python" ]; then
     [ -x "$python" ] || python=python3
 fi
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || :; wait; rm -rf "$work"' EXIT
+unset CC CXX LDSHARED LDFLAGS CFLAGS # the cross-compiler's come from Debian's Python
 machine=$work/machine # its files
 packages=$work/packages
 triplet=aarch64-linux-gnu
@@ -75,7 +76,7 @@ print(platform.machine(), platform.python_version(), fastnn.available_isas())
 assert platform.machine() == 'aarch64' and fastnn.get_isa() == 'neon'"
 run_tests() { "${on_aarch64[@]}" -m pytest -p no:cacheprovider "$@"; }
 # Side by side: kernels against their oracles, and random searches.
-run_tests -m each_isa tests/test_pairwise_distances.py &
-run_tests -m each_isa tests/test_{losses,linear_model}.py
+run_tests -m each_isa --part 1/2 tests/test_pairwise_distances.py &
+run_tests -m each_isa --part 1/2 tests/test_{losses,linear_model}.py
 run_tests "tests/test_fuzzing.py::test_searches_are_the_oracles[0]"
 wait $!

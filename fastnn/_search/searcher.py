@@ -109,8 +109,9 @@ class Searcher:
     @property
     def nbytes(self):
         """How many bytes are held beside the rows."""
-        built = sum(a.nbytes for a in self._built.values() if not isinstance(a, str))
-        return built + sum(wider.Y.nbytes + wider.nbytes for wider in self._wider.values())
+        # Copies, as other threads may add to them.
+        built = sum(a.nbytes for a in self._built.copy().values() if not isinstance(a, str))
+        return built + sum(wider.Y.nbytes + wider.nbytes for wider in self._wider.copy().values())
 
     def __sizeof__(self):
         return object.__sizeof__(self) + self.nbytes
@@ -340,9 +341,10 @@ class Searcher:
     # ---- pickles ---------------------------------------------------------------------------------
 
     def __getstate__(self):
-        return {
+        state = {
             name: value for name, value in vars(self).items() if name not in ("_design", "_wider")
         }
+        return state | {"_built": self._built.copy()}  # other threads may add to it
 
     def __setstate__(self, state):
         vars(self).update(state)

@@ -11,6 +11,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
 from .. import _validation
+from .._core._threads import RenewedLock
 from .._search.metric_spaces import space_of
 from .._search.searcher import ALGORITHMS, Searcher
 
@@ -37,6 +38,7 @@ class Prepared(NamedTuple):
 # be hashable. Not kept on the estimator, which stays as it was fitted: it is made again where it is
 # needed, pickles hold nothing twice, and those of scikit-learn's estimators load without fastnn.
 _prepared = {}
+_prepared_lock = RenewedLock()
 
 
 def prepare(estimator):
@@ -54,23 +56,24 @@ def prepare(estimator):
     if has_tree or algorithm == "kd_tree":
         algorithm = estimator._fit_method  # parameters may have changed since
     key = id(estimator)
-    reference, kept = _prepared.get(key, (None, None))
-    if (
-        kept is not None
-        and kept.fitted is estimator._fit_X
-        and kept.searcher.space.is_same(space)
-        and kept.searcher.algorithm == algorithm
-    ):
-        return kept
-    rows = numeric_rows(estimator._fit_X)
-    if isinstance(rows, str):
-        return rows
-    if not space.fits(rows.shape[1]):
-        return "weights that do not fit the features"
-    kept = Prepared(estimator._fit_X, Searcher(rows, space, algorithm))
-    if reference is None:
-        reference = weakref.ref(estimator, lambda _: _prepared.pop(key, None))
-    _prepared[key] = reference, kept
+    with _prepared_lock:  # threads that search for the first time share one searcher
+        reference, kept = _prepared.get(key, (None, None))
+        if (
+            kept is not None
+            and kept.fitted is estimator._fit_X
+            and kept.searcher.space.is_same(space)
+            and kept.searcher.algorithm == algorithm
+        ):
+            return kept
+        rows = numeric_rows(estimator._fit_X)
+        if isinstance(rows, str):
+            return rows
+        if not space.fits(rows.shape[1]):
+            return "weights that do not fit the features"
+        kept = Prepared(estimator._fit_X, Searcher(rows, space, algorithm))
+        if reference is None:
+            reference = weakref.ref(estimator, lambda _: _prepared.pop(key, None))
+        _prepared[key] = reference, kept
     return kept
 
 

@@ -34,7 +34,18 @@ from .._dispatch cimport (
     FNN_TANH,
     active_kernels,
 )
+from .._threads import RenewedLock
 from ._tape cimport Tape
+
+cdef extern from *:
+    """
+    #if defined(Py_GIL_DISABLED)
+    #define FNN_FREE_THREADED 1
+    #else
+    #define FNN_FREE_THREADED 0
+    #endif
+    """
+    const bint FNN_FREE_THREADED
 
 cdef extern from "Python.h":
     ctypedef struct PyObject:
@@ -53,6 +64,9 @@ cdef enum:
     OPEN = -1
     # Slots are int32.
     MAX_UNITS = 0x7FFFFFFE
+
+# Held while units' slots are in use, where no lock of the interpreter is: expressions share units.
+cdef object slots_lock = RenewedLock()
 
 # In the kernel table's order.
 GATES = (
@@ -593,20 +607,28 @@ cdef class Expression:
     cdef PyObject **units
 
     def __cinit__(self, Unit output not None):
+        self.output = output
+        if FNN_FREE_THREADED:
+            with slots_lock:
+                self.find_and_lay_flat()
+        else:
+            self.find_and_lay_flat()
+
+    def __dealloc__(self):
+        PyMem_Free(self.units)
+
+    cdef int find_and_lay_flat(self) except -1:
         cdef UnitList found
         cdef Py_ssize_t place
         memset(&found, 0, sizeof(found))
-        self.output = output
         try:
-            find_units(<PyObject *>output, &found)
+            find_units(<PyObject *>self.output, &found)
             self.lay_flat(&found)
         finally:
             for place in range(found.size):
                 (<Unit>found.items[place]).slot = UNSEEN
             PyMem_Free(found.items)
-
-    def __dealloc__(self):
-        PyMem_Free(self.units)
+        return 0
 
     cdef int lay_flat(self, UnitList *found) except -1:
         """Sort the units that were found, and write the tape. Their slots become 1 + its slots."""
