@@ -12,6 +12,7 @@ import numpy as np
 import datasets_for_search as data
 import fastnn
 import oracles
+from fastnn._search.ivf import Centroids, InvertedLists, ListRanking
 from fastnn._search.metric_spaces import space_of
 from fastnn._search.searcher import Searcher
 from fastnn.metrics import pairwise_distances_argmin_min
@@ -120,7 +121,9 @@ def find_error(seed):
     fastnn.set_isa(str(case.isa))
     try:
         with np.errstate(all="ignore"):
-            for name, found, expected in itertools.chain(searches(case), entries(case)):
+            for name, found, expected in itertools.chain(
+                searches(case), lists(case), entries(case)
+            ):
                 if not all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)):
                     return f"{case}: {name}"
     finally:
@@ -160,6 +163,39 @@ def searches(case):
         X, Y, metric=case.metric, metric_kwargs=case.parameters or None
     )
     yield "argmin", nearest[:1], [expected[1][:, 0]]
+
+
+def lists(case):
+    """Searches of inverted lists: the oracle's, among the rows that a query visits."""
+    rng, X, Y, k = case.rng, case.X, case.Y, case.k
+    samples = Searcher(Y, space_of(case.metric, **case.parameters)).samples
+    queries, n_lists = X.astype(samples.values.dtype), int(rng.integers(1, len(Y) + 1))
+    chosen = samples.values[rng.integers(0, len(Y), n_lists)]
+    if samples.space.normalized and case.dtype == np.uint8:
+        chosen = chosen.astype(np.float32)
+    centroids = Centroids(samples, chosen, np.ones(n_lists), np.arange(1))
+    index = InvertedLists.build(samples, centroids, 2)
+    everything = oracles.kneighbors(X, Y, k, case.oracle)
+    for n_probes in (float(rng.integers(0, n_lists + 1)), n_lists * rng.random(), np.inf):
+        ranking = ListRanking(centroids, index.sizes, k, min(n_probes, n_lists))
+        ranked, scores = ranking.scores(samples.space.rows(queries), 1)
+        expected = [np.empty((len(X), k)), np.empty((len(X), k), np.int64)]
+        for i, (row, of_row) in enumerate(zip(ranked, scores, strict=True)):
+            places = [np.arange(*index.starts[j : j + 2]) for j in row[~(of_row > n_probes)]]
+            visited = np.sort(index.index.order[np.concatenate(places)])
+            found = oracles.kneighbors(X[i : i + 1], Y[visited], k, case.oracle)
+            expected[0][i], expected[1][i] = found[0][0], visited[found[1][0]]
+        if n_probes == np.inf:
+            expected = everything
+        n_threads, size = int(rng.integers(1, 4)), int(rng.integers(1, len(X) + 1))
+        parts = [
+            index.kneighbors(queries[i : i + size], k, n_threads, n_probes=n_probes)
+            for i in range(0, len(X), size)
+        ]
+        found = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        found[0] = samples.space.distances(found[0])
+        name = f"{n_lists} lists, {n_probes} probes, {n_threads} threads, batches of {size}"
+        yield name, found, expected
 
 
 def entries(case):

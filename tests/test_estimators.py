@@ -27,7 +27,9 @@ from fastnn._sklearn import preparation
 NAMES = [
     name
     for name in fastnn.neighbors.__all__
-    if name[0].isupper() and getattr(fastnn.neighbors, name) is not getattr(sklearn.neighbors, name)
+    if name[0].isupper()
+    and hasattr(sklearn.neighbors, name)
+    and getattr(fastnn.neighbors, name) is not getattr(sklearn.neighbors, name)
 ]
 METRICS = [
     ("l1", {}),

@@ -48,6 +48,10 @@ LONG_CALLS = {
         "X = uniform(3_000_000, 3)",
         "fastnn.kneighbors(X, X, 40, algorithm='kd_tree', verbose=1)",
     ),
+    "ivf": (
+        "X = uniform(300_000, 64)",
+        "fastnn.kneighbors(X, X, 10, algorithm='ivf', recall=0.9, verbose=1)",
+    ),
     "building a tree": (
         "X = uniform(12_000_000, 6)",
         "fastnn.kneighbors(X, X, 40, algorithm='kd_tree', n_jobs=1, verbose=1)",

@@ -18,6 +18,8 @@ A plain product (scores, gradients) is the first family without its terms: pack 
 the tile's product, and apply another epilogue to the tile.
 """
 
+from libc.stdint cimport int64_t
+
 cimport numpy as cnp
 
 from ._dispatch cimport fnn_kernels, fnn_pack, fnn_panel_sums, fnn_row_distances, fnn_tile
@@ -79,10 +81,11 @@ cdef class Panels:
     cdef void pack_held(self, Py_ssize_t panel, Rows rows, Py_ssize_t first) noexcept nogil
     cdef void clear_row(self, Py_ssize_t row) noexcept nogil
     cdef void pack_panel(
-        self, Py_ssize_t panel, Rows rows, Py_ssize_t first, Py_ssize_t n_rows
+        self, Py_ssize_t panel, Rows rows, Py_ssize_t first, Py_ssize_t n_rows,
+        const int64_t *index,
     ) noexcept nogil
     cdef void pack_transformed(
-        self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, char *target
+        self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, const int64_t *index, char *target
     ) noexcept nogil
 
 

@@ -162,11 +162,13 @@ cdef class Panels:
     cdef void pack_held(self, Py_ssize_t panel, Rows rows, Py_ssize_t first) noexcept nogil:
         """Pack one of the panels that are held, of rows from `first` on."""
         cdef Py_ssize_t start = panel * self.width
-        self.pack_panel(panel, rows, first + start, min(self.width, self.n_rows - start))
+        self.pack_panel(panel, rows, first + start, min(self.width, self.n_rows - start), NULL)
 
     cdef void pack_panel(
-        self, Py_ssize_t panel, Rows rows, Py_ssize_t first, Py_ssize_t n_rows
+        self, Py_ssize_t panel, Rows rows, Py_ssize_t first, Py_ssize_t n_rows,
+        const int64_t *index,
     ) noexcept nogil:
+        """Pack rows first + index[r], or first + r, as one of the panels."""
         cdef char *target = self.data + panel * self.panel_bytes
         cdef double *terms = self.terms + panel * self.width
         cdef double *magnitudes = self.magnitudes + panel * self.width
@@ -174,10 +176,10 @@ cdef class Panels:
         cdef Py_ssize_t r
         cdef const void *each[FNN_MAX_TILE_COLS]
         if rows.transformed:
-            self.pack_transformed(rows, first, n_rows, target)
+            self.pack_transformed(rows, first, n_rows, index, target)
         else:
             for r in range(n_rows):
-                each[r] = data + r * rows.row_bytes
+                each[r] = data + (r if index == NULL else index[r]) * rows.row_bytes
             self.expansion.pack(
                 each, 0, n_rows, self.width, self.n_features, self.center, self.scale, target
             )
@@ -186,7 +188,7 @@ cdef class Panels:
             memset(terms, 0, self.width * sizeof(double))
             if self.expansion.squared:
                 self.expansion.row_distances(
-                    self.center_row, data, self.n_features, NULL, n_rows, self.n_features, terms
+                    self.center_row, data, self.n_features, index, n_rows, self.n_features, terms
                 )
             return
         self.expansion.terms(target, self.width, self.depth, terms)
@@ -209,7 +211,7 @@ cdef class Panels:
             memset(place + k * self.width * bytes, 0, bytes)
 
     cdef void pack_transformed(
-        self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, char *target
+        self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, const int64_t *index, char *target
     ) noexcept nogil:
         """Pack a panel strip by strip, transformed on the way; a step is a feature."""
         cdef double strips[FNN_MAX_TILE_COLS * PACKING_STRIP]
@@ -225,7 +227,7 @@ cdef class Panels:
             n = min(<Py_ssize_t>PACKING_STRIP, self.n_features - start)
             for r in range(n_rows):
                 strip = strips + r * PACKING_STRIP
-                rows.fetch(first + r, start, n, strip)
+                rows.fetch(first + (r if index == NULL else index[r]), start, n, strip)
                 if rows.factors != NULL:
                     # Center first: what the factor rounds is then small, too.
                     for k in range(n):

@@ -1,4 +1,4 @@
-"""Exact searches for neighbors: one entry, a planner, and algorithms with one protocol.
+"""Searches for neighbors: one entry, a planner, and algorithms with one protocol.
 
 | module              | what it does                                                               |
 |---------------------|----------------------------------------------------------------------------|
@@ -10,6 +10,7 @@
 | `brute`             | all pairs, tile by tile; serves everything                                 |
 | `bounded`           | bounds on the distances of all pairs; serves L1 and L2                     |
 | `kd_tree`           | few pairs at all; for few features                                         |
+| `ivf`               | the pairs of some lists, as many as a recall below 1 asks for              |
 
-All algorithms return the same neighbors and distances, bit for bit.
+All but the last return the same neighbors and distances, bit for bit.
 """

@@ -46,6 +46,10 @@ class Costs:
     split, split_feature, tree_overhead : float
         A sample on each level of halving while a tree is built, beside the features and for each;
         and the tree.
+    listed_pair : float
+        What a pair takes more where queries visit lists: rows and queries are gathered.
+    summed_feature : float
+        A feature of a row that is added to the mean of its list.
     far_bytes : float
         Samples of so many bytes are so far from the processor that it waits as long as it computes.
     """
@@ -67,6 +71,8 @@ class Costs:
     split: float = 6.0
     split_feature: float = 0.3
     tree_overhead: float = 40_000.0
+    listed_pair: float = 0.6
+    summed_feature: float = 2.0
     far_bytes: float = 28e6
 
     def pair_in_tiles(self, metric, type_, n_features):

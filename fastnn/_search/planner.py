@@ -19,6 +19,9 @@ asks again. So the rules can be read and tested without data.
   are designed on a sample of the rows and queries. The share of pairs that they would leave, and
   what the steps cost each, say which is quicker. Where designing would take too long, a quick look,
   with few directions, says first whether to go on.
+- Where a recall below 1 is enough, lists of samples are the alternative. Their centroids are
+  trained, if that takes a few percent of the exact search at most, and the neighbors of a few
+  samples say what share of all samples queries would visit.
 """
 
 import math
@@ -26,6 +29,7 @@ from typing import NamedTuple
 
 from .._core.search._kd_tree import LEAF_SAMPLES
 from .costs import SearchCosts, family_of
+from .ivf import CALIBRATION_QUERIES, ROUNDS, TRAINING_ROWS, TRIED_QUERIES, n_lists_of
 
 # With more features no tree is considered.
 TREE_FEATURES = 16
@@ -53,6 +57,8 @@ CLEARLY_QUICKER = 0.8
 # Milliseconds that it takes, for each feature and beside: a quick look, and the design.
 QUICK_MS, QUICK_OVERHEAD_MS = 0.003, 1.5
 DESIGN_MS, DESIGN_OVERHEAD_MS = 0.011, 1.0
+# Trying lists may take this share of an exact search.
+TRIED_LISTS_SHARE = 0.1
 
 
 class Plan(NamedTuple):
@@ -76,6 +82,8 @@ class Request(NamedTuple):
     within_radius : bool
         Whether all neighbors within a radius are wanted, and not the k nearest.
     n_threads : int
+    recall : float
+        The share of the true neighbors that is enough.
     """
 
     n_queries: int
@@ -88,6 +96,7 @@ class Request(NamedTuple):
     bytes_in_tiles: bool = False
     within_radius: bool = False
     n_threads: int = 1
+    recall: float = 1.0
 
 
 class BoundEstimate(NamedTuple):
@@ -118,6 +127,8 @@ class Statistics(NamedTuple):
         How many neighbors a query has within the radius.
     quick_look, design : BoundEstimate, False or None
         None: nobody has looked; False: there are no bounds.
+    visited : float, False or None
+        The share of the samples that queries visit by lists; False: there are no lists.
     """
 
     has_tree: bool = False
@@ -125,6 +136,7 @@ class Statistics(NamedTuple):
     n_within: float | None = None
     quick_look: BoundEstimate | bool | None = None
     design: BoundEstimate | bool | None = None
+    visited: float | bool | None = None
 
     def with_trial(self, trial):
         return self._replace(trials=(*self.trials, trial))
@@ -167,6 +179,10 @@ class DesignBounds(NamedTuple):
     quick: bool
 
 
+class TryLists(NamedTuple):
+    """Train centroids, and see what share of the samples queries would visit."""
+
+
 def plan(request, costs, statistics):
     """Return a Plan, or the step that tells more.
 
@@ -178,7 +194,10 @@ def plan(request, costs, statistics):
     """
     if request.n_features <= TREE_FEATURES:
         return _tree_or_brute(request, costs, statistics)
-    return _bounds_or_brute(request, costs, statistics)
+    step = _bounds_or_brute(request, costs, statistics)
+    if request.recall < 1.0 and isinstance(step, Plan):
+        step = _lists_or_exact(step, request, costs, statistics)
+    return step
 
 
 # ---- few features --------------------------------------------------------------------------------
@@ -255,8 +274,7 @@ def _bounds_or_brute(request, costs, statistics):
     whole_ms = 1e-6 * brute / request.n_threads
 
     def share(estimate):
-        rows = (n + n_queries) * estimate.row_cost
-        return (n_queries * n * estimate.pair_cost + rows) / brute
+        return _share_of_brute(estimate, request, brute)
 
     if DESIGN_OVERHEAD_MS + DESIGN_MS * d > DESIGN_SHARE * whole_ms:
         if QUICK_OVERHEAD_MS + QUICK_MS * d > QUICK_SHARE * whole_ms:
@@ -275,3 +293,40 @@ def _bounds_or_brute(request, costs, statistics):
     reason = f"bounds leave {survivors} of the pairs of a sample, an estimated "
     reason += f"{share(statistics.design):.2g} of the time of brute force"
     return Plan("bounded" if share(statistics.design) < CLEARLY_QUICKER else "brute", reason)
+
+
+def _share_of_brute(estimate, request, brute):
+    """Return the share of the time of brute force that a search by bounds takes."""
+    n, n_queries = request.n_samples, request.n_queries
+    rows = (n + n_queries) * estimate.row_cost
+    return (n_queries * n * estimate.pair_cost + rows) / brute
+
+
+# ---- a recall below 1 ----------------------------------------------------------------------------
+
+
+def _lists_or_exact(exact, request, costs, statistics):
+    """Return the plan of lists if it is cheaper than an exact plan, or the step that tells more."""
+    n, n_queries, d = request.n_samples, request.n_expected, request.n_features
+    pair = costs.pair_in_tiles(family_of(request.metric), "u" if request.bytes_in_tiles else "f", d)
+    per_query = n * pair
+    if exact.algorithm == "bounded":
+        per_query *= _share_of_brute(statistics.design, request, request.n_queries * per_query)
+    n_lists, whole = n_lists_of(n), n_queries * per_query
+    assigned = n_lists * pair + costs.query + costs.neighbor
+    training = ROUNDS * TRAINING_ROWS * n_lists * (assigned + costs.summed_feature * d)
+    if training + TRIED_QUERIES * per_query > TRIED_LISTS_SHARE * whole:
+        return exact
+    building = n * assigned + CALIBRATION_QUERIES * per_query
+    if building > CLEARLY_QUICKER * whole:
+        return exact
+    if statistics.visited is None:
+        return TryLists()
+    if not statistics.visited:
+        return exact
+    taken = costs.neighbor * request.k * (1 + math.log(n / request.k))
+    visited = statistics.visited * n * (pair + costs.listed_pair) + assigned + taken
+    share = (building + n_queries * visited) / whole
+    reason = f"queries visit about {100 * statistics.visited:.2g} % of the samples for a recall of "
+    reason += f"{request.recall:g}, in an estimated {share:.2g} of the time of an exact search"
+    return Plan("ivf", reason) if share < CLEARLY_QUICKER else exact

@@ -96,7 +96,7 @@ class Samples:
 
 
 class Algorithm(Protocol):
-    """An exact search in one set of samples.
+    """A search in one set of samples.
 
     `build` returns it, or raises CannotServe if it cannot serve the samples. Queries are arrays of
     the samples' dtype, or the samples' array itself. Distances are the kernels': see `MetricSpace`.
@@ -106,7 +106,7 @@ class Algorithm(Protocol):
 
     @classmethod
     def build(cls, samples, design, n_threads, advance=None):
-        """Return the algorithm; `design` is what the planner's steps have prepared for bounds."""
+        """Return the algorithm; `design` is what the planner's steps have prepared for it."""
 
     @property
     def nbytes(self):

@@ -12,6 +12,7 @@ from .._core._jobs import ieee_arithmetic
 from .bounded import BoundedSearch, design_bounds
 from .brute import BruteForce
 from .costs import current_costs
+from .ivf import TRIED_QUERIES, Calibration, InvertedLists, Recall, Setting, train_centroids
 from .kd_tree import KDTreeSearch, count_neighbors, tree_of, try_tree
 from .metric_spaces import MetricSpace
 from .planner import (
@@ -22,6 +23,7 @@ from .planner import (
     Plan,
     Request,
     Statistics,
+    TryLists,
     plan,
 )
 from .protocol import CannotServe, Neighbors, NonFiniteError, RadiusNeighbors, Samples, build_lock
@@ -31,7 +33,12 @@ __all__ = ["ALGORITHMS", "Searcher"]
 
 logger = logging.getLogger("fastnn")
 
-ALGORITHMS = {"brute": BruteForce, "bounded": BoundedSearch, "kd_tree": KDTreeSearch}
+ALGORITHMS = {
+    "brute": BruteForce,
+    "bounded": BoundedSearch,
+    "kd_tree": KDTreeSearch,
+    "ivf": InvertedLists,
+}
 
 NOTHING_YET = Plan("brute", "nothing has been searched for yet")
 
@@ -77,17 +84,25 @@ class Searcher:
     Y : ndarray of shape (n, d), float32, float64 or uint8
         C-contiguous; searches evaluate the values.
     space : MetricSpace, or {"l1", "l2", "sqeuclidean", "chebyshev"}
-    algorithm : {"auto", "brute", "bounded", "kd_tree"}, default="auto"
+    algorithm : {"auto", "brute", "bounded", "kd_tree", "ivf"}, default="auto"
+        "ivf" serves the k nearest with a recall below 1; the rest as "auto" does.
     memory : int or "none", optional
         Bytes that packed copies of the rows may take between searches; None: as many as the rows.
+    recall : float, default=1.0
+        The share of the k nearest that "auto" and "ivf" may be content with; the others are exact.
+    calibration_queries : ndarray of shape (m, d), optional
+        What the recall is measured with; None: some of the rows.
 
     Attributes
     ----------
-    Y, space, algorithm
+    Y, space, algorithm, recall, calibration_queries
     """
 
-    def __init__(self, Y, space, algorithm="auto", memory=None):
+    def __init__(
+        self, Y, space, algorithm="auto", memory=None, recall=1.0, calibration_queries=None
+    ):
         self.Y, self.algorithm, self.memory = Y, algorithm, memory
+        self.recall, self.calibration_queries = recall, calibration_queries
         self.space = MetricSpace(space) if isinstance(space, str) else space
         if self.space.kernel == "chebyshev" and Y.dtype == _validation.UINT8:
             Y = Y.astype(_validation.FLOAT32)  # there are no kernels for bytes
@@ -97,7 +112,7 @@ class Searcher:
             self._history = History(latest=Plan(algorithm, f"algorithm={algorithm!r}"))
         # What was built, by name; a str says why it could not be.
         self._built = {}
-        self._design = None
+        self._design = self._centroids = None
         # Of the same rows in wider types, for queries that need these.
         self._wider = {}
 
@@ -146,7 +161,11 @@ class Searcher:
         progress = Progress(advance)
 
         def search(algorithm, X):
-            return algorithm.kneighbors(X, k, n_threads, progress.of_the_rest(), exclude_self)
+            arguments = X, k, n_threads, progress.of_the_rest(), exclude_self
+            if isinstance(algorithm, InvertedLists):
+                setting = searcher._setting(algorithm, k, n_threads)
+                return algorithm.kneighbors(*arguments, setting.n_probes)
+            return algorithm.kneighbors(*arguments)
 
         (distances, indices), chosen = searcher._search(X, k, None, n_threads, search, progress)
         self._note(chosen)
@@ -201,7 +220,10 @@ class Searcher:
             return self, X.astype(dtype, copy=False)
         wider = self._wider.get(wide)
         if wider is None:
-            wider = Searcher(self.Y.astype(wide), self.space, self.algorithm, self.memory)
+            wider = Searcher(
+                self.Y.astype(wide), self.space, self.algorithm, self.memory, self.recall,
+                self.calibration_queries,
+            )  # fmt: skip
             if self.algorithm != "brute":  # which builds nothing but the rows
                 self._wider[wide] = wider
         return wider, X.astype(wide, copy=False)
@@ -243,8 +265,13 @@ class Searcher:
         start = time.perf_counter()
         if name == "bounded" and self._design is None:
             self._design_bounds(X, k, radius, n_threads, quick=False)
+        design = self._design
         try:
-            built = ALGORITHMS[name].build(self.samples, self._design, n_threads, advance)
+            if name == "ivf":
+                design = self._centroids = self._centroids or train_centroids(
+                    self.samples, n_threads
+                )
+            built = ALGORITHMS[name].build(self.samples, design, n_threads, advance)
         except CannotServe as error:
             return str(error)
         logger.debug("%s built in %.3g s", name, time.perf_counter() - start)
@@ -259,9 +286,10 @@ class Searcher:
 
     def _plan(self, X, k, radius, n_threads, advance):
         """Return the plan for such queries, and note that they were asked for."""
-        if self.algorithm != "auto":
-            return Plan(self.algorithm, f"algorithm={self.algorithm!r}")
         within = radius is not None
+        approximate = self.recall < 1.0 and not within
+        if self.algorithm not in ("auto", "ivf") or (self.algorithm == "ivf" and approximate):
+            return Plan(self.algorithm, f"algorithm={self.algorithm!r}")
         with build_lock:
             self._history = self._history.with_queries(within, len(X))
         history = self._history
@@ -269,7 +297,7 @@ class Searcher:
         n_settled, chosen = history.plans[within]
         if chosen is not None and n_pairs < 2 * n_settled:
             return chosen
-        if chosen is None or chosen.algorithm != "bounded":
+        if chosen is None or chosen.algorithm not in ("bounded", "ivf"):
             chosen = self._best_plan(X, k, radius, n_threads, history.n_queries[within], advance)
         with build_lock:
             self._history = self._history.with_plan(within, n_pairs, chosen)
@@ -290,6 +318,7 @@ class Searcher:
             bytes_in_tiles=values.dtype == _validation.UINT8 and self.space.is_plain,
             within_radius=within,
             n_threads=n_threads,
+            recall=1.0 if within else self.recall,
         )
         costs, statistics = current_costs(), Statistics(has_tree="kd_tree" in self._built)
         step = plan(request, costs, statistics)
@@ -307,6 +336,8 @@ class Searcher:
         if isinstance(step, DesignBounds):
             estimate = self._design_bounds(X, k, radius, n_threads, step.quick)
             return statistics._replace(**{"quick_look" if step.quick else "design": estimate})
+        if isinstance(step, TryLists):
+            return statistics._replace(visited=self._try_lists(k, n_threads) or False)
         if step.n_samples == len(self.samples):
             tree = self._build("kd_tree", X, k, radius, n_threads, advance).tree
         else:
@@ -331,6 +362,75 @@ class Searcher:
             return False
         return BoundEstimate(design.pair_cost, design.row_cost, tuple(design.survivor_fractions))
 
+    # ---- a recall below 1 ------------------------------------------------------------------------
+
+    @property
+    def lists_state(self):
+        """What `restore_lists` takes, or None while searches visit no lists."""
+        lists = self._built.get("ivf")
+        if self.latest_plan.algorithm != "ivf" or not isinstance(lists, InvertedLists):
+            return None
+        return lists.state, self.latest_plan
+
+    def restore_lists(self, state, with_settings=True):
+        """Go on with the lists of another searcher of the same rows."""
+        lists, chosen = state
+        self._built["ivf"] = lists = InvertedLists.restore(self.samples, lists)
+        if not with_settings:
+            lists.settings.clear()
+        self._history = History(plans=((0, chosen), (0, None)), latest=chosen)
+
+    def recall_of(self, k, n_threads):
+        """Return the Recall of searches for the k nearest."""
+        if self.recall == 1.0 or self.latest_plan.algorithm != "ivf":
+            return Recall.exact(self.recall)
+        try:
+            lists = self._build("ivf", None, k, None, n_threads)
+        except CannotServe:
+            return Recall.exact(self.recall)
+        return self._setting(lists, k, n_threads).recall
+
+    def _setting(self, lists, k, n_threads):
+        """Return how many lists queries for the k nearest visit."""
+        setting = lists.settings.get((k, self.recall))
+        if setting is None:
+            known = self._calibrate(lists.centroids, lists.sizes, k, None, n_threads)
+            setting = known and known.setting(self.recall)
+            if setting is None:
+                setting = Setting(math.inf, Recall.exact(self.recall))
+            lists.settings[k, self.recall] = setting
+        return setting
+
+    def _try_lists(self, k, n_threads):
+        """Return what share of the samples queries would visit; a false value without lists."""
+        try:
+            self._centroids = self._centroids or train_centroids(self.samples, n_threads)
+        except CannotServe:
+            return False
+        centroids = self._centroids
+        known = self._calibrate(centroids, centroids.sizes, k, TRIED_QUERIES, n_threads)
+        return known and known.visited(known.n_probes_missing(1.0 - self.recall))
+
+    def _calibrate(self, centroids, sizes, k, n_queries, n_threads):
+        """Return a Calibration by so many queries, or None if samples have too few neighbors."""
+        samples, X, chosen = self.samples, self.calibration_queries, None
+        if X is None:
+            chosen = centroids.calibration_rows[:n_queries]
+            X = samples.values[chosen]
+        else:
+            X = X[spread_out(len(X), n_queries or len(X), 0.5)]
+        wanted = k + (chosen is not None)
+        if wanted > len(samples):
+            return None
+        exact = Searcher(samples.values, self.space)
+        exact.samples = samples
+        neighbors = exact.kneighbors(X, wanted, n_threads).indices
+        if chosen is not None:
+            itself = neighbors == chosen[:, None]
+            itself[~itself.any(axis=1), -1] = True  # it is behind equal rows
+            neighbors = neighbors[~itself].reshape(len(X), k)
+        return Calibration(samples, centroids, sizes, X, neighbors, n_threads)
+
     def _drop_tree(self, within):
         """Drop a tree that was built for a trial, unless the other kind of search has it."""
         _, other = self._history.plans[not within]
@@ -342,13 +442,16 @@ class Searcher:
 
     def __getstate__(self):
         state = {
-            name: value for name, value in vars(self).items() if name not in ("_design", "_wider")
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("_design", "_centroids", "_wider")
         }
         return state | {"_built": self._built.copy()}  # other threads may add to it
 
     def __setstate__(self, state):
         vars(self).update(state)
-        self._design, self._wider = None, {}
+        self._design = self._centroids = None
+        self._wider = {}
 
 
 class Progress:

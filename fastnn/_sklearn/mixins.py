@@ -1,14 +1,20 @@
 """What makes scikit-learn's estimators ours: see `fastnn.neighbors`."""
 
+import math
+import numbers
+from typing import ClassVar
+
 import numpy as np
 import sklearn.neighbors
 from sklearn.utils.validation import check_is_fitted
 
 from .. import _validation
+from .._core._threads import effective_n_threads
+from .._search.ivf import Recall
 from . import searches
 from .originals import asks_for
-from .preparation import forget, prepare
-from .private import StrOptions
+from .preparation import forget, prepare, queries_for
+from .private import Interval, StrOptions
 
 PLAIN_METRICS = ("l1", "manhattan", "cityblock", "l2", "euclidean", "sqeuclidean")
 
@@ -16,12 +22,14 @@ PLAIN_METRICS = ("l1", "manhattan", "cityblock", "l2", "euclidean", "sqeuclidean
 class Neighbors:
     """Puts the kernels in the place of scikit-learn's searches.
 
-    `algorithm` may be "bounded" too. The ball tree is scikit-learn's, and so are the metrics that
-    "kd_tree" may be named with; "auto" takes the tree for all that the kernels serve.
+    `algorithm` may be "bounded" too, and "ivf" for the k nearest. The ball tree is scikit-learn's,
+    and so are the metrics that "kd_tree" may be named with; "auto" takes the tree for all that the
+    kernels serve.
     """
 
     _fit = searches.fit_neighbors
     _native_algorithms = ("auto", "brute", "bounded", "kd_tree")
+    _more_constraints: ClassVar = {}
 
     @property
     def _tree(self):
@@ -43,12 +51,14 @@ class Neighbors:
         super().__init_subclass__(**arguments)
         constraints = getattr(cls, "_parameter_constraints", {})
         if "algorithm" in constraints:
-            names = {"auto", "ball_tree", "kd_tree", "brute", "bounded"}
-            cls._parameter_constraints = {**constraints, "algorithm": [StrOptions(names)]}
+            names = {"ball_tree", *cls._native_algorithms}
+            cls._parameter_constraints = {
+                **constraints, "algorithm": [StrOptions(names)], **cls._more_constraints
+            }  # fmt: skip
 
     @property
     def effective_algorithm_(self):
-        """What a search uses: "brute", "bounded" or "kd_tree"; scikit-learn's, where it searches.
+        """What a search uses: an algorithm's name; scikit-learn's, where it searches.
 
         With ``algorithm="auto"`` searches settle it: a large one, or many.
         """
@@ -56,9 +66,9 @@ class Neighbors:
 
     @property
     def nbytes_(self):
-        """How many bytes searches have kept beside the samples: packed rows, codes, a tree.
+        """How many bytes searches have kept beside the samples: packed rows, codes, a tree, lists.
 
-        They are made again where they are needed, and no part of pickles.
+        They are made again where they are needed. Of all these, pickles have lists alone.
         """
         check_is_fitted(self)
         prepared = prepare(self)
@@ -77,7 +87,66 @@ class Neighbors:
 
 
 class KNeighbors(Neighbors):
+    """Searches for the k nearest, all of them or as many as `recall` asks for."""
+
     kneighbors = searches.kneighbors
+    _native_algorithms = (*Neighbors._native_algorithms, "ivf")
+    _more_constraints: ClassVar = {"recall": [Interval(numbers.Real, 0.0, 1.0, closed="right")]}
+    _may_miss = True
+
+    @property
+    def recall_(self):
+        """What share of the `n_neighbors` nearest is found: a `fastnn.neighbors.Recall`.
+
+        Exact searches find all: those of "auto" until it has chosen lists, which takes a search
+        that is large enough, or many. With ``algorithm="ivf"`` lists are made here, if no search
+        has come before.
+        """
+        check_is_fitted(self)
+        prepared = prepare(self)
+        if isinstance(prepared, str):
+            return Recall.exact(self.recall)
+        k = min(self.n_neighbors, self.n_samples_fit_)
+        return prepared.searcher.recall_of(k, effective_n_threads(self.n_jobs))
+
+    def calibrate(self, X):
+        """Measure the recall with queries like these, and not with some of the samples.
+
+        For queries that are unlike the samples: their neighbors are found exactly, and lists are
+        visited accordingly from now on, until the next fit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            Some hundreds. Queries that are not among those searched for later tell the most.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there are too few queries for the recall.
+        """
+        check_is_fitted(self)
+        queries = queries_for(self, X)
+        if isinstance(queries, str):
+            raise ValueError(f"X must be dense numbers, got {queries}")
+        _validation.require_finite(queries, "X")
+        fewest = math.ceil(1.0 / (1.0 - self.recall)) - 1 if self.recall < 1.0 else 1
+        if len(queries) < fewest:
+            raise ValueError(
+                f"X must have at least {fewest} rows for recall={self.recall:g}, got {len(queries)}"
+            )
+        self._calibration_queries = queries.copy()
+        return self
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        prepared = prepare(self) if "_fit_X" in vars(self) else "not fitted"
+        lists = None if isinstance(prepared, str) else prepared.searcher.lists_state
+        return state if lists is None else state | {"_lists_state": lists}
 
 
 class RadiusNeighbors(Neighbors):
@@ -102,6 +171,8 @@ def fit_plain(self, X, y):
         and min(self.n_neighbors, self.leaf_size, self.p) >= 1
         and self.weights in ("uniform", "distance")
         and self.algorithm in ("auto", "brute")
+        and type(self.recall) is float
+        and 0.0 < self.recall <= 1.0
         and self.metric_params is None
         and (self.n_jobs is None or type(self.n_jobs) is int)
         and asks_for(self, "_fit") is searches.fit_neighbors

@@ -55,22 +55,32 @@ def prepare(estimator):
         algorithm = "brute"
     if has_tree or algorithm == "kd_tree":
         algorithm = estimator._fit_method  # parameters may have changed since
+    recall, calibration_queries = 1.0, None
+    if getattr(estimator, "_may_miss", False):
+        state = vars(estimator)
+        recall, calibration_queries = state.get("recall", 1.0), state.get("_calibration_queries")
     key = id(estimator)
     with _prepared_lock:  # threads that search for the first time share one searcher
         reference, kept = _prepared.get(key, (None, None))
-        if (
+        is_same = (
             kept is not None
             and kept.fitted is estimator._fit_X
             and kept.searcher.space.is_same(space)
             and kept.searcher.algorithm == algorithm
-        ):
+        )
+        old = kept.searcher if is_same else None
+        if old and old.recall == recall and old.calibration_queries is calibration_queries:
             return kept
         rows = numeric_rows(estimator._fit_X)
         if isinstance(rows, str):
             return rows
         if not space.fits(rows.shape[1]):
             return "weights that do not fit the features"
-        kept = Prepared(estimator._fit_X, Searcher(rows, space, algorithm))
+        searcher = Searcher(rows, space, algorithm, None, recall, calibration_queries)
+        lists = vars(estimator).pop("_lists_state", None) or (old and old.lists_state)
+        if lists and recall < 1.0:
+            searcher.restore_lists(lists, not old or old.calibration_queries is calibration_queries)
+        kept = Prepared(estimator._fit_X, searcher)
         if reference is None:
             reference = weakref.ref(estimator, lambda _: _prepared.pop(key, None))
         _prepared[key] = reference, kept
@@ -80,7 +90,8 @@ def prepare(estimator):
 def forget(estimator):
     """Forget what was made for the samples before: they may be other values in the same array."""
     _prepared.pop(id(estimator), None)
-    vars(estimator).pop("_has_lazy_tree", None)
+    for name in ("_has_lazy_tree", "_calibration_queries", "_lists_state"):
+        vars(estimator).pop(name, None)
 
 
 def queries_for(estimator, X):

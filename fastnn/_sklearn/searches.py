@@ -38,7 +38,7 @@ def fit_neighbors(self, X, y=None):
     if not native or algorithm == "brute":
         return theirs(self, X, y)
     space = space_of(self.metric, **{**_minkowski_p(self), **(self.metric_params or {})})
-    if algorithm != "bounded" and (isinstance(space, str) or issparse(X)):
+    if algorithm not in ("bounded", "ivf") and (isinstance(space, str) or issparse(X)):
         return theirs(self, X, y)
     if algorithm == "auto" and _misfits(space, X):
         return theirs(self, X, y)  # raises

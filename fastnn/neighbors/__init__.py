@@ -1,4 +1,4 @@
-"""Exact nearest-neighbor search, and scikit-learn's neighbors estimators on top of it.
+"""Nearest-neighbor search, exact or with a recall that is kept, and estimators on top of it.
 
 The estimators are scikit-learn's own classes with another search: constructors, methods,
 attributes, warnings and errors are theirs. What the kernels do not serve (other metrics, sparse and
@@ -21,6 +21,7 @@ from sklearn.neighbors import (
     sort_graph_by_row_values,
 )
 
+from .._search.ivf import Recall
 from ._estimators import (
     KNeighborsClassifier,
     KNeighborsRegressor,
@@ -50,6 +51,7 @@ __all__ = [
     "RadiusNeighborsClassifier",
     "RadiusNeighborsRegressor",
     "RadiusNeighborsTransformer",
+    "Recall",
     "kneighbors",
     "kneighbors_graph",
     "precomputed_knn",

@@ -23,6 +23,31 @@ class NearestNeighbors(KNeighbors, RadiusNeighbors, sklearn.neighbors.NearestNei
     array([2])
     """
 
+    def __init__(
+        self,
+        *,
+        n_neighbors=5,
+        radius=1.0,
+        algorithm="auto",
+        leaf_size=30,
+        metric="minkowski",
+        p=2,
+        metric_params=None,
+        n_jobs=None,
+        recall=1.0,
+    ):
+        super().__init__(
+            n_neighbors=n_neighbors,
+            radius=radius,
+            algorithm=algorithm,
+            leaf_size=leaf_size,
+            metric=metric,
+            p=p,
+            metric_params=metric_params,
+            n_jobs=n_jobs,
+        )
+        self.recall = recall
+
 
 class KNeighborsClassifier(KNeighbors, sklearn.neighbors.KNeighborsClassifier):
     """Classifier that lets the k nearest training samples vote.
@@ -40,6 +65,31 @@ class KNeighborsClassifier(KNeighbors, sklearn.neighbors.KNeighborsClassifier):
     >>> model.predict_proba([[0.9]])
     array([[0.66666667, 0.33333333]])
     """
+
+    def __init__(
+        self,
+        n_neighbors=5,
+        *,
+        weights="uniform",
+        algorithm="auto",
+        leaf_size=30,
+        p=2,
+        metric="minkowski",
+        metric_params=None,
+        n_jobs=None,
+        recall=1.0,
+    ):
+        super().__init__(
+            n_neighbors=n_neighbors,
+            weights=weights,
+            algorithm=algorithm,
+            leaf_size=leaf_size,
+            p=p,
+            metric=metric,
+            metric_params=metric_params,
+            n_jobs=n_jobs,
+        )
+        self.recall = recall
 
     predict = votes.predict
     predict_proba = votes.predict_proba
@@ -64,6 +114,31 @@ class KNeighborsRegressor(KNeighbors, sklearn.neighbors.KNeighborsRegressor):
     array([0.5])
     """
 
+    def __init__(
+        self,
+        n_neighbors=5,
+        *,
+        weights="uniform",
+        algorithm="auto",
+        leaf_size=30,
+        p=2,
+        metric="minkowski",
+        metric_params=None,
+        n_jobs=None,
+        recall=1.0,
+    ):
+        super().__init__(
+            n_neighbors=n_neighbors,
+            weights=weights,
+            algorithm=algorithm,
+            leaf_size=leaf_size,
+            p=p,
+            metric=metric,
+            metric_params=metric_params,
+            n_jobs=n_jobs,
+        )
+        self.recall = recall
+
 
 class KNeighborsTransformer(KNeighbors, sklearn.neighbors.KNeighborsTransformer):
     """Turns samples into the graph of their k nearest neighbors.
@@ -81,6 +156,31 @@ class KNeighborsTransformer(KNeighbors, sklearn.neighbors.KNeighborsTransformer)
            [1., 0., 0.],
            [0., 2., 0.]])
     """
+
+    def __init__(
+        self,
+        *,
+        mode="distance",
+        n_neighbors=5,
+        algorithm="auto",
+        leaf_size=30,
+        metric="minkowski",
+        p=2,
+        metric_params=None,
+        n_jobs=None,
+        recall=1.0,
+    ):
+        super().__init__(
+            mode=mode,
+            n_neighbors=n_neighbors,
+            algorithm=algorithm,
+            leaf_size=leaf_size,
+            metric=metric,
+            p=p,
+            metric_params=metric_params,
+            n_jobs=n_jobs,
+        )
+        self.recall = recall
 
 
 class RadiusNeighborsClassifier(RadiusNeighbors, sklearn.neighbors.RadiusNeighborsClassifier):
@@ -142,3 +242,30 @@ class LocalOutlierFactor(KNeighbors, sklearn.neighbors.LocalOutlierFactor):
     >>> LocalOutlierFactor(n_neighbors=2).fit_predict([[-1.1], [0.2], [101.1], [0.3]])
     array([ 1,  1, -1,  1])
     """
+
+    def __init__(
+        self,
+        n_neighbors=20,
+        *,
+        algorithm="auto",
+        leaf_size=30,
+        metric="minkowski",
+        p=2,
+        metric_params=None,
+        contamination="auto",
+        novelty=False,
+        n_jobs=None,
+        recall=1.0,
+    ):
+        super().__init__(
+            n_neighbors=n_neighbors,
+            algorithm=algorithm,
+            leaf_size=leaf_size,
+            metric=metric,
+            p=p,
+            metric_params=metric_params,
+            contamination=contamination,
+            novelty=novelty,
+            n_jobs=n_jobs,
+        )
+        self.recall = recall

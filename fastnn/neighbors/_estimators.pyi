@@ -6,19 +6,25 @@ import numpy as np
 import sklearn.neighbors
 from numpy.typing import ArrayLike, NDArray
 
+from .._search.ivf import Recall
+
 class KNeighborsClassifier(sklearn.neighbors.KNeighborsClassifier):
     def __init__(
         self,
         n_neighbors: int | None = 5,
         *,
         weights: Literal["distance", "uniform"] | Callable[..., Any] | None = "uniform",
-        algorithm: Literal["auto", "ball_tree", "bounded", "brute", "kd_tree"] = "auto",
+        algorithm: Literal["auto", "ball_tree", "bounded", "brute", "ivf", "kd_tree"] = "auto",
         leaf_size: int = 30,
         p: float | None = 2,
         metric: Any = "minkowski",
         metric_params: dict[Any, Any] | None = None,
         n_jobs: int | None = None,
+        recall: float = 1.0,
     ) -> None: ...
+    @property
+    def recall_(self) -> Recall: ...
+    def calibrate(self, X: Any) -> Self: ...
     def predict(self, X: Any) -> NDArray[Any]: ...
     def predict_proba(self, X: Any) -> NDArray[np.float64]: ...
     def fit(self, X: Any, y: Any) -> Self: ...
@@ -46,13 +52,17 @@ class KNeighborsRegressor(sklearn.neighbors.KNeighborsRegressor):
         n_neighbors: int | None = 5,
         *,
         weights: Literal["distance", "uniform"] | Callable[..., Any] | None = "uniform",
-        algorithm: Literal["auto", "ball_tree", "bounded", "brute", "kd_tree"] = "auto",
+        algorithm: Literal["auto", "ball_tree", "bounded", "brute", "ivf", "kd_tree"] = "auto",
         leaf_size: int = 30,
         p: float | None = 2,
         metric: Any = "minkowski",
         metric_params: dict[Any, Any] | None = None,
         n_jobs: int | None = None,
+        recall: float = 1.0,
     ) -> None: ...
+    @property
+    def recall_(self) -> Recall: ...
+    def calibrate(self, X: Any) -> Self: ...
     def kneighbors(
         self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
     ) -> Any: ...
@@ -77,13 +87,17 @@ class KNeighborsTransformer(sklearn.neighbors.KNeighborsTransformer):
         *,
         mode: Literal["connectivity", "distance"] = "distance",
         n_neighbors: int | None = 5,
-        algorithm: Literal["auto", "ball_tree", "bounded", "brute", "kd_tree"] = "auto",
+        algorithm: Literal["auto", "ball_tree", "bounded", "brute", "ivf", "kd_tree"] = "auto",
         leaf_size: int = 30,
         metric: Any = "minkowski",
         p: float | None = 2,
         metric_params: dict[Any, Any] | None = None,
         n_jobs: int | None = None,
+        recall: float = 1.0,
     ) -> None: ...
+    @property
+    def recall_(self) -> Recall: ...
+    def calibrate(self, X: Any) -> Self: ...
     def kneighbors(
         self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
     ) -> Any: ...
@@ -107,7 +121,7 @@ class LocalOutlierFactor(sklearn.neighbors.LocalOutlierFactor):
         self,
         n_neighbors: int | None = 20,
         *,
-        algorithm: Literal["auto", "ball_tree", "bounded", "brute", "kd_tree"] = "auto",
+        algorithm: Literal["auto", "ball_tree", "bounded", "brute", "ivf", "kd_tree"] = "auto",
         leaf_size: int = 30,
         metric: Any = "minkowski",
         p: float | None = 2,
@@ -115,7 +129,11 @@ class LocalOutlierFactor(sklearn.neighbors.LocalOutlierFactor):
         contamination: Literal["auto"] | float = "auto",
         novelty: bool = False,
         n_jobs: int | None = None,
+        recall: float = 1.0,
     ) -> None: ...
+    @property
+    def recall_(self) -> Recall: ...
+    def calibrate(self, X: Any) -> Self: ...
     def kneighbors(
         self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
     ) -> Any: ...
@@ -141,13 +159,17 @@ class NearestNeighbors(sklearn.neighbors.NearestNeighbors):
         *,
         n_neighbors: int | None = 5,
         radius: float | None = 1.0,
-        algorithm: Literal["auto", "ball_tree", "bounded", "brute", "kd_tree"] = "auto",
+        algorithm: Literal["auto", "ball_tree", "bounded", "brute", "ivf", "kd_tree"] = "auto",
         leaf_size: int = 30,
         metric: Any = "minkowski",
         p: float | None = 2,
         metric_params: dict[Any, Any] | None = None,
         n_jobs: int | None = None,
+        recall: float = 1.0,
     ) -> None: ...
+    @property
+    def recall_(self) -> Recall: ...
+    def calibrate(self, X: Any) -> Self: ...
     def kneighbors(
         self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
     ) -> Any: ...

@@ -20,11 +20,12 @@ def kneighbors(
     *,
     p: float = 2,
     metric_params: dict[str, Any] | None = None,
-    algorithm: Literal["auto", "brute", "bounded", "kd_tree"] = "auto",
+    algorithm: Literal["auto", "brute", "bounded", "kd_tree", "ivf"] = "auto",
+    recall: float = 1.0,
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Find the nearest rows of Y for each row of X, exactly.
+    """Find the nearest rows of Y for each row of X: exactly, unless `recall` asks for less.
 
     The neighbors are those of the distances evaluated in float64 in difference form (sum of
     \\|x - y\\|, sum of (x - y)²) on the values given; equal distances go by the smaller index. The
@@ -44,9 +45,14 @@ def kneighbors(
         Of "minkowski": 1 (L1), 2 (L2) or infinity (Chebyshev).
     metric_params : dict, optional
         Of "minkowski": ``{"w": weights}`` of the features, for p of 1 and 2.
-    algorithm : {"auto", "brute", "bounded", "kd_tree"}, default="auto"
+    algorithm : {"auto", "brute", "bounded", "kd_tree", "ivf"}, default="auto"
         How to search: all pairs; few of them, by lower bounds on the distances of all; or with a
-        k-d tree. "auto" looks at the data. The result is the same.
+        k-d tree. The result is the same. "ivf" visits lists of rows near each query, as many as
+        `recall` asks for. "auto" takes whatever is cheapest for these data.
+    recall : float, default=1.0
+        The share of the true neighbors that is found on average: above 0 and at most 1. Below 1,
+        some of the neighbors may be others than the nearest; the distances are those of the rows
+        that are returned. See :ref:`approximate_search`.
     n_jobs : int, optional
         Threads, as in scikit-learn; None: all the cores that this process may use.
     verbose : int, default=0
@@ -65,7 +71,7 @@ def kneighbors(
         For dtypes that hold no real numbers, sparse input, and arguments of the wrong type.
     ValueError
         For NaN or infinity, empty input, shapes that do not fit, n_neighbors out of range, a metric
-        that the kernels do not serve, n_jobs=0.
+        that the kernels do not serve, a recall outside (0, 1], n_jobs=0.
 
     Notes
     -----
@@ -79,7 +85,7 @@ def kneighbors(
     >>> indices
     array([[1, 0]])
     """
-    X, searcher = _searcher_of(X, Y, metric, p, metric_params, algorithm)
+    X, searcher = _searcher_of(X, Y, metric, p, metric_params, algorithm, recall)
     k = _validation.check_n_neighbors(n_neighbors, len(searcher.Y))
     return _search(searcher, X, k, effective_n_threads(n_jobs), verbose)
 
@@ -147,8 +153,9 @@ def precomputed_knn(
     *,
     p: float = 2,
     metric_params: dict[str, Any] | None = None,
-    algorithm: Literal["auto", "brute", "bounded", "kd_tree"] = "auto",
+    algorithm: Literal["auto", "brute", "bounded", "kd_tree", "ivf"] = "auto",
     include_self: bool = True,
+    recall: float = 1.0,
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -170,6 +177,8 @@ def precomputed_knn(
         As for `kneighbors`.
     include_self : bool, default=True
         Whether the sample itself is the first column. It is even where it has duplicates.
+    recall : float, default=1.0
+        As for `kneighbors`.
     n_jobs : int, optional
         Threads, as in scikit-learn; None: all the cores that this process may use.
     verbose : int, default=0
@@ -194,7 +203,7 @@ def precomputed_knn(
            [1, 0],
            [2, 1]])
     """
-    X, searcher = _searcher_of(X, X, metric, p, metric_params, algorithm)
+    X, searcher = _searcher_of(X, X, metric, p, metric_params, algorithm, recall)
     n = X.shape[0]
     n_threads = effective_n_threads(n_jobs)
     k = _validation.check_n_neighbors(n_neighbors, n if include_self else n - 1) - include_self
@@ -208,16 +217,23 @@ def precomputed_knn(
     return np.hstack([itself, indices]), np.hstack([np.zeros((n, 1)), distances])
 
 
-def _searcher_of(X, Y, metric, p, metric_params, algorithm):
-    """Return queries and a searcher for arguments that pass the border."""
+def _searcher_of(X, Y, metric, p, metric_params, algorithm, recall=None):
+    """Return queries and a searcher for arguments that pass the border.
+
+    `recall`: None where there is none to ask for.
+    """
     if not isinstance(metric_params, (dict, type(None))):
         raise TypeError(f"metric_params must be a dict, got {type(metric_params).__name__}")
     parameters = dict(metric_params or {})
     if metric == "minkowski":
         parameters = {"p": p, **parameters}
     X, Y, space = check_pair(X, Y, metric, **parameters)
-    _validation.check_name(algorithm, ("auto", *ALGORITHMS), "algorithm")
-    return X, Searcher(Y, space, algorithm)
+    names = [name for name in ALGORITHMS if name != "ivf" or recall is not None]
+    _validation.check_name(algorithm, ("auto", *names), "algorithm")
+    recall = 1.0 if recall is None else _validation.check_number(recall, "recall")
+    if not 0.0 < recall <= 1.0:
+        raise ValueError(f"recall must be above 0 and at most 1, got {recall}")
+    return X, Searcher(Y, space, algorithm, recall=recall)
 
 
 def _search(searcher, X, k, n_threads, verbose, exclude_self=False):

@@ -11,6 +11,8 @@ cdef class Collector:
     # [n_splits][n_queries]: keys that lanes have to reach (integers: exceed) to be pushed.
     cdef double *bounds
     cdef Mode mode
+    # Whether samples come in the order of their indices.
+    cdef bint in_order
     cdef bint root
     cdef Norm norm
     cdef int n_threads

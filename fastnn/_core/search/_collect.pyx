@@ -226,7 +226,11 @@ cdef class Nearest(ListOfNearest):
                 )
         self.counts[slot] = kept
         if kept > self.k + (self.capacity - self.k) // 2:
-            self.settle(slot, query, thread)
+            if self.mode == BY_BOUNDS:
+                self.settle(slot, query, thread)
+            else:  # ties that come in another order
+                select_first_of_many(items, kept, self.k)
+                self.counts[slot] = self.k
 
     cdef void raise_bound(self, Py_ssize_t slot, double bound) noexcept nogil:
         if bound > self.bounds[slot]:
@@ -301,7 +305,7 @@ cdef class Nearest(ListOfNearest):
     cdef double limit(self, Py_ssize_t slot) noexcept nogil:
         if self.counts[slot] < self.k:
             return INFINITY
-        if self.candidates[slot * self.capacity + self.k - 1].key == 0.0:
+        if self.in_order and self.candidates[slot * self.capacity + self.k - 1].key == 0.0:
             return -1.0  # later rows lose ties
         return self.unrooted(-self.candidates[slot * self.capacity + self.k - 1].key)
 

@@ -103,7 +103,7 @@ cdef class Encoder:
         cdef Py_ssize_t width = job.panels.width, first = panel * width, c, stage
         cdef Py_ssize_t n = min(width, job.rows.n_rows - first)
         cdef double *numbers = job.numbers + thread * self.n_numbers * width
-        job.panels.pack_panel(thread, job.rows, first, n)
+        job.panels.pack_panel(thread, job.rows, first, n, NULL)
         self.find_numbers(job.panels, numbers, thread)
         for c in range(n):
             job.sizes[first + c] = job.panels.terms[thread * width + c]

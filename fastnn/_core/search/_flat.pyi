@@ -18,6 +18,7 @@ def find_neighbors(
     by_rows: bool = False,
     advance: Callable[[float], object] | None = None,
     exclude_self: bool = False,
+    ranking: object = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None: ...
 def find_within_radius(
     X: _Rows,

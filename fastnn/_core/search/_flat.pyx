@@ -8,7 +8,16 @@ from ._collect cimport Nearest, Within
 from ._index cimport BY_ROWS, FlatIndex, Mode, index_of
 from .._jobs cimport IEEEScope, ieee_scope
 from .._rows cimport Rows, rows_of
-from ._scan cimport Scan, mode_for, new_scan, scan_threads, slice_size
+from ._lists cimport Visits
+from ._scan cimport (
+    Scan,
+    mode_for,
+    mode_of_visits,
+    new_scan,
+    scan_threads,
+    slice_size,
+    visit_threads,
+)
 
 cnp.import_array()
 
@@ -22,6 +31,7 @@ def find_neighbors(
     bint by_rows=False,
     object advance=None,
     bint exclude_self=False,
+    object ranking=None,
 ):
     """Return (distances, indices) of the k nearest rows of Y to each row of X, or None.
 
@@ -41,6 +51,8 @@ def find_neighbors(
         Called with the share of the work done since the last call.
     exclude_self : bool
         X has the rows of Y, and no row is its own neighbor.
+    ranking : ListRanking of `fastnn/_search/ivf.py`, or None
+        Which lists of samples queries visit; Y is a FlatIndex with an order. None: they meet all.
 
     Returns
     -------
@@ -52,12 +64,14 @@ def find_neighbors(
     cdef Py_ssize_t first = 0, n_queries = queries.n_rows, wanted = k + exclude_self, size
     cdef cnp.npy_intp[2] shape = [n_queries, k]
     cdef Nearest nearest = Nearest(wanted, len(index))
+    cdef Rows some
+    cdef Visits visits = None
     cdef Scan scan
     cdef IEEEScope _ieee = ieee_scope()
-    n_threads = scan_threads(index, n_queries, n_threads)
+    cdef int threads = scan_threads(index, n_queries, n_threads)
     cdef Mode mode = mode_for(index, n_queries, by_rows)
-    if mode != BY_ROWS:
-        index.settle_in(n_threads)
+    if mode != BY_ROWS and ranking is None:
+        index.settle_in(threads)
     size = slice_size(index, n_queries, nearest.list_bytes, n_threads)
     distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
     indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
@@ -69,7 +83,11 @@ def find_neighbors(
             <int64_t *>cnp.PyArray_DATA(indices) + first * k,
             first if exclude_self else -1,
         )
-        scan = new_scan(index, queries.part(first, first + size), mode, nearest, n_threads)
+        some = queries.part(first, first + size)
+        if ranking is not None:
+            visits = ranking.visits(some, n_threads)
+            mode, threads = mode_of_visits(index, visits), visit_threads(index, visits, n_threads)
+        scan = new_scan(index, some, mode, nearest, threads, visits)
         if not scan.run(advance, <double>scan.n_queries / n_queries):
             return None
         first += size

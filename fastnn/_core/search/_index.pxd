@@ -31,6 +31,9 @@ cdef class Chunk:
 cdef class FlatIndex:
     cdef readonly Rows rows
     cdef readonly str metric
+    # The samples in the order in which they are scanned; NULL: their own.
+    cdef readonly object order
+    cdef const int64_t *row_ids
     # What resident panels may take.
     cdef readonly Py_ssize_t budget
     cdef bint is_planned
@@ -56,6 +59,7 @@ cdef class FlatIndex:
 
     cdef object plan(self)
     cdef object settle_in(self, int n_threads)
+    cdef int64_t row_id(self, Py_ssize_t place) noexcept nogil
     cdef double error(self, double magnitude) noexcept nogil
     cdef Chunk new_chunk(self, Py_ssize_t n_rows)
     cdef Block block(

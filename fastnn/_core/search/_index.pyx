@@ -110,9 +110,12 @@ cdef class FlatIndex:
         Bytes that resident panels may take; None: as many as the rows.
     block_rows : int, optional
         Samples that are scanned together, at most; None: as suits the caches.
+    order : ndarray of shape (n,), int64, optional
+        All samples, in the order in which they are scanned; None: their own.
     """
 
-    def __init__(self, rows, str metric, budget=None, block_rows=None):
+    def __init__(self, rows, str metric, budget=None, block_rows=None, order=None):
+        cdef const int64_t[::1] ids
         self.rows = rows_of(rows)
         self.metric = metric
         self.budget = self.rows.values.nbytes if budget is None else budget
@@ -120,13 +123,17 @@ cdef class FlatIndex:
         self.norm = norm_of(metric)
         if self.norm == CHEBYSHEV and self.rows.value_type == UINT8:
             raise TypeError("no kernel takes Chebyshev distances of uint8")
+        self.order, self.row_ids = order, NULL
+        if order is not None:
+            ids = order
+            self.row_ids = &ids[0]
 
     def __len__(self):
         return self.rows.n_rows
 
     def __reduce__(self):
         # Panels are packed anew: for other tiles, perhaps.
-        return FlatIndex, (self.rows, self.metric, self.budget, self.most_block_rows)
+        return FlatIndex, (self.rows, self.metric, self.budget, self.most_block_rows, self.order)
 
     @property
     def nbytes(self):
@@ -200,6 +207,10 @@ cdef class FlatIndex:
                 run_job(pack_resident, &residents, n_parts, n_threads)
                 self.resident = chunk
 
+    cdef int64_t row_id(self, Py_ssize_t place) noexcept nogil:
+        """The sample that is scanned in this place."""
+        return place if self.row_ids == NULL else self.row_ids[place]
+
     # ---- packing --------------------------------------------------------------------------
 
     cdef double error(self, double magnitude) noexcept nogil:
@@ -224,7 +235,7 @@ cdef class FlatIndex:
     cdef Block block(
         self, Py_ssize_t first, Py_ssize_t stop, Py_ssize_t first_panel
     ) noexcept nogil:
-        """Samples first to stop, in the panels from this one on."""
+        """The samples in places first to stop, in the panels from this one on."""
         cdef Block block
         cdef Py_ssize_t width = self.expansion.tile.cols
         block.first, block.stop, block.first_panel = first, stop, first_panel
@@ -250,7 +261,10 @@ cdef class FlatIndex:
         for i in range(block.n_panels):
             first = block.first + i * width
             n = min(width, block.stop - first)
-            chunk.samples.pack_panel(block.first_panel + i, self.tile_rows, first, n)
+            chunk.samples.pack_panel(
+                block.first_panel + i, self.tile_rows, first if self.row_ids == NULL else 0, n,
+                NULL if self.row_ids == NULL else self.row_ids + first,
+            )
             self.start_accumulators(chunk, block.first_panel + i, first, n)
 
     cdef void start_accumulators(
@@ -262,8 +276,8 @@ cdef class FlatIndex:
         cdef const double *terms = chunk.samples.terms
         cdef double error
         for i in range(panel * width, (panel + 1) * width):
-            sample = first + i - panel * width
-            if sample >= first + n:
+            sample = i - panel * width
+            if sample >= n:
                 if self.mode == BY_BOUNDS:
                     (<float *>chunk.starts)[i] = -INFINITY
                 elif self.norm == L2:
@@ -271,6 +285,7 @@ cdef class FlatIndex:
                 else:
                     (<int64_t *>chunk.starts)[i] = -(<int64_t>1 << 62)
             elif self.mode == BY_BOUNDS:
+                sample = self.row_id(first + sample)
                 error = self.error(magnitudes[i])
                 self.errors[sample] = <float>error
                 if error == INFINITY:

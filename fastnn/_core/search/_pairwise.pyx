@@ -208,16 +208,17 @@ cdef class CenteredPanels(Panels):
         self.short_sizes = self.factors + self.capacity
 
     cdef void pack_panel(
-        self, Py_ssize_t panel, Rows rows, Py_ssize_t first, Py_ssize_t n_rows
+        self, Py_ssize_t panel, Rows rows, Py_ssize_t first, Py_ssize_t n_rows,
+        const int64_t *index,
     ) noexcept nogil:
         cdef char *target = self.data + panel * self.panel_bytes
         cdef const void *each[FNN_MAX_TILE_COLS]
         cdef Py_ssize_t r
         if rows.weighted:
-            self.pack_transformed(rows, first, n_rows, target)
+            self.pack_transformed(rows, first, n_rows, index, target)
         else:
             for r in range(n_rows):
-                each[r] = rows.data + (first + r) * rows.row_bytes
+                each[r] = rows.data + (first + (r if index == NULL else index[r])) * rows.row_bytes
             self.expansion.pack(
                 each, 0, n_rows, self.width, self.n_features, self.center, 1.0, target
             )

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t
 
 from ._collect cimport Collector
 from ._index cimport Block, Chunk, FlatIndex, Mode
+from ._lists cimport Visits
 from .._rows cimport ExactDistances, Rows
 from .._tiles cimport Panels
 
@@ -21,13 +22,23 @@ cdef enum Stage:
     FINISH
 
 
+# Queries that meet a block together: packed, panel after panel.
+cdef struct QueryGroup:
+    const char *panels
+    Py_ssize_t n_panels, n_queries
+    # They are in a row from this one on, unless they have numbers.
+    Py_ssize_t first
+    const int64_t *numbers
+
+
 cdef class Scan:
-    """One slice of queries, compared with all samples of an index."""
+    """One slice of queries, compared with all samples of an index, or with those they visit."""
 
     cdef FlatIndex index
     cdef Collector collector
     cdef ExactDistances exact
     cdef Panels queries
+    cdef Visits visits
     cdef Mode mode
     cdef int n_threads
     cdef Py_ssize_t n_queries, n_samples, n_splits, step_rows, piece_rows
@@ -35,6 +46,8 @@ cdef class Scan:
     cdef Py_ssize_t group_panels, n_groups
     # Whether a task is a block of samples for all queries, or some queries for all samples.
     cdef bint by_blocks
+    # [n_threads][GROUP_PANELS]: panels of the queries that visit a list.
+    cdef char *gathered
     # Of every query: the error's share.
     cdef double *query_errors
     # [n_threads][GROUP_PANELS][panels of a block] tiles of partial sums, where rows are long.
@@ -61,13 +74,17 @@ cdef class Scan:
     cdef bint has_failed(self) noexcept nogil
     cdef void scan_block(self, Py_ssize_t task, int thread) noexcept nogil
     cdef void scan_queries(self, Py_ssize_t task, int thread) noexcept nogil
+    cdef void scan_list(self, Py_ssize_t task, int thread) noexcept nogil
+    cdef void gather(
+        self, const int64_t *numbers, Py_ssize_t n_queries, int thread, QueryGroup *group
+    ) noexcept nogil
+    cdef QueryGroup group_of(self, Py_ssize_t first_panel, Py_ssize_t last_panel) noexcept nogil
     cdef void scan_group(
         self,
         Chunk chunk,
         const Block *block,
         Py_ssize_t split,
-        Py_ssize_t first_panel,
-        Py_ssize_t last_panel,
+        const QueryGroup *group,
         int thread,
     ) noexcept nogil
     cdef char *partial_tiles(self, Py_ssize_t panel_of_group, int thread) noexcept nogil
@@ -75,8 +92,7 @@ cdef class Scan:
         self,
         Chunk chunk,
         const Block *block,
-        Py_ssize_t first_panel,
-        Py_ssize_t last_panel,
+        const QueryGroup *group,
         int thread,
     ) noexcept nogil
     cdef void scan_panel(
@@ -84,6 +100,7 @@ cdef class Scan:
         Chunk chunk,
         const Block *block,
         Py_ssize_t split,
+        const QueryGroup *group,
         Py_ssize_t panel,
         Py_ssize_t done,
         char *partial,
@@ -101,6 +118,14 @@ cdef class Scan:
         Py_ssize_t first_query,
         Py_ssize_t last_query,
         bint preselect,
+        int thread,
+    ) noexcept nogil
+    cdef void compare_listed_rows(
+        self,
+        Py_ssize_t first,
+        Py_ssize_t stop,
+        const int64_t *queries,
+        Py_ssize_t n_queries,
         int thread,
     ) noexcept nogil
     cdef void take_possible(
@@ -130,5 +155,9 @@ cdef Py_ssize_t slice_size(
     FlatIndex index, Py_ssize_t n_queries, Py_ssize_t query_bytes, int n_threads
 )
 cdef int scan_threads(FlatIndex index, Py_ssize_t n_queries, int n_threads)
+cdef Mode mode_of_visits(FlatIndex index, Visits visits)
+cdef int visit_threads(FlatIndex index, Visits visits, int n_threads)
 cdef Mode mode_for(FlatIndex index, Py_ssize_t n_queries, bint by_rows)
-cdef Scan new_scan(FlatIndex index, Rows X, Mode mode, Collector collector, int n_threads)
+cdef Scan new_scan(
+    FlatIndex index, Rows X, Mode mode, Collector collector, int n_threads, Visits visits=*
+)

@@ -21,11 +21,13 @@ BY_TILES, for uint8: integer tiles are exact, so keys decide by themselves.
 
 BY_ROWS, for few queries (the time is that of reading the samples) and for values that no frame
 holds: float64 distances row by row.
+
+With *visits* a task is a list of samples and the queries that visit it, gathered panel by panel.
 """
 
 from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, nextafterf
-from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint32_t
+from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint32_t, uint64_t
 
 import numpy as np
 
@@ -41,7 +43,7 @@ from .._dispatch cimport (
 )
 from ._index cimport BY_BOUNDS, BY_ROWS, Block
 from .._jobs cimport fnn_fetch_add, fnn_load, fnn_store, run_job, threads_for
-from .._rows cimport CHEBYSHEV, L2, UINT8, has_approx_distances, new_distances
+from .._rows cimport CHEBYSHEV, L2, UINT8, aligned_bytes, has_approx_distances, new_distances
 from .._tiles cimport new_panels
 from .._tuning cimport (
     CACHED_QUERY_BYTES,
@@ -62,6 +64,7 @@ from .._tuning cimport (
     SLICE_PANEL_BYTES,
     SPLIT_LIST_BYTES,
     nanoseconds_to_compare,
+    nanoseconds_to_pack,
     nanoseconds_to_read,
 )
 
@@ -97,25 +100,46 @@ cdef int scan_threads(FlatIndex index, Py_ssize_t n_queries, int n_threads):
     )
 
 
+cdef Mode mode_of_visits(FlatIndex index, Visits visits):
+    """Choose how the queries that visit a list are compared with it."""
+    return mode_for(index, index.rows.n_rows, visits.n_visits <= MAX_ROW_QUERIES * visits.n_visited)
+
+
+cdef int visit_threads(FlatIndex index, Visits visits, int n_threads):
+    """Like `scan_threads`, for lists of average length."""
+    cdef double n_values = <double>index.rows.n_rows / visits.n_lists * index.rows.n_features
+    return threads_for(
+        n_threads, visits.n_visited,
+        nanoseconds_to_compare(visits.n_visits * n_values)
+        + nanoseconds_to_pack(visits.n_visited * n_values),
+    )
+
+
 cdef Py_ssize_t slice_size(
     FlatIndex index, Py_ssize_t n_queries, Py_ssize_t query_bytes, int n_threads
 ):
     """Return how many queries go together, of which each takes `query_bytes` beside panels."""
+    cdef Py_ssize_t panel_bytes = 8 * index.rows.n_features
+    if index.is_planned:
+        panel_bytes = index.packed_row_bytes
     cdef Py_ssize_t size = max(1, min(
-        MAX_SLICE_QUERIES, SLICE_PANEL_BYTES // (8 * index.rows.n_features),
-        SLICE_CANDIDATE_BYTES // query_bytes,
+        MAX_SLICE_QUERIES, SLICE_PANEL_BYTES // panel_bytes, SLICE_CANDIDATE_BYTES // query_bytes,
     ))
     return max(size, min(n_queries, 2 * FNN_MAX_TILE_ROWS * n_threads))
 
 
-cdef Scan new_scan(FlatIndex index, Rows X, Mode mode, Collector collector, int n_threads):
+cdef Scan new_scan(
+    FlatIndex index, Rows X, Mode mode, Collector collector, int n_threads, Visits visits=None
+):
     """Return a scan of an index for a slice of queries, with its collector."""
     cdef Scan scan = Scan.__new__(Scan)
     cdef const double *terms = NULL
     scan.index, scan.collector, scan.mode, scan.n_threads = index, collector, mode, n_threads
+    scan.visits = visits
     scan.n_queries, scan.n_samples = X.n_rows, index.rows.n_rows
     scan.exact = new_distances(X, index.rows, index.norm, n_threads)
     collector.attach(index, scan.exact, mode, n_threads)
+    collector.in_order = visits is None
     scan.stage, scan.stop = BEFORE, 0
     if mode == BY_ROWS:
         scan.n_splits = n_threads
@@ -125,6 +149,20 @@ cdef Scan new_scan(FlatIndex index, Rows X, Mode mode, Collector collector, int 
         terms = scan.queries.terms
     collector.begin(scan.n_splits, terms, scan.query_errors)
     return scan
+
+
+ctypedef fused word_t:
+    uint32_t
+    uint64_t
+
+
+cdef inline void copy_words(
+    const word_t *source, Py_ssize_t stride, Py_ssize_t depth, word_t *place
+) noexcept nogil:
+    """Copy a row from panel to panel."""
+    cdef Py_ssize_t step
+    for step in range(depth):
+        place[step * stride] = source[step * stride]
 
 
 cdef class Scan:
@@ -150,7 +188,11 @@ cdef class Scan:
             self.partial_bytes *= index.expansion.tile.word_bytes
         partial_sums = np.empty(self.n_threads * self.partial_bytes, dtype=np.uint8)
         self.partial_sums = <char *>cnp.PyArray_DATA(partial_sums)
-        self.keep_alive = query_errors, partial_sums
+        gathered = None
+        if self.visits is not None:
+            gathered = aligned_bytes(self.n_threads * GROUP_PANELS * self.queries.panel_bytes)
+            self.gathered = <char *>cnp.PyArray_DATA(gathered)
+        self.keep_alive = query_errors, partial_sums, gathered
         self.share_out()
 
     cdef object share_out(self):
@@ -158,7 +200,7 @@ cdef class Scan:
         cdef Py_ssize_t size = self.index.block_rows
         cdef double list_bytes = self.n_queries * self.collector.list_bytes
         cdef double packed_bytes = self.n_samples * self.index.packed_row_bytes
-        self.by_blocks = self.n_threads == 1 or (
+        self.by_blocks = self.n_threads == 1 or self.visits is not None or (
             self.n_samples >= size * self.n_threads
             and self.n_queries * self.index.packed_row_bytes <= CACHED_QUERY_BYTES
             and list_bytes * self.n_threads <= SPLIT_LIST_BYTES
@@ -201,7 +243,8 @@ cdef class Scan:
         n_tasks = self.next_step()
         run_job(
             run_scan_task, <void *>self, n_tasks, self.n_threads, advance, share,
-            next_scan_phase, &self.n_done, n_tasks if self.mode == BY_ROWS else self.n_samples,
+            next_scan_phase, &self.n_done,
+            n_tasks if self.mode == BY_ROWS or self.visits is not None else self.n_samples,
         )
         if fnn_load(&self.is_not_finite) or fnn_load(&self.index.is_not_finite):
             return False
@@ -233,6 +276,9 @@ cdef class Scan:
         if self.start == end:
             self.stage = FINISH
             return self.collector.n_finish_tasks()
+        if self.visits is not None:
+            self.stop, self.chunk = end, <void *>self.moving
+            return self.visits.n_lists
         if self.mode == BY_ROWS:
             self.stop = end
             return self.n_groups * ((end + self.piece_rows - 1) // self.piece_rows)
@@ -255,6 +301,8 @@ cdef class Scan:
             self.index.pack_part(<Chunk>self.chunk, task, self.start, self.stop)
         elif self.has_failed():
             return
+        elif self.visits is not None:
+            self.scan_list(task, thread)
         elif self.mode == BY_ROWS:
             self.scan_rows(task, thread)
         elif self.by_blocks:
@@ -273,6 +321,7 @@ cdef class Scan:
         cdef Py_ssize_t size = self.index.block_rows, cols = self.index.expansion.tile.cols
         cdef Py_ssize_t first = self.start + task * size, panel = first // cols
         cdef bint packs = self.chunk == <void *>self.moving
+        cdef QueryGroup group
         cdef Block block
         if packs:
             panel = thread * (size // cols)
@@ -281,61 +330,114 @@ cdef class Scan:
             self.index.pack(<Chunk>self.chunk, &block)
         panel = 0
         while panel < self.queries.n_panels:
-            self.scan_group(
-                <Chunk>self.chunk, &block, thread, panel,
-                min(panel + GROUP_PANELS, self.queries.n_panels), thread,
-            )
+            group = self.group_of(panel, min(panel + GROUP_PANELS, self.queries.n_panels))
+            self.scan_group(<Chunk>self.chunk, &block, thread, &group, thread)
             panel += GROUP_PANELS
         fnn_fetch_add(&self.n_done, block.stop - block.first)
 
     cdef void scan_queries(self, Py_ssize_t task, int thread) noexcept nogil:
         """Compare a group of queries with the samples of a step."""
         cdef Py_ssize_t size = self.index.block_rows, cols = self.index.expansion.tile.cols
-        cdef Py_ssize_t first = self.start, n_panels = self.queries.n_panels
+        cdef Py_ssize_t first = self.start, panel = task * self.group_panels
+        cdef QueryGroup group = self.group_of(
+            panel, min(panel + self.group_panels, self.queries.n_panels)
+        )
         cdef Block block
         while first < self.stop:
             block = self.index.block(
                 first, min(first + size, self.stop), (first - self.first_of_chunk) // cols
             )
-            self.scan_group(
-                <Chunk>self.chunk, &block, 0, task * self.group_panels,
-                min((task + 1) * self.group_panels, n_panels), thread,
-            )
+            self.scan_group(<Chunk>self.chunk, &block, 0, &group, thread)
             first += size
         # Whole samples: the end of the phase adds what is left of them.
         fnn_fetch_add(&self.n_done, (self.stop - self.start) // self.n_groups)
+
+    cdef void scan_list(self, Py_ssize_t task, int thread) noexcept nogil:
+        """Compare the queries that visit a list with its samples, for the list of this thread."""
+        cdef Py_ssize_t size = self.index.block_rows, i, n
+        cdef Py_ssize_t first = self.visits.starts[task], stop = self.visits.starts[task + 1]
+        cdef const int64_t *queries = self.visits.queries + self.visits.query_starts[task]
+        cdef Py_ssize_t n_queries = (
+            self.visits.query_starts[task + 1] - self.visits.query_starts[task]
+        )
+        cdef QueryGroup group
+        cdef Block block
+        if self.mode == BY_ROWS:
+            self.compare_listed_rows(first, stop, queries, n_queries, thread)
+            first = stop
+        while first < stop and n_queries > 0:
+            block = self.index.block(
+                first, min(first + size, stop), thread * (size // self.index.expansion.tile.cols)
+            )
+            self.index.pack(<Chunk>self.chunk, &block)
+            i = 0
+            while i < n_queries:
+                n = min(n_queries - i, GROUP_PANELS * self.queries.width)
+                self.gather(queries + i, n, thread, &group)
+                self.scan_group(<Chunk>self.chunk, &block, thread, &group, thread)
+                i += n
+            first += size
+        fnn_fetch_add(&self.n_done, 1)
+
+    cdef void gather(
+        self, const int64_t *numbers, Py_ssize_t n_queries, int thread, QueryGroup *group
+    ) noexcept nogil:
+        """Pack some queries side by side: copy them, word by word, from where they are packed."""
+        cdef Py_ssize_t width = self.queries.width, word = self.index.expansion.tile.word_bytes
+        cdef Py_ssize_t panel_bytes = self.queries.panel_bytes, i
+        cdef char *target = self.gathered + thread * GROUP_PANELS * panel_bytes
+        cdef const char *source
+        cdef char *place
+        group.panels, group.numbers, group.first = target, numbers, 0
+        group.n_queries, group.n_panels = n_queries, (n_queries + width - 1) // width
+        for i in range(n_queries):
+            source = self.queries.data + numbers[i] // width * panel_bytes
+            source += numbers[i] % width * word
+            place = target + i // width * panel_bytes + i % width * word
+            if word == 4:
+                copy_words(<const uint32_t *>source, width, self.queries.depth, <uint32_t *>place)
+            else:
+                copy_words(<const uint64_t *>source, width, self.queries.depth, <uint64_t *>place)
+
+    cdef QueryGroup group_of(self, Py_ssize_t first_panel, Py_ssize_t last_panel) noexcept nogil:
+        """The queries of some panels in a row."""
+        cdef QueryGroup group
+        group.panels = self.queries.data + first_panel * self.queries.panel_bytes
+        group.n_panels, group.numbers = last_panel - first_panel, NULL
+        group.first = first_panel * self.queries.width
+        group.n_queries = min(last_panel * self.queries.width, self.n_queries) - group.first
+        return group
 
     cdef void scan_group(
         self,
         Chunk chunk,
         const Block *block,
         Py_ssize_t split,
-        Py_ssize_t first_panel,
-        Py_ssize_t last_panel,
+        const QueryGroup *group,
         int thread,
     ) noexcept nogil:
-        """Compare a group of query panels with a block."""
-        cdef Py_ssize_t panel, done = self.add_parts(chunk, block, first_panel, last_panel, thread)
+        """Compare a group of queries with a block."""
+        cdef Py_ssize_t panel, done = self.add_parts(chunk, block, group, thread)
         cdef double common_error = 0.0
         cdef fnn_tile_lanes tile
         cdef char *partial
         if self.index.norm == CHEBYSHEV:
             # The smallest of many lanes has no place for an error.
             for panel in range(block.first, block.stop):
-                common_error = max(common_error, self.index.errors[panel])
-        for panel in range(first_panel, last_panel):
-            partial = self.partial_tiles(panel - first_panel, thread)
+                common_error = max(common_error, self.index.errors[self.index.row_id(panel)])
+        for panel in range(group.n_panels):
+            partial = self.partial_tiles(panel, thread)
             if self.mode == BY_BOUNDS:
                 self.scan_panel(
-                    chunk, block, split, panel, done, partial, common_error, tile.f32, thread
+                    chunk, block, split, group, panel, done, partial, common_error, tile.f32, thread
                 )
             elif self.index.norm == L2:
                 self.scan_panel(
-                    chunk, block, split, panel, done, partial, common_error, tile.i32, thread
+                    chunk, block, split, group, panel, done, partial, common_error, tile.i32, thread
                 )
             else:
                 self.scan_panel(
-                    chunk, block, split, panel, done, partial, common_error, tile.i64, thread
+                    chunk, block, split, group, panel, done, partial, common_error, tile.i64, thread
                 )
 
     cdef char *partial_tiles(self, Py_ssize_t panel_of_group, int thread) noexcept nogil:
@@ -350,8 +452,7 @@ cdef class Scan:
         self,
         Chunk chunk,
         const Block *block,
-        Py_ssize_t first_panel,
-        Py_ssize_t last_panel,
+        const QueryGroup *group,
         int thread,
     ) noexcept nogil:
         """Add up all but the last part of the depth; return how many steps that is."""
@@ -362,12 +463,12 @@ cdef class Scan:
         cdef char *target
         while chunk.samples.depth - done > part:
             for sample in range(first, last):
-                for panel in range(first_panel, last_panel):
-                    target = self.partial_tiles(panel - first_panel, thread)
+                for panel in range(group.n_panels):
+                    target = self.partial_tiles(panel, thread)
                     target += (sample - first) * tile_bytes
                     kernel.partial(
                         part,
-                        self.queries.data + panel * self.queries.panel_bytes
+                        group.panels + panel * self.queries.panel_bytes
                         + done * kernel.rows * word,
                         chunk.samples.data + sample * chunk.samples.panel_bytes
                         + done * kernel.cols * word,
@@ -383,6 +484,7 @@ cdef class Scan:
         Chunk chunk,
         const Block *block,
         Py_ssize_t split,
+        const QueryGroup *group,
         Py_ssize_t panel,
         Py_ssize_t done,
         char *partial,
@@ -390,36 +492,40 @@ cdef class Scan:
         lane_t *tile,
         int thread,
     ) noexcept nogil:
-        """One panel of queries against a block, from step `done` of the depth."""
+        """One panel of a group against a block, from step `done` of the depth."""
         cdef fnn_scan_arguments arguments
         cdef lane_t thresholds[FNN_MAX_TILE_ROWS]
         cdef uint32_t hits[FNN_MAX_TILE_ROWS]
         cdef double errors[FNN_MAX_TILE_ROWS]
         cdef Py_ssize_t rows = self.queries.width, cols = chunk.samples.width
-        cdef Py_ssize_t query = panel * rows, slot = split * self.n_queries + query
-        cdef Py_ssize_t n_rows = min(rows, self.n_queries - query)
-        cdef Py_ssize_t hit, r, n_hits = 0
-        cdef int64_t index
+        cdef Py_ssize_t n_rows = min(rows, group.n_queries - panel * rows)
+        cdef Py_ssize_t slot = split * self.n_queries, hit, r, query, n_hits = 0
+        cdef int64_t numbers[FNN_MAX_TILE_ROWS]
+        cdef int64_t index, sample
         cdef uint32_t bits
         cdef double low, error, bound
         # Lanes hold a sample's share of the error already, but for Chebyshev distances.
         cdef double share = 1.0 if self.index.norm == CHEBYSHEV else 2.0
         cdef int column
-        cdef const double *bounds = self.collector.bounds
+        cdef const double *bounds = self.collector.bounds + slot
         for r in range(rows):
             errors[r] = 0.0
-            if r < n_rows and lane_t is float:
-                errors[r] = self.query_errors[query + r]
+            query = panel * rows + r
+            if r < n_rows:
+                numbers[r] = query = (
+                    group.first + query if group.numbers == NULL else group.numbers[query]
+                )
+                if lane_t is float:
+                    errors[r] = self.query_errors[query]
             thresholds[r] = self.threshold(
-                bounds[slot + r] if r < n_rows else INFINITY,
-                errors[r] + common_error, tile,
+                bounds[query] if r < n_rows else INFINITY, errors[r] + common_error, tile
             )
         # Panels are counted from the block's first.
         arguments.depth = self.queries.depth - done
         arguments.first_panel = 0
         arguments.n_panels = block.n_panels
         arguments.queries = (
-            <lane_t *>(self.queries.data + panel * self.queries.panel_bytes) + done * rows
+            <lane_t *>(group.panels + panel * self.queries.panel_bytes) + done * rows
         )
         arguments.samples = (
             <lane_t *>(chunk.samples.data + block.first_panel * chunk.samples.panel_bytes)
@@ -444,22 +550,23 @@ cdef class Scan:
             arguments.first_panel = hit + 1
             index = block.first + hit * cols
             for r in range(n_rows):
-                bits = hits[r]
+                bits, query = hits[r], numbers[r]
                 while bits:
                     column = fnn_lowest_bit(bits)
                     bits &= bits - 1
                     if tile[r * cols + column] > thresholds[r]:
                         low = tile[r * cols + column]
+                        sample = self.index.row_id(index + column)
                         if lane_t is float:
-                            error = self.index.errors[index + column]
+                            error = self.index.errors[sample]
                             low = low - errors[r] - share * error
                             if low != low:  # both are infinite
                                 low = -INFINITY
-                        bound = bounds[slot + r]
-                        self.collector.push(slot + r, query + r, low, index + column, thread)
-                        if bounds[slot + r] != bound:
+                        bound = bounds[query]
+                        self.collector.push(slot + query, query, low, sample, thread)
+                        if bounds[query] != bound:
                             thresholds[r] = self.threshold(
-                                bounds[slot + r], errors[r] + common_error, tile
+                                bounds[query], errors[r] + common_error, tile
                             )
                         n_hits += 1
             if lane_t is float:
@@ -469,14 +576,22 @@ cdef class Scan:
                     and 2 * n_hits > n_rows * (hit + 1) * cols
                 ):
                     for r in range(n_rows):
-                        self.collector.settle(slot + r, query + r, thread)
-                    self.compare_rows(
-                        index + cols, block.stop, split, query, query + n_rows, False, thread
-                    )
+                        self.collector.settle(slot + numbers[r], numbers[r], thread)
+                    if self.visits is None:
+                        self.compare_rows(
+                            index + cols, block.stop, split, numbers[0], numbers[0] + n_rows,
+                            False, thread,
+                        )
+                    else:
+                        self.compare_listed_rows(
+                            index + cols, block.stop, numbers, n_rows, thread
+                        )
                     return
 
     cdef lane_t threshold(self, double bound, double error, lane_t *tile) noexcept nogil:
-        """What a lane must exceed. For integers later indices lose ties, so that is the bound."""
+        """What a lane must exceed. For integers later indices lose ties, so that is the bound;
+        where samples come in another order, ties must pass.
+        """
         cdef lane_t low, high
         if lane_t is float:
             # Lanes equal to bound - error must pass: strictly below it, whatever the rounding.
@@ -485,6 +600,8 @@ cdef class Scan:
             low, high = INT32_MIN, INT32_MAX
         else:
             low, high = INT64_LOW, -INT64_LOW
+        if self.visits is not None:
+            bound -= 1.0
         return low if not bound > low else high if bound >= high else <lane_t>bound
 
     # ---- rows -----------------------------------------------------------------------------
@@ -538,6 +655,27 @@ cdef class Scan:
                     self.take_all(split, first, row, NULL, n, distances, thread)
                 first = last
             row += n
+
+    cdef void compare_listed_rows(
+        self,
+        Py_ssize_t first,
+        Py_ssize_t stop,
+        const int64_t *queries,
+        Py_ssize_t n_queries,
+        int thread,
+    ) noexcept nogil:
+        """Compare some queries with the samples in places first to stop."""
+        cdef double distances[MAX_HELD_ROWS]
+        cdef const int64_t *ids
+        cdef Py_ssize_t i, n
+        while first < stop and n_queries > 0:
+            n = min(self.exact.held, stop - first)
+            ids = self.index.row_ids + first
+            self.exact.fetch(0, ids, n, thread)
+            for i in range(n_queries):
+                self.exact.to_fetched(queries[i], 0, ids, n, thread, distances)
+                self.take_all(thread, queries[i], 0, ids, n, distances, thread)
+            first += n
 
     cdef void take_possible(
         self,

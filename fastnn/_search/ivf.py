@@ -1,0 +1,375 @@
+"""Inverted lists: a query visits the lists of samples near it, as many as a recall asks for.
+
+**Lists.** Centroids come from k-means on some of the samples; each sample is in the list of its
+nearest centroid. Centroids are rows like the others, so assigning is our own exact search for one
+neighbor, and the lists are the same for any number of threads and instruction set. The samples stay
+where they are; lists hold their numbers.
+
+**Which lists a query visits.** With D_1 <= D_2 <= ... the distances to the centroids, the j-th
+nearest list has the score
+
+    j - D_1 / D_j,   at least j - 1 and less than j,
+
+or 0 as long as the lists before it have no more than k samples. A query visits the lists with a
+score of at most `n_probes`, a real number: about so many, and the last one only if it is nearly as
+near as the first. More probes only add lists, and within these the neighbors are decided exactly;
+so recall rises with the number, and with that of all lists the search is exact.
+
+**Calibration.** m samples that k-means has not seen, drawn at random, are queries. Their neighbors
+among all other samples are found exactly; missed(p) is the share of them that p probes miss. The
+number of probes is the smallest p with
+
+    (m missed(p) + 1) / (m + 1) <= 1 - recall,
+
+so that the expected recall of another query like these is at least `recall` [1]_. That is an
+expectation over the draw of the m queries, too; so p grows further until the recall that was
+measured exceeds `recall` - SLACK by SURE standard errors. Where m is too small for any of this, all
+lists are visited.
+
+References
+----------
+.. [1] A. N. Angelopoulos, S. Bates, A. Fisch, L. Lei, T. Schuster, "Conformal risk control", ICLR
+   2024, theorem 1.
+"""
+
+import bisect
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from .._core.search._flat import find_neighbors
+from .._core.search._index import FlatIndex
+from .._core.search._lists import Visits
+from .protocol import CannotServe, NonFiniteError
+
+# Of n rows there are about LISTS n^LISTS_POWER lists: see bench/sweep_lists.py.
+LISTS, LISTS_POWER = 2.5, 0.4
+# Rows that k-means sees for each list, and its rounds.
+TRAINING_ROWS, ROUNDS = 40, 5
+# Queries of a calibration, at most, and as a share of the samples; a few of them tell whether lists
+# may pay.
+CALIBRATION_QUERIES, CALIBRATION_SHARE, TRIED_QUERIES = 500, 0.1, 50
+# Fewer rows are too few to learn from.
+MIN_SAMPLES = 1000
+# Values that are summed at a time.
+SUMMED_VALUES = 1 << 21
+# How far below `recall` the true one may be, once in some hundred draws of the queries.
+SLACK, SURE = 0.01, 3.0
+# A normal distribution is within so many standard deviations 95 % of the time.
+DEVIATIONS = 1.96
+
+
+class Recall(NamedTuple):
+    """What share of the true neighbors a search finds.
+
+    Attributes
+    ----------
+    asked : float
+        What `recall` asks for.
+    expected : float
+        What was measured, over `n_queries` queries; 1.0 where the search is exact.
+    interval : (float, float)
+        The expected recall is in it with a confidence of 95 %.
+    n_queries : int
+        0 where the search is exact.
+    visited : float
+        The share of the samples that a query meets.
+    """
+
+    asked: float
+    expected: float
+    interval: tuple[float, float]
+    n_queries: int
+    visited: float
+
+    @classmethod
+    def exact(cls, asked):
+        return cls(asked, 1.0, (1.0, 1.0), 0, 1.0)
+
+
+class Setting(NamedTuple):
+    """How many lists queries visit, and what recall that gives."""
+
+    n_probes: float
+    recall: Recall
+
+
+def n_lists_of(n):
+    """Return how many lists n rows have."""
+    return int(LISTS * n**LISTS_POWER)
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+class Centroids:
+    """Where lists are.
+
+    Parameters
+    ----------
+    samples : Samples
+    values : ndarray of shape (n_lists, d)
+    sizes : ndarray of shape (n_lists,)
+        How many samples are in each list, about.
+    calibration_rows : ndarray of shape (m,), int64
+        Samples, in random order, that training has not seen.
+    """
+
+    def __init__(self, samples, values, sizes, calibration_rows):
+        self.values, self.sizes, self.calibration_rows = values, sizes, calibration_rows
+        self.index = FlatIndex(samples.space.rows(values), samples.metric)
+
+    def __len__(self):
+        return len(self.values)
+
+    def nearest(self, X, n, n_threads, advance=None):
+        """Return (distances, indices) of the n nearest centroids of each row.
+
+        Raises
+        ------
+        NonFiniteError
+        """
+        found = find_neighbors(X, self.index, n, self.index.metric, n_threads, False, advance)
+        if found is None:
+            raise NonFiniteError
+        return found
+
+    def lists_of(self, X, n_threads, advance=None):
+        """Return the list that each row belongs to."""
+        return self.nearest(X, 1, n_threads, advance)[1][:, 0]
+
+
+def train_centroids(samples, n_threads):
+    """Return Centroids by k-means on some of the samples.
+
+    Raises
+    ------
+    CannotServe
+        If there are too few.
+    NonFiniteError
+    """
+    n, d = samples.values.shape
+    if n < MIN_SAMPLES:
+        raise CannotServe(f"{n:,} samples are too few for lists")
+    n_lists, m = n_lists_of(n), min(CALIBRATION_QUERIES, int(CALIBRATION_SHARE * n))
+    chosen = random_rows(n, min(n, m + TRAINING_ROWS * n_lists))
+    training = np.sort(chosen[m:])
+    values = samples.rows(n_threads).values_to_compare(training)
+    dtype = samples.values.dtype
+    if dtype == np.uint8 and samples.space.normalized:
+        dtype = np.dtype(np.float32)
+    X = samples.space.rows(samples.values[training], n_threads)
+    means = values[(np.arange(n_lists) * len(training)) // n_lists, :d].astype(dtype)
+    for _ in range(ROUNDS):
+        lists = Centroids(samples, means, None, None).lists_of(X, n_threads)
+        sums, sizes = sums_of_lists(values, lists, n_lists)
+        moved = sums[:, :d] / np.maximum(sizes, 1)[:, None]
+        moved = (np.rint(moved) if dtype == np.uint8 else moved).astype(dtype)
+        # A list that nothing is in stays where it is; and so does one whose sum overflows.
+        moves = (sizes > 0) & np.isfinite(moved).all(axis=1)
+        means = np.where(moves[:, None], moved, means)
+    return Centroids(samples, means, sizes * (n / len(training)), chosen[:m])
+
+
+def random_rows(n, n_wanted):
+    """Return different numbers below n in random order, always the same."""
+    # Of NumPy's generators this one keeps its numbers from release to release.
+    rng = np.random.RandomState(0)
+    if 2 * n_wanted > n:
+        return rng.permutation(n)[:n_wanted]
+    drawn = rng.randint(0, n, 2 * n_wanted, dtype=np.int64)
+    return drawn[np.sort(np.unique(drawn, return_index=True)[1])][:n_wanted]
+
+
+def sums_of_lists(values, lists, n_lists):
+    """Return the float64 sums of each list's rows, added in their order, and how many there are."""
+    sums, step = np.zeros((n_lists, values.shape[1])), max(1, SUMMED_VALUES // values.shape[1])
+    for start in range(0, len(values), step):
+        some = lists[start : start + step]
+        members = (np.ones(len(some)), (some, np.arange(len(some))))
+        membership = sparse.csr_array(members, shape=(n_lists, len(some)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums += membership @ values[start : start + step].astype(np.float64)
+    return sums, np.bincount(lists, minlength=n_lists)
+
+
+# ---- which lists queries visit -------------------------------------------------------------------
+
+
+class ListRanking:
+    """The lists near queries, and which of them they visit.
+
+    Parameters
+    ----------
+    centroids : Centroids
+    sizes : ndarray of shape (n_lists,)
+        Of the lists.
+    k : int
+        How many neighbors are wanted.
+    n_probes : float
+    starts : ndarray of shape (n_lists + 1,), int64, optional
+        Where lists start in the index; for `visits`.
+    """
+
+    def __init__(self, centroids, sizes, k, n_probes, starts=None):
+        self.centroids, self.sizes, self.starts = centroids, sizes, starts
+        self.n_probes = n_probes
+        self.n_first = k + 1  # a query may be a sample, and not its own neighbor
+        covering = 1 + int(np.searchsorted(np.cumsum(np.sort(sizes)), self.n_first))
+        # No list further away has a score as low.
+        self.n_ranked = min(max(int(n_probes) + 1, covering), len(sizes))
+
+    def scores(self, X, n_threads):
+        """Return (lists, scores) near each row of X, nearest first: (n_queries, n_ranked) each."""
+        distances, lists = self.centroids.nearest(X, self.n_ranked, n_threads)
+        sizes = self.sizes[lists]
+        nearness = np.ones_like(distances)
+        nearest = np.broadcast_to(distances[:, :1], distances.shape)
+        np.divide(nearest, distances, out=nearness, where=distances > nearest)
+        scores = np.arange(1, self.n_ranked + 1) - nearness
+        scores[np.cumsum(sizes, axis=1) - sizes < self.n_first] = 0.0
+        return lists, scores
+
+    def visits(self, X, n_threads):
+        """Return which lists the rows of X visit, as a scan takes it."""
+        lists, scores = self.scores(X, n_threads)
+        return Visits(self.starts, lists, np.count_nonzero(scores <= self.n_probes, axis=1))
+
+
+class Calibration:
+    """Queries whose neighbors are known, and how many probes find these.
+
+    Parameters
+    ----------
+    samples : Samples
+    centroids : Centroids
+    sizes : ndarray of shape (n_lists,)
+        Of the lists.
+    X : ndarray of shape (m, d)
+    neighbors : ndarray of shape (m, k), int64
+        The nearest samples of each query.
+    n_threads : int
+    """
+
+    def __init__(self, samples, centroids, sizes, X, neighbors, n_threads):
+        m, k = neighbors.shape
+        X = samples.space.rows(X, n_threads)
+        ranking = ListRanking(centroids, sizes, k, len(centroids))
+        self.n_samples, self.n_queries = len(samples), m
+        lists, self.scores = ranking.scores(X, n_threads)
+        self.sizes = sizes[lists]
+        by_list = np.empty_like(self.scores)
+        np.put_along_axis(by_list, lists, self.scores, axis=1)
+        found = samples.space.rows(samples.values[neighbors.ravel()], n_threads)
+        lists_of_neighbors = centroids.lists_of(found, n_threads).reshape(m, k)
+        # [m, k]: how many probes find this neighbor.
+        self.needed = np.take_along_axis(by_list, lists_of_neighbors, axis=1)
+
+    def n_probes_missing(self, share):
+        """Return the smallest number of probes that miss no more of the neighbors."""
+        ascending = np.sort(self.needed, axis=None)
+        n_found = math.ceil((1.0 - share) * len(ascending))
+        return float(ascending[max(n_found, 1) - 1])
+
+    def recall(self, n_probes):
+        """Return the mean recall, and its standard error."""
+        recalls = (self.needed <= n_probes).mean(axis=1)
+        return float(recalls.mean()), float(recalls.std()) / math.sqrt(self.n_queries)
+
+    def visited(self, n_probes):
+        """Return the share of the samples that a query meets."""
+        n_visited = np.where(self.scores <= n_probes, self.sizes, 0).sum(axis=1)
+        return float(n_visited.mean() / self.n_samples)
+
+    def setting(self, recall):
+        """Return the Setting for a recall, or None if there are too few queries to tell."""
+        may_miss = ((1.0 - recall) * (self.n_queries + 1) - 1.0) / self.n_queries
+        if may_miss < 0.0:
+            return None
+
+        def is_sure(n_probes):
+            mean, error = self.recall(n_probes)
+            return mean - SURE * error >= recall - SLACK
+
+        numbers = np.unique(self.needed)
+        numbers = numbers[np.searchsorted(numbers, self.n_probes_missing(may_miss)) :]
+        n_probes = float(numbers[bisect.bisect_left(numbers, True, key=is_sure)])
+        mean, error = self.recall(n_probes)
+        interval = max(mean - DEVIATIONS * error, 0.0), min(mean + DEVIATIONS * error, 1.0)
+        visited = self.visited(n_probes)
+        return Setting(n_probes, Recall(recall, mean, interval, self.n_queries, visited))
+
+
+# ---- the search ----------------------------------------------------------------------------------
+
+
+class InvertedLists:
+    """Samples in lists, by their nearest centroids; queries visit the lists near them.
+
+    Parameters
+    ----------
+    samples : Samples
+    centroids : Centroids
+    order : ndarray of shape (n,), int64
+        The samples list by list.
+    sizes : ndarray of shape (n_lists,), int64
+        Of the lists.
+
+    Attributes
+    ----------
+    settings : dict of (int, float) to Setting
+        By number of neighbors and recall: see `Searcher`.
+    """
+
+    name = "ivf"
+
+    def __init__(self, samples, centroids, order, sizes):
+        self.samples, self.centroids, self.sizes = samples, centroids, sizes
+        self.starts = np.concatenate([[0], np.cumsum(sizes)])
+        self.index = FlatIndex(samples.rows(), samples.metric, 0, None, order)
+        self.settings = {}
+
+    @classmethod
+    def build(cls, samples, centroids, n_threads, advance=None):
+        lists = centroids.lists_of(samples.rows(n_threads), n_threads, advance)
+        # Numbers of up to 16 bits are sorted in linear time.
+        lists = lists.astype(np.min_scalar_type(len(centroids)))
+        sizes = np.bincount(lists, minlength=len(centroids))
+        return cls(samples, centroids, np.argsort(lists, kind="stable"), sizes)
+
+    @property
+    def state(self):
+        """What `restore` takes: all but the samples."""
+        centroids = self.centroids.values, self.centroids.calibration_rows
+        return (*centroids, self.index.order, self.sizes, self.settings.copy())
+
+    @classmethod
+    def restore(cls, samples, state):
+        values, calibration_rows, order, sizes, settings = state
+        lists = cls(samples, Centroids(samples, values, sizes, calibration_rows), order, sizes)
+        lists.settings.update(settings)
+        return lists
+
+    def __reduce__(self):
+        return InvertedLists.restore, (self.samples, self.state)
+
+    @property
+    def nbytes(self):
+        arrays = self.centroids.values, self.centroids.calibration_rows, self.sizes, self.starts
+        indexes = self.index, self.centroids.index
+        return sum(a.nbytes for a in (*arrays, self.index.order, *indexes))
+
+    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, n_probes=math.inf):
+        """Return (distances, indices) of the k nearest samples among those within n_probes."""
+        ranking = ListRanking(
+            self.centroids, self.sizes, k, min(n_probes, len(self.sizes)), self.starts
+        )
+        found = find_neighbors(
+            self.samples.queries(X, n_threads), self.index, k, self.samples.metric, n_threads,
+            False, advance, exclude_self, ranking,
+        )  # fmt: skip
+        if found is None:
+            raise NonFiniteError
+        return found
