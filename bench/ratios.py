@@ -21,6 +21,7 @@ import sys
 from threadpoolctl import threadpool_limits
 
 import fastnn
+import rows_approximate
 import rows_bounded
 import rows_circuit
 import rows_linear
@@ -35,6 +36,7 @@ ROWS = (
     rows_neighbors.ROWS
     | rows_pairwise.ROWS
     | rows_bounded.ROWS
+    | rows_approximate.ROWS
     | rows_trees.ROWS
     | rows_linear.ROWS
     | rows_network.ROWS
@@ -79,7 +81,11 @@ def main():
     results = []
     with threadpool_limits(N_THREADS):
         for build in chosen.values():
-            row = build()
+            try:
+                row = build()
+            except ImportError as error:
+                print(error, file=sys.stderr)
+                continue
             results.append(summarize(row, measure(row, arguments.turns)))
             print(as_markdown(results[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     if arguments.json:

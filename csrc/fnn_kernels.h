@@ -108,13 +108,15 @@ typedef struct {
     fnn_row_distances f32, f64, u8;
 } fnn_row_family;
 
-/* distances[q][i], of [n_queries][n]: about the L1 or squared L2 distance from query q to row i,
- * for up to FNN_ROUGH_QUERIES queries. Terms and sums are of the values' type: all are nonnegative,
- * so that the error is relative; of bytes there is none. */
+/* distances[q][i], of [n_queries][n]: about the L1 or squared L2 distance from query q to row
+ * index[i] (to row i where index is NULL), for up to FNN_ROUGH_QUERIES queries. Terms and sums are
+ * of the values' type: all are nonnegative, so that the error is relative; of bytes there is none.
+ */
 #define FNN_ROUGH_QUERIES 4
 typedef void (*fnn_approx_distances)(const void *queries, ptrdiff_t query_stride,
                                      ptrdiff_t n_queries, const void *rows, ptrdiff_t stride,
-                                     ptrdiff_t n, ptrdiff_t n_features, double *distances);
+                                     const int64_t *index, ptrdiff_t n, ptrdiff_t n_features,
+                                     double *distances);
 
 typedef struct {
     fnn_approx_distances f32, f64, u8;

@@ -12,11 +12,13 @@ import threading
 import joblib
 import numpy as np
 import pytest
+import sklearn.neighbors
 from sklearn.base import clone
 
 import children
 import datasets_for_search as data
 import fastnn
+import fastnn.accel
 import oracles
 from fastnn._search import ivf, kd_tree, planner
 from fastnn._search.costs import current_costs
@@ -540,3 +542,14 @@ def test_lists_of_no_rows(rng):
     found = index.kneighbors(Y[:30], 9, 2, n_probes=3.0)
     assert (found[0] >= fastnn.kneighbors(Y[:30], Y, 9)[0]).all()
     np.testing.assert_array_equal(found[1][:, 0], np.arange(30))
+
+
+def test_accel_never_approximates(rng):
+    Y = topics(rng, 3000)
+
+    class Hasty(sklearn.neighbors.NearestNeighbors):
+        recall = 0.1
+
+    with fastnn.accel.enabled():
+        found = Hasty(n_neighbors=4, algorithm="brute").fit(Y).kneighbors(Y[:500])
+    np.testing.assert_array_equal(found, fastnn.kneighbors(Y[:500], Y, 4))

@@ -80,8 +80,8 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_row_distances u8
 
     ctypedef void (*fnn_approx_distances)(
-        const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-        double *
+        const void *, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const int64_t *, Py_ssize_t,
+        Py_ssize_t, double *
     ) noexcept nogil
 
     ctypedef struct fnn_approx_family:

@@ -48,6 +48,7 @@ cdef enum:
     SLICE_PANEL_BYTES = 8 << 20
     SLICE_CANDIDATE_BYTES = 16 << 20
     MAX_SLICE_QUERIES = 4096
+    MAX_VISITING_QUERIES = 16384
     # A guess of what a query's neighbors within a radius take.
     RADIUS_LIST_BYTES = 4096
     # Up to here candidates, or the largest lower bounds, are kept in order.

@@ -41,11 +41,11 @@ from scipy import sparse
 
 from .._core.search._flat import find_neighbors
 from .._core.search._index import FlatIndex
-from .._core.search._lists import Visits
+from .._core.search._lists import Visits, list_scores
 from .protocol import CannotServe, NonFiniteError
 
 # Of n rows there are about LISTS n^LISTS_POWER lists: see bench/sweep_lists.py.
-LISTS, LISTS_POWER = 2.5, 0.4
+LISTS, LISTS_POWER = 4.0, 0.35
 # Rows that k-means sees for each list, and its rounds.
 TRAINING_ROWS, ROUNDS = 40, 5
 # Queries of a calibration, at most, and as a share of the samples; a few of them tell whether lists
@@ -204,7 +204,7 @@ class ListRanking:
     Parameters
     ----------
     centroids : Centroids
-    sizes : ndarray of shape (n_lists,)
+    sizes : ndarray of shape (n_lists,), float64
         Of the lists.
     k : int
         How many neighbors are wanted.
@@ -224,18 +224,11 @@ class ListRanking:
     def scores(self, X, n_threads):
         """Return (lists, scores) near each row of X, nearest first: (n_queries, n_ranked) each."""
         distances, lists = self.centroids.nearest(X, self.n_ranked, n_threads)
-        sizes = self.sizes[lists]
-        nearness = np.ones_like(distances)
-        nearest = np.broadcast_to(distances[:, :1], distances.shape)
-        np.divide(nearest, distances, out=nearness, where=distances > nearest)
-        scores = np.arange(1, self.n_ranked + 1) - nearness
-        scores[np.cumsum(sizes, axis=1) - sizes < self.n_first] = 0.0
-        return lists, scores
+        return lists, list_scores(distances, lists, self.sizes, self.n_first)
 
     def visits(self, X, n_threads):
         """Return which lists the rows of X visit, as a scan takes it."""
-        lists, scores = self.scores(X, n_threads)
-        return Visits(self.starts, lists, np.count_nonzero(scores <= self.n_probes, axis=1))
+        return Visits(self.starts, *self.scores(X, n_threads), self.n_probes)
 
 
 class Calibration:
@@ -314,7 +307,7 @@ class InvertedLists:
     centroids : Centroids
     order : ndarray of shape (n,), int64
         The samples list by list.
-    sizes : ndarray of shape (n_lists,), int64
+    sizes : ndarray of shape (n_lists,), float64
         Of the lists.
 
     Attributes
@@ -327,16 +320,17 @@ class InvertedLists:
 
     def __init__(self, samples, centroids, order, sizes):
         self.samples, self.centroids, self.sizes = samples, centroids, sizes
-        self.starts = np.concatenate([[0], np.cumsum(sizes)])
+        self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self.index = FlatIndex(samples.rows(), samples.metric, 0, None, order)
         self.settings = {}
+        self._rankings = {}
 
     @classmethod
     def build(cls, samples, centroids, n_threads, advance=None):
         lists = centroids.lists_of(samples.rows(n_threads), n_threads, advance)
         # Numbers of up to 16 bits are sorted in linear time.
         lists = lists.astype(np.min_scalar_type(len(centroids)))
-        sizes = np.bincount(lists, minlength=len(centroids))
+        sizes = np.bincount(lists, minlength=len(centroids)).astype(np.float64)
         return cls(samples, centroids, np.argsort(lists, kind="stable"), sizes)
 
     @property
@@ -363,9 +357,7 @@ class InvertedLists:
 
     def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, n_probes=math.inf):
         """Return (distances, indices) of the k nearest samples among those within n_probes."""
-        ranking = ListRanking(
-            self.centroids, self.sizes, k, min(n_probes, len(self.sizes)), self.starts
-        )
+        ranking = self._ranking(k, min(n_probes, len(self.sizes)))
         found = find_neighbors(
             self.samples.queries(X, n_threads), self.index, k, self.samples.metric, n_threads,
             False, advance, exclude_self, ranking,
@@ -373,3 +365,11 @@ class InvertedLists:
         if found is None:
             raise NonFiniteError
         return found
+
+    def _ranking(self, k, n_probes):
+        """Return a ListRanking, made once."""
+        if (k, n_probes) not in self._rankings:
+            self._rankings[k, n_probes] = ListRanking(
+                self.centroids, self.sizes, k, n_probes, self.starts
+            )
+        return self._rankings[k, n_probes]

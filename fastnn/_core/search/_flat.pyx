@@ -72,7 +72,7 @@ def find_neighbors(
     cdef Mode mode = mode_for(index, n_queries, by_rows)
     if mode != BY_ROWS and ranking is None:
         index.settle_in(threads)
-    size = slice_size(index, n_queries, nearest.list_bytes, n_threads)
+    size = slice_size(index, n_queries, nearest.list_bytes, n_threads, ranking is not None)
     distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
     indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
     while first < n_queries:

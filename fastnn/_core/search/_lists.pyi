@@ -8,5 +8,13 @@ class Visits:
         self,
         starts: NDArray[np.int64],
         lists: NDArray[np.int64],
-        n_of_query: NDArray[np.int64],
+        scores: NDArray[np.float64],
+        n_probes: float,
     ) -> None: ...
+
+def list_scores(
+    distances: NDArray[np.float64],
+    lists: NDArray[np.int64],
+    sizes: NDArray[np.float64],
+    n_first: float,
+) -> NDArray[np.float64]: ...

@@ -120,19 +120,12 @@ cdef class Scan:
         bint preselect,
         int thread,
     ) noexcept nogil
-    cdef void compare_listed_rows(
-        self,
-        Py_ssize_t first,
-        Py_ssize_t stop,
-        const int64_t *queries,
-        Py_ssize_t n_queries,
-        int thread,
-    ) noexcept nogil
     cdef void take_possible(
         self,
         Py_ssize_t split,
         Py_ssize_t query,
         Py_ssize_t row,
+        const int64_t *ids,
         const double *approx,
         Py_ssize_t n,
         int thread,
@@ -152,7 +145,8 @@ cdef class Scan:
 
 
 cdef Py_ssize_t slice_size(
-    FlatIndex index, Py_ssize_t n_queries, Py_ssize_t query_bytes, int n_threads
+    FlatIndex index, Py_ssize_t n_queries, Py_ssize_t query_bytes, int n_threads,
+    bint visiting=*,
 )
 cdef int scan_threads(FlatIndex index, Py_ssize_t n_queries, int n_threads)
 cdef Mode mode_of_visits(FlatIndex index, Visits visits)

@@ -57,6 +57,7 @@ from .._tuning cimport (
     MAX_APPROX_QUERIES,
     MAX_ROW_QUERIES,
     MAX_SLICE_QUERIES,
+    MAX_VISITING_QUERIES,
     MIN_BYTES_PER_LIST_BYTE,
     MIN_PIECES,
     PIECE_WORK,
@@ -116,14 +117,22 @@ cdef int visit_threads(FlatIndex index, Visits visits, int n_threads):
 
 
 cdef Py_ssize_t slice_size(
-    FlatIndex index, Py_ssize_t n_queries, Py_ssize_t query_bytes, int n_threads
+    FlatIndex index, Py_ssize_t n_queries, Py_ssize_t query_bytes, int n_threads,
+    bint visiting=False,
 ):
-    """Return how many queries go together, of which each takes `query_bytes` beside panels."""
+    """Return how many queries go together, of which each takes `query_bytes` beside panels.
+
+    `visiting`: they meet a part of the samples, so that packing these counts for more; and each
+    thread has lists of its own.
+    """
+    cdef Py_ssize_t most = MAX_SLICE_QUERIES, list_bytes = SLICE_CANDIDATE_BYTES
+    if visiting:
+        most, list_bytes = MAX_VISITING_QUERIES, SPLIT_LIST_BYTES // n_threads
     cdef Py_ssize_t panel_bytes = 8 * index.rows.n_features
     if index.is_planned:
         panel_bytes = index.packed_row_bytes
     cdef Py_ssize_t size = max(1, min(
-        MAX_SLICE_QUERIES, SLICE_PANEL_BYTES // panel_bytes, SLICE_CANDIDATE_BYTES // query_bytes,
+        most, SLICE_PANEL_BYTES // panel_bytes, list_bytes // query_bytes
     ))
     return max(size, min(n_queries, 2 * FNN_MAX_TILE_ROWS * n_threads))
 
@@ -363,7 +372,11 @@ cdef class Scan:
         cdef QueryGroup group
         cdef Block block
         if self.mode == BY_ROWS:
-            self.compare_listed_rows(first, stop, queries, n_queries, thread)
+            for i in range(n_queries):
+                self.compare_rows(
+                    first, stop, thread, queries[i], queries[i] + 1,
+                    self.exact.approx_kernel != NULL, thread,
+                )
             first = stop
         while first < stop and n_queries > 0:
             block = self.index.block(
@@ -499,7 +512,7 @@ cdef class Scan:
         cdef double errors[FNN_MAX_TILE_ROWS]
         cdef Py_ssize_t rows = self.queries.width, cols = chunk.samples.width
         cdef Py_ssize_t n_rows = min(rows, group.n_queries - panel * rows)
-        cdef Py_ssize_t slot = split * self.n_queries, hit, r, query, n_hits = 0
+        cdef Py_ssize_t slot = split * self.n_queries, hit, r, query, together, n_hits = 0
         cdef int64_t numbers[FNN_MAX_TILE_ROWS]
         cdef int64_t index, sample
         cdef uint32_t bits
@@ -577,15 +590,14 @@ cdef class Scan:
                 ):
                     for r in range(n_rows):
                         self.collector.settle(slot + numbers[r], numbers[r], thread)
-                    if self.visits is None:
+                    together = n_rows if group.numbers == NULL else 1
+                    r = 0
+                    while r < n_rows:
                         self.compare_rows(
-                            index + cols, block.stop, split, numbers[0], numbers[0] + n_rows,
+                            index + cols, block.stop, split, numbers[r], numbers[r] + together,
                             False, thread,
                         )
-                    else:
-                        self.compare_listed_rows(
-                            index + cols, block.stop, numbers, n_rows, thread
-                        )
+                        r += together
                     return
 
     cdef lane_t threshold(self, double bound, double error, lane_t *tile) noexcept nogil:
@@ -627,61 +639,46 @@ cdef class Scan:
         bint preselect,
         int thread,
     ) noexcept nogil:
-        """Compare some queries, of which nothing is pending, with samples start to stop.
+        """Compare some queries, of which nothing is pending, with the samples in some places.
 
         `preselect`: exact distances are for those rows alone that may matter.
         """
         cdef double distances[FNN_ROUGH_QUERIES * MAX_HELD_ROWS]
-        cdef Py_ssize_t d = self.exact.Y.n_features, row = start, step = 1, first, last, query, n
+        cdef Py_ssize_t d = self.exact.Y.n_features, place = start, step = 1, first, last, query, n
+        cdef Py_ssize_t row
+        cdef const int64_t *ids
         if preselect:
             step = FNN_ROUGH_QUERIES
-        while row < stop:
-            n = min(self.exact.held, stop - row)
-            self.exact.fetch(row, NULL, n, thread)
+        while place < stop:
+            n = min(self.exact.held, stop - place)
+            row, ids = place, NULL
+            if self.index.row_ids != NULL:
+                row, ids = 0, self.index.row_ids + place
+            self.exact.fetch(row, ids, n, thread)
             first = first_query
             while first < last_query:
                 last = min(first + step, last_query)
                 if preselect:
                     self.exact.approx_kernel(
                         self.exact.X.data + first * self.exact.X.row_bytes, d, last - first,
-                        self.exact.Y.data + row * self.exact.Y.row_bytes, d, n, d, distances,
+                        self.exact.Y.data + row * self.exact.Y.row_bytes, d, ids, n, d, distances,
                     )
                     for query in range(first, last):
                         self.take_possible(
-                            split, query, row, distances + (query - first) * n, n, thread
+                            split, query, row, ids, distances + (query - first) * n, n, thread
                         )
                 else:
-                    self.exact.to_fetched(first, row, NULL, n, thread, distances)
-                    self.take_all(split, first, row, NULL, n, distances, thread)
+                    self.exact.to_fetched(first, row, ids, n, thread, distances)
+                    self.take_all(split, first, row, ids, n, distances, thread)
                 first = last
-            row += n
-
-    cdef void compare_listed_rows(
-        self,
-        Py_ssize_t first,
-        Py_ssize_t stop,
-        const int64_t *queries,
-        Py_ssize_t n_queries,
-        int thread,
-    ) noexcept nogil:
-        """Compare some queries with the samples in places first to stop."""
-        cdef double distances[MAX_HELD_ROWS]
-        cdef const int64_t *ids
-        cdef Py_ssize_t i, n
-        while first < stop and n_queries > 0:
-            n = min(self.exact.held, stop - first)
-            ids = self.index.row_ids + first
-            self.exact.fetch(0, ids, n, thread)
-            for i in range(n_queries):
-                self.exact.to_fetched(queries[i], 0, ids, n, thread, distances)
-                self.take_all(thread, queries[i], 0, ids, n, distances, thread)
-            first += n
+            place += n
 
     cdef void take_possible(
         self,
         Py_ssize_t split,
         Py_ssize_t query,
         Py_ssize_t row,
+        const int64_t *ids,
         const double *approx,
         Py_ssize_t n,
         int thread,
@@ -694,7 +691,7 @@ cdef class Scan:
         for i in range(n):
             # What overflows says nothing.
             if approx[i] <= limit or not approx[i] <= DBL_MAX:
-                possible[m] = i
+                possible[m] = i if ids == NULL else ids[i]
                 m += 1
                 if m == FEW_ROWS:
                     self.exact.evaluate(query, row, possible, m, thread, distances)
