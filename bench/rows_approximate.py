@@ -23,7 +23,7 @@ from fastnn.datasets import load_cifar10
 from fastnn.neighbors import NearestNeighbors
 from rows_bounded import embeddings, images
 
-K, RECALL, TUNED_QUERIES, MAX_DOUBLINGS = 10, 0.95, 500, 9
+K, RECALL, TUNED_QUERIES, MAX_DOUBLINGS = 10, 0.95, 500, 6
 
 
 @dataclass

@@ -44,8 +44,8 @@ from .._core.search._index import FlatIndex
 from .._core.search._lists import Visits, list_scores
 from .protocol import CannotServe, NonFiniteError
 
-# Of n rows there are about LISTS n^LISTS_POWER lists: see bench/sweep_lists.py.
-LISTS, LISTS_POWER = 4.0, 0.35
+# Of n samples there are about LISTS n^LISTS_POWER lists: see bench/sweep_lists.py.
+LISTS, LISTS_POWER = 14.0, 0.27
 # Rows that k-means sees for each list, and its rounds.
 TRAINING_ROWS, ROUNDS = 40, 5
 # Queries of a calibration, at most, and as a share of the samples; a few of them tell whether lists
