@@ -26,7 +26,7 @@
             for (int r = 0; r < ROWS; ++r) {                                                 \
                 const element *place = y + r * stride + k;                                   \
                 values[r] = prefix##_load(place);                                            \
-                FNN_PREFETCH((const char *)place + FNN_BYTES_AHEAD);                         \
+                FNN_PREFETCH((const char *)place + ahead[r]);                                \
             }                                                                                \
             FNN_UNROLL                                                                       \
             for (int q = 0; q < QUERIES; ++q) {                                              \

@@ -272,6 +272,14 @@ def check_number(value, name, low=None, *, finite=True):
     return number
 
 
+def check_recall(value):
+    """Return `value` as a float above 0 and at most 1."""
+    recall = check_number(value, "recall")
+    if not 0.0 < recall <= 1.0:
+        raise ValueError(f"recall must be above 0 and at most 1, got {recall}")
+    return recall
+
+
 def check_positive(value, name):
     """Return `value` as a float that is finite and above 0."""
     number = check_number(value, name)

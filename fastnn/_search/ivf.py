@@ -23,8 +23,8 @@ number of probes is the smallest p with
 
 so that the expected recall of another query like these is at least `recall` [1]_. That is an
 expectation over the draw of the m queries, too; so p grows further until the recall that was
-measured exceeds `recall` - SLACK by SURE standard errors. Where m is too small for any of this, all
-lists are visited.
+measured exceeds `recall` - SLACK by SLACK_Z standard errors. Where m is too small for any of this,
+the search is exact.
 
 References
 ----------
@@ -55,10 +55,9 @@ CALIBRATION_QUERIES, CALIBRATION_SHARE, TRIED_QUERIES = 500, 0.1, 50
 MIN_SAMPLES = 1000
 # Values that are summed at a time.
 SUMMED_VALUES = 1 << 21
-# How far below `recall` the true one may be, once in some hundred draws of the queries.
-SLACK, SURE = 0.01, 3.0
-# A normal distribution is within so many standard deviations 95 % of the time.
-DEVIATIONS = 1.96
+# How far below `recall` the true one may be, but for one in some hundred draws of the queries: in
+# standard errors, and those of an interval of 95 %.
+SLACK, SLACK_Z, INTERVAL_Z = 0.01, 3.0, 1.96
 
 
 class Recall(NamedTuple):
@@ -68,18 +67,18 @@ class Recall(NamedTuple):
     ----------
     asked : float
         What `recall` asks for.
-    expected : float
-        What was measured, over `n_queries` queries; 1.0 where the search is exact.
+    measured : float
+        The mean over `n_queries` queries; 1.0 where the search is exact.
     interval : (float, float)
-        The expected recall is in it with a confidence of 95 %.
+        The expected recall is in it with a confidence of about 95 %.
     n_queries : int
         0 where the search is exact.
     visited : float
-        The share of the samples that a query meets.
+        The share of the samples that a query visits.
     """
 
     asked: float
-    expected: float
+    measured: float
     interval: tuple[float, float]
     n_queries: int
     visited: float
@@ -255,10 +254,14 @@ class Calibration:
         self.sizes = sizes[lists]
         by_list = np.empty_like(self.scores)
         np.put_along_axis(by_list, lists, self.scores, axis=1)
-        found = samples.space.rows(samples.values[neighbors.ravel()], n_threads)
-        lists_of_neighbors = centroids.lists_of(found, n_threads).reshape(m, k)
         # [m, k]: how many probes find this neighbor.
-        self.needed = np.take_along_axis(by_list, lists_of_neighbors, axis=1)
+        self.needed = np.empty((m, k))
+        step = max(1, SUMMED_VALUES // (k * samples.values.shape[1]))
+        for start in range(0, m, step):  # so that not all rows are copied at once
+            of_some = slice(start, start + step)
+            found = samples.space.rows(samples.values[neighbors[of_some].ravel()], n_threads)
+            theirs = centroids.lists_of(found, n_threads).reshape(-1, k)
+            self.needed[of_some] = np.take_along_axis(by_list[of_some], theirs, axis=1)
 
     def n_probes_missing(self, share):
         """Return the smallest number of probes that miss no more of the neighbors."""
@@ -267,9 +270,18 @@ class Calibration:
         return float(ascending[max(n_found, 1) - 1])
 
     def recall(self, n_probes):
-        """Return the mean recall, and its standard error."""
-        recalls = (self.needed <= n_probes).mean(axis=1)
-        return float(recalls.mean()), float(recalls.std()) / math.sqrt(self.n_queries)
+        """Return the mean recall."""
+        return float((self.needed <= n_probes).mean())
+
+    def interval(self, n_probes, z):
+        """Return the mean recall less and plus z standard errors.
+
+        These are of the queries and one more that finds nothing, as in `share_to_miss`: so there is
+        an error even where all find everything.
+        """
+        recalls = np.append((self.needed <= n_probes).mean(axis=1), 0.0)
+        error = z * float(recalls.std()) / math.sqrt(len(recalls))
+        return max(float(recalls.mean()) - error, 0.0), min(self.recall(n_probes) + error, 1.0)
 
     def visited(self, n_probes):
         """Return the share of the samples that a query meets."""
@@ -277,22 +289,45 @@ class Calibration:
         return float(n_visited.mean() / self.n_samples)
 
     def setting(self, recall):
-        """Return the Setting for a recall, or None if there are too few queries to tell."""
-        may_miss = ((1.0 - recall) * (self.n_queries + 1) - 1.0) / self.n_queries
-        if may_miss < 0.0:
-            return None
+        """Return the Setting for a recall.
+
+        Raises
+        ------
+        CannotServe
+            If there are too few queries to tell.
+        """
+        numbers = np.unique(self.needed)
+        enough = self.n_probes_missing(share_to_miss(recall, self.n_queries))
 
         def is_sure(n_probes):
-            mean, error = self.recall(n_probes)
-            return mean - SURE * error >= recall - SLACK
+            low, _ = self.interval(n_probes, SLACK_Z)
+            return low >= recall - SLACK
 
-        numbers = np.unique(self.needed)
-        numbers = numbers[np.searchsorted(numbers, self.n_probes_missing(may_miss)) :]
-        n_probes = float(numbers[bisect.bisect_left(numbers, True, key=is_sure)])
-        mean, error = self.recall(n_probes)
-        interval = max(mean - DEVIATIONS * error, 0.0), min(mean + DEVIATIONS * error, 1.0)
+        numbers = numbers[np.searchsorted(numbers, enough) :]
+        # Of the largest it is true: that finds all.
+        n_probes = float(numbers[bisect.bisect_left(numbers[:-1], True, key=is_sure)])
+        measured, interval = self.recall(n_probes), self.interval(n_probes, INTERVAL_Z)
         visited = self.visited(n_probes)
-        return Setting(n_probes, Recall(recall, mean, interval, self.n_queries, visited))
+        return Setting(n_probes, Recall(recall, measured, interval, self.n_queries, visited))
+
+
+def share_to_miss(recall, n_queries):
+    """Return the share of the neighbors that a calibration may miss.
+
+    Raises
+    ------
+    CannotServe
+        If there are too few queries to tell.
+    """
+    if n_queries < fewest_queries(recall):
+        raise CannotServe(f"{n_queries} queries cannot confirm a recall of {recall:g}")
+    return max(((1.0 - recall) * (n_queries + 1) - 1.0) / n_queries, 0.0)
+
+
+def fewest_queries(recall):
+    """Return how many queries can confirm a recall below 1, if they find all of their neighbors."""
+    needed = max(1.0 / (1.0 - recall), (1.0 + SLACK_Z) / (1.0 - recall + SLACK))
+    return math.ceil(needed * (1.0 - 1e-12)) - 1
 
 
 # ---- the search ----------------------------------------------------------------------------------

@@ -12,7 +12,14 @@ from .._core._jobs import ieee_arithmetic
 from .bounded import BoundedSearch, design_bounds
 from .brute import BruteForce
 from .costs import current_costs
-from .ivf import TRIED_QUERIES, Calibration, InvertedLists, Recall, Setting, train_centroids
+from .ivf import (
+    TRIED_QUERIES,
+    Calibration,
+    InvertedLists,
+    Recall,
+    share_to_miss,
+    train_centroids,
+)
 from .kd_tree import KDTreeSearch, count_neighbors, tree_of, try_tree
 from .metric_spaces import MetricSpace
 from .planner import (
@@ -108,7 +115,7 @@ class Searcher:
             Y = Y.astype(_validation.FLOAT32)  # there are no kernels for bytes
         self.samples = Samples(Y, self.space, 0 if memory == "none" else memory)
         self._history = History()
-        if algorithm != "auto":
+        if algorithm != "auto" and not (algorithm == "ivf" and recall == 1.0):
             self._history = History(latest=Plan(algorithm, f"algorithm={algorithm!r}"))
         # What was built, by name; a str says why it could not be.
         self._built = {}
@@ -231,8 +238,8 @@ class Searcher:
     def _search(self, X, k, radius, n_threads, search, progress):
         """Return what `search` finds with the algorithm that suits, and the plan followed."""
         of_building = progress.of_a_part(len(self.Y) / (len(self.Y) + TREE_QUERY_COST * len(X)))
-        chosen = self._plan(X, k, radius, n_threads, of_building)
         try:
+            chosen = self._plan(X, k, radius, n_threads, of_building)
             try:
                 algorithm = self._build(chosen.algorithm, X, k, radius, n_threads, of_building)
                 return search(algorithm, X), chosen
@@ -337,7 +344,7 @@ class Searcher:
             estimate = self._design_bounds(X, k, radius, n_threads, step.quick)
             return statistics._replace(**{"quick_look" if step.quick else "design": estimate})
         if isinstance(step, TryLists):
-            return statistics._replace(visited=self._try_lists(k, n_threads) or False)
+            return statistics._replace(visited=self._try_lists(k, n_threads))
         if step.n_samples == len(self.samples):
             tree = self._build("kd_tree", X, k, radius, n_threads, advance).tree
         else:
@@ -365,12 +372,20 @@ class Searcher:
     # ---- a recall below 1 ------------------------------------------------------------------------
 
     @property
+    def _plan_of_lists(self):
+        """The plan of searches for the k nearest if they visit lists, or None."""
+        chosen = self._history.plans[False][1]
+        if self.algorithm == "ivf" and chosen is None:
+            chosen = Plan("ivf", "algorithm='ivf'")
+        return chosen if self.recall < 1.0 and chosen and chosen.algorithm == "ivf" else None
+
+    @property
     def lists_state(self):
         """What `restore_lists` takes, or None while searches visit no lists."""
-        lists = self._built.get("ivf")
-        if self.latest_plan.algorithm != "ivf" or not isinstance(lists, InvertedLists):
+        lists, chosen = self._built.get("ivf"), self._plan_of_lists
+        if chosen is None or not isinstance(lists, InvertedLists):
             return None
-        return lists.state, self.latest_plan
+        return lists.state, chosen
 
     def restore_lists(self, state, with_settings=True):
         """Go on with the lists of another searcher of the same rows."""
@@ -382,49 +397,70 @@ class Searcher:
 
     def recall_of(self, k, n_threads):
         """Return the Recall of searches for the k nearest."""
-        if self.recall == 1.0 or self.latest_plan.algorithm != "ivf":
+        if self._plan_of_lists is None:
             return Recall.exact(self.recall)
         try:
             lists = self._build("ivf", None, k, None, n_threads)
+            return self._setting(lists, k, n_threads).recall
         except CannotServe:
             return Recall.exact(self.recall)
-        return self._setting(lists, k, n_threads).recall
+        except NonFiniteError:
+            _validation.require_finite(self.samples.values, "Y")
+            raise
 
     def _setting(self, lists, k, n_threads):
-        """Return how many lists queries for the k nearest visit."""
+        """Return how many lists queries for the k nearest visit.
+
+        Raises
+        ------
+        CannotServe
+            If no calibration can tell.
+        """
         setting = lists.settings.get((k, self.recall))
         if setting is None:
             known = self._calibrate(lists.centroids, lists.sizes, k, None, n_threads)
-            setting = known and known.setting(self.recall)
-            if setting is None:
-                setting = Setting(math.inf, Recall.exact(self.recall))
-            lists.settings[k, self.recall] = setting
+            setting = lists.settings[k, self.recall] = known.setting(self.recall)
         return setting
 
     def _try_lists(self, k, n_threads):
-        """Return what share of the samples queries would visit; a false value without lists."""
+        """Return what share of the samples queries would visit, or False without lists."""
         try:
             self._centroids = self._centroids or train_centroids(self.samples, n_threads)
+            centroids = self._centroids
+            n_queries = len(
+                centroids.calibration_rows
+                if self.calibration_queries is None
+                else self.calibration_queries
+            )
+            share_to_miss(self.recall, n_queries)
+            known = self._calibrate(centroids, centroids.sizes, k, TRIED_QUERIES, n_threads)
         except CannotServe:
             return False
-        centroids = self._centroids
-        known = self._calibrate(centroids, centroids.sizes, k, TRIED_QUERIES, n_threads)
-        return known and known.visited(known.n_probes_missing(1.0 - self.recall))
+        return known.visited(known.n_probes_missing(1.0 - self.recall))
 
     def _calibrate(self, centroids, sizes, k, n_queries, n_threads):
-        """Return a Calibration by so many queries, or None if samples have too few neighbors."""
+        """Return a Calibration by so many queries; None: all.
+
+        Raises
+        ------
+        CannotServe
+            If a sample does not have k others.
+        """
         samples, X, chosen = self.samples, self.calibration_queries, None
         if X is None:
             chosen = centroids.calibration_rows[:n_queries]
             X = samples.values[chosen]
         else:
-            X = X[spread_out(len(X), n_queries or len(X), 0.5)]
+            X = _as_dtype(X[spread_out(len(X), n_queries or len(X), 0.5)], samples.values.dtype)
         wanted = k + (chosen is not None)
         if wanted > len(samples):
-            return None
+            raise CannotServe(f"{len(samples):,} samples are too few for a calibration with k={k}")
         exact = Searcher(samples.values, self.space)
         exact.samples = samples
-        neighbors = exact.kneighbors(X, wanted, n_threads).indices
+        try:
+            neighbors = exact.kneighbors(X, wanted, n_threads).indices
+        except ValueError:  # of the samples: queries have been checked
+            raise NonFiniteError from None
         if chosen is not None:
             itself = neighbors == chosen[:, None]
             itself[~itself.any(axis=1), -1] = True  # it is behind equal rows
@@ -485,3 +521,10 @@ def _as_narrow_as(X, dtype):
     with np.errstate(invalid="ignore", over="ignore"):
         narrow = X.astype(dtype)
     return narrow if np.array_equal(narrow, X) else X
+
+
+def _as_dtype(X, dtype):
+    """Return X in this dtype, rounded where it has to be."""
+    if dtype == _validation.UINT8 and X.dtype != dtype:
+        X = np.rint(X).clip(0, 255)
+    return X.astype(dtype, copy=False)

@@ -1,6 +1,5 @@
 """What makes scikit-learn's estimators ours: see `fastnn.neighbors`."""
 
-import math
 import numbers
 from typing import ClassVar
 
@@ -10,10 +9,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import _validation
 from .._core._threads import effective_n_threads
-from .._search.ivf import Recall
+from .._search.ivf import Recall, fewest_queries
 from . import searches
 from .originals import asks_for
-from .preparation import forget, prepare, queries_for
+from .preparation import forget, prepare, prepared_before, queries_for
 from .private import Interval, StrOptions
 
 PLAIN_METRICS = ("l1", "manhattan", "cityblock", "l2", "euclidean", "sqeuclidean")
@@ -105,7 +104,7 @@ class KNeighbors(Neighbors):
         check_is_fitted(self)
         prepared = prepare(self)
         if isinstance(prepared, str):
-            return Recall.exact(self.recall)
+            return Recall.exact(vars(self).get("recall", 1.0))
         k = min(self.n_neighbors, self.n_samples_fit_)
         return prepared.searcher.recall_of(k, effective_n_threads(self.n_jobs))
 
@@ -118,7 +117,8 @@ class KNeighbors(Neighbors):
         Parameters
         ----------
         X : array-like of shape (n_queries, n_features)
-            Some hundreds. Queries that are not among those searched for later tell the most.
+            A few hundred, none of them a sample: those would find themselves. They are rounded to
+            the samples' dtype.
 
         Returns
         -------
@@ -134,18 +134,19 @@ class KNeighbors(Neighbors):
         if isinstance(queries, str):
             raise ValueError(f"X must be dense numbers, got {queries}")
         _validation.require_finite(queries, "X")
-        fewest = math.ceil(1.0 / (1.0 - self.recall)) - 1 if self.recall < 1.0 else 1
+        recall = _validation.check_recall(vars(self).get("recall", 1.0))
+        fewest = fewest_queries(recall) if recall < 1.0 else 1
         if len(queries) < fewest:
             raise ValueError(
-                f"X must have at least {fewest} rows for recall={self.recall:g}, got {len(queries)}"
+                f"X must have at least {fewest} rows for recall={recall:g}, got {len(queries)}"
             )
         self._calibration_queries = queries.copy()
         return self
 
     def __getstate__(self):
         state = super().__getstate__()
-        prepared = prepare(self) if "_fit_X" in vars(self) else "not fitted"
-        lists = None if isinstance(prepared, str) else prepared.searcher.lists_state
+        prepared = prepared_before(self)
+        lists = prepared and prepared.searcher.lists_state
         return state if lists is None else state | {"_lists_state": lists}
 
 

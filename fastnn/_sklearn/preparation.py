@@ -76,15 +76,24 @@ def prepare(estimator):
             return rows
         if not space.fits(rows.shape[1]):
             return "weights that do not fit the features"
-        searcher = Searcher(rows, space, algorithm, None, recall, calibration_queries)
-        lists = vars(estimator).pop("_lists_state", None) or (old and old.lists_state)
-        if lists and recall < 1.0:
+        searcher = Searcher(
+            rows, space, algorithm, None, _validation.check_recall(recall), calibration_queries
+        )
+        if recall < 1.0:
+            lists = vars(estimator).pop("_lists_state", None) or (old and old.lists_state)
+        if recall < 1.0 and lists:
             searcher.restore_lists(lists, not old or old.calibration_queries is calibration_queries)
         kept = Prepared(estimator._fit_X, searcher)
         if reference is None:
             reference = weakref.ref(estimator, lambda _: _prepared.pop(key, None))
         _prepared[key] = reference, kept
     return kept
+
+
+def prepared_before(estimator):
+    """Return what searches since the last fit have prepared, or None."""
+    _, kept = _prepared.get(id(estimator), (None, None))
+    return kept if kept and kept.fitted is vars(estimator).get("_fit_X") else None
 
 
 def forget(estimator):

@@ -29,7 +29,8 @@ def kneighbors(
 
     The neighbors are those of the distances evaluated in float64 in difference form (sum of
     \\|x - y\\|, sum of (x - y)²) on the values given; equal distances go by the smaller index. The
-    result is the same, bit for bit, for any number of threads, batch size and memory layout.
+    result is the same, bit for bit, for any number of threads, batch size and memory layout; with a
+    recall below 1 where the algorithm is named.
 
     Parameters
     ----------
@@ -51,8 +52,8 @@ def kneighbors(
         `recall` asks for. "auto" takes whatever is cheapest for these data.
     recall : float, default=1.0
         The share of the true neighbors that is found on average: above 0 and at most 1. Below 1,
-        some of the neighbors may be others than the nearest; the distances are those of the rows
-        that are returned. See :ref:`approximate_search`.
+        some of the rows returned may not be among the nearest; their distances are exact. See
+        :ref:`approximate_search`.
     n_jobs : int, optional
         Threads, as in scikit-learn; None: all the cores that this process may use.
     verbose : int, default=0
@@ -230,9 +231,7 @@ def _searcher_of(X, Y, metric, p, metric_params, algorithm, recall=None):
     X, Y, space = check_pair(X, Y, metric, **parameters)
     names = [name for name in ALGORITHMS if name != "ivf" or recall is not None]
     _validation.check_name(algorithm, ("auto", *names), "algorithm")
-    recall = 1.0 if recall is None else _validation.check_number(recall, "recall")
-    if not 0.0 < recall <= 1.0:
-        raise ValueError(f"recall must be above 0 and at most 1, got {recall}")
+    recall = 1.0 if recall is None else _validation.check_recall(recall)
     return X, Searcher(Y, space, algorithm, recall=recall)
 
 

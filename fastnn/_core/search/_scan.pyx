@@ -148,7 +148,7 @@ cdef Scan new_scan(
     scan.n_queries, scan.n_samples = X.n_rows, index.rows.n_rows
     scan.exact = new_distances(X, index.rows, index.norm, n_threads)
     collector.attach(index, scan.exact, mode, n_threads)
-    collector.in_order = visits is None
+    collector.in_order = visits is None and index.row_ids == NULL
     scan.stage, scan.stop = BEFORE, 0
     if mode == BY_ROWS:
         scan.n_splits = n_threads
@@ -612,7 +612,7 @@ cdef class Scan:
             low, high = INT32_MIN, INT32_MAX
         else:
             low, high = INT64_LOW, -INT64_LOW
-        if self.visits is not None:
+        if not self.collector.in_order:
             bound -= 1.0
         return low if not bound > low else high if bound >= high else <lane_t>bound
 
