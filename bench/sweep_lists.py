@@ -22,7 +22,7 @@ from fastnn._search.searcher import Searcher
 from rows_approximate import WORKS
 
 MULTIPLES = (0.5, 1.0, 2.0, 4.0)
-SIZES = (20_000, 60_000, 1_000_000)
+SIZES = (20_000, 100_000, 400_000, 1_000_000)
 RECALL, K = 0.95, 10
 
 

@@ -4,6 +4,7 @@ import gc
 import logging
 import pickle
 import sys
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,7 +18,7 @@ from fastnn._search import kd_tree, planner
 from fastnn._search import searcher as searcher_module
 from fastnn._search.brute import BruteForce
 from fastnn._search.metric_spaces import space_of
-from fastnn._search.protocol import Samples
+from fastnn._search.protocol import Samples, build_lock
 from fastnn._search.searcher import ALGORITHMS, Searcher
 from fastnn._sklearn.preparation import prepare
 from fastnn.neighbors import KNeighborsClassifier, NearestNeighbors
@@ -50,6 +51,19 @@ def test_all_kinds_agree(algorithm, metric, d, rng):
     ):
         np.testing.assert_array_equal(found[1], expected[1])
         np.testing.assert_array_equal(found[0], expected[0])
+
+
+@pytest.mark.parametrize("algorithm", ["brute", "bounded", "kd_tree"])
+def test_searches_do_not_wait_for_what_others_build(algorithm, rng):
+    Y, found = image_like(rng, 500, 40), []
+    searcher = Searcher(Y, "l2", algorithm)
+    expected = searcher.kneighbors(Y[:9], 3, 1)
+    with build_lock:
+        other = threading.Thread(target=lambda: found.append(searcher.kneighbors(Y[:9], 3, 1)))
+        other.start()
+        other.join(60)
+        assert found
+    np.testing.assert_array_equal(found[0].indices, expected.indices)
 
 
 def test_auto_takes_bounds_where_they_pay(small_pilots, rng):

@@ -287,7 +287,8 @@ class Searcher:
     # ---- the plan --------------------------------------------------------------------------------
 
     def _note(self, chosen):
-        if chosen is not self._history.latest:
+        # Not without need: the lock may be held for as long as another searcher builds.
+        if chosen != self._history.latest:
             with build_lock:
                 self._history = self._history._replace(latest=chosen)
 
