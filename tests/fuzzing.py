@@ -175,7 +175,13 @@ def lists(case):
         chosen = chosen.astype(np.float32)
     centroids = Centroids(samples, chosen, np.ones(n_lists), np.arange(1))
     index = InvertedLists.build(samples, centroids, 2)
-    everything = oracles.kneighbors(X, Y, k, case.oracle)
+    of_itself = bool(rng.integers(2)) and len(Y) > k
+    if of_itself:
+        X = Y
+        queries = samples.values
+        everything = oracles.kneighbors_of_itself(Y, k, case.oracle)
+    else:
+        everything = oracles.kneighbors(X, Y, k, case.oracle)
     for n_probes in (float(rng.integers(0, n_lists + 1)), n_lists * rng.random(), np.inf):
         ranking = ListRanking(centroids, index.sizes, k, min(n_probes, n_lists))
         ranked, scores = ranking.scores(samples.space.rows(queries), 1)
@@ -183,19 +189,24 @@ def lists(case):
         for i, (row, of_row) in enumerate(zip(ranked, scores, strict=True)):
             places = [np.arange(*index.starts[j : j + 2]) for j in row[~(of_row > n_probes)]]
             visited = np.sort(index.index.order[np.concatenate(places)])
-            found = oracles.kneighbors(X[i : i + 1], Y[visited], k, case.oracle)
-            expected[0][i], expected[1][i] = found[0][0], visited[found[1][0]]
+            found = oracles.kneighbors(X[i : i + 1], Y[visited], k + of_itself, case.oracle)
+            found = found[0], visited[found[1]]
+            if of_itself:
+                found = oracles.without_itself(*found, i)
+            expected[0][i], expected[1][i] = found[0][0], found[1][0]
         if n_probes == np.inf:
             expected = everything
-        n_threads, size = int(rng.integers(1, 4)), int(rng.integers(1, len(X) + 1))
+        n_threads = int(rng.integers(1, 4))
+        size = len(X) if of_itself else int(rng.integers(1, len(X) + 1))
         parts = [
-            index.kneighbors(queries[i : i + size], k, n_threads, n_probes=n_probes)
+            index.kneighbors(queries[i : i + size] if size < len(X) else queries, k, n_threads,
+                             exclude_self=of_itself, n_probes=n_probes)
             for i in range(0, len(X), size)
-        ]
+        ]  # fmt: skip
         found = [np.concatenate(part) for part in zip(*parts, strict=True)]
         found[0] = samples.space.distances(found[0])
         name = f"{n_lists} lists, {n_probes} probes, {n_threads} threads, batches of {size}"
-        yield name, found, expected
+        yield f"{name}, among themselves: {of_itself}", found, expected
 
 
 def entries(case):

@@ -89,10 +89,15 @@ def kneighbors(X, Y, k, metric):
 
 def kneighbors_of_itself(X, k, metric):
     """The k first other rows; where k + 1 duplicates displace a row, the first of them is left."""
-    distances, indices = kneighbors(X, X, k + 1, metric)
-    kept = indices != np.arange(len(X))[:, None]
+    return without_itself(*kneighbors(X, X, k + 1, metric), np.arange(len(X)))
+
+
+def without_itself(distances, indices, rows):
+    """The neighbors but each row itself, or the first where it is not among them."""
+    kept = indices != np.reshape(rows, (-1, 1))
     kept[kept.all(axis=1), 0] = False
-    return distances[kept].reshape(-1, k), indices[kept].reshape(-1, k)
+    shape = len(kept), -1
+    return distances[kept].reshape(shape), indices[kept].reshape(shape)
 
 
 def radius_neighbors(X, Y, radius, metric, exclude_self=False):

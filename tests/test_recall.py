@@ -607,6 +607,46 @@ def test_a_tried_centroid_is_not_trained_again(monkeypatch, rng):
     assert calls == [1]
 
 
+@pytest.mark.parametrize("algorithm", ["auto", "ivf"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_queries_of_a_wider_type_visit_the_same_lists(algorithm, dtype, monkeypatch, rng):
+    calls = []
+    monkeypatch.setattr(planner, "TRIED_LISTS_SHARE", 1.0)
+    monkeypatch.setattr(
+        "fastnn._search.searcher.train_centroids",
+        lambda *arguments: calls.append(1) or train_centroids(*arguments),
+    )
+    rows = (128 + 30 * topics(rng, 40_000, 128)).clip(0, 255).astype(dtype)
+    Y, X = rows[:30_000], rows[30_000:]
+    searcher = Searcher(Y, "l2", algorithm, recall=0.9)
+    if algorithm == "auto":
+        assert searcher.kneighbors(X, 10, 2).algorithm == "ivf"
+    wider = X.astype(np.float64) + 1e-9
+    found = searcher.kneighbors(wider, 10, 2)
+    assert found.algorithm == "ivf"
+    assert calls == [1]
+    expected = fastnn.kneighbors(wider, Y, 10)
+    assert recall_of(found.distances, expected[0]).mean() > 0.85
+    same = searcher.kneighbors(X, 10, 2)
+    # Lists that are equally near may change places.
+    assert np.isclose(found.distances, same.distances).all(axis=1).mean() > 0.99
+
+
+def test_threads_share_a_calibration(monkeypatch, rng):
+    calls = []
+    original = Calibration.of
+    monkeypatch.setattr(
+        Calibration, "of", lambda *arguments: calls.append(1) or original(*arguments)
+    )
+    searcher = Searcher(topics(rng, 5000), "l2", "ivf", recall=0.9)
+    threads = [threading.Thread(target=searcher.recall_of, args=(3, 1)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls == [1]
+
+
 def test_lists_of_no_rows(rng):
     """Of centroids that nothing is near, lists are empty, and stay out of the way."""
     Y = topics(rng, 2000)

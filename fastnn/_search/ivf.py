@@ -43,6 +43,7 @@ from .._core.search._flat import find_neighbors
 from .._core.search._index import FlatIndex
 from .._core.search._lists import Visits, list_scores
 from .protocol import CannotServe, NonFiniteError
+from .sampling import spread_out
 
 # Of n samples there are about LISTS n^LISTS_POWER lists: see bench/sweep_lists.py.
 LISTS, LISTS_POWER = 14.0, 0.27
@@ -123,6 +124,10 @@ class Centroids:
     def __len__(self):
         return len(self.values)
 
+    @property
+    def nbytes(self):
+        return sum(a.nbytes for a in (self.values, self.calibration_rows, self.index))
+
     def nearest(self, X, n, n_threads, advance=None):
         """Return (distances, indices) of the n nearest centroids of each row.
 
@@ -156,9 +161,7 @@ def train_centroids(samples, n_threads):
     chosen = random_rows(n, min(n, m + TRAINING_ROWS * n_lists))
     training = np.sort(chosen[m:])
     values = samples.rows(n_threads).values_to_compare(training)
-    dtype = samples.values.dtype
-    if dtype == np.uint8 and samples.space.normalized:
-        dtype = np.dtype(np.float32)
+    dtype = centroid_dtype(samples)
     X = samples.space.rows(samples.values[training], n_threads)
     means = values[(np.arange(n_lists) * len(training)) // n_lists, :d].astype(dtype)
     for _ in range(ROUNDS):
@@ -170,6 +173,12 @@ def train_centroids(samples, n_threads):
         moves = (sizes > 0) & np.isfinite(moved).all(axis=1)
         means = np.where(moves[:, None], moved, means)
     return Centroids(samples, means, sizes * (n / len(training)), chosen[:m])
+
+
+def centroid_dtype(samples):
+    """Return the dtype of centroids: that of the samples, unless means of bytes would be coarse."""
+    dtype = samples.values.dtype
+    return np.dtype(np.float32) if dtype == np.uint8 and samples.space.normalized else dtype
 
 
 def random_rows(n, n_wanted):
@@ -219,6 +228,8 @@ class ListRanking:
         covering = 1 + int(np.searchsorted(np.cumsum(np.sort(sizes)), self.n_first))
         # No list further away has a score as low.
         self.n_ranked = min(max(int(n_probes) + 1, covering), len(sizes))
+        # A list, its distance and its score.
+        self.query_bytes = 24 * self.n_ranked
 
     def scores(self, X, n_threads):
         """Return (lists, scores) near each row of X, nearest first: (n_queries, n_ranked) each."""
@@ -244,6 +255,43 @@ class Calibration:
         The nearest samples of each query.
     n_threads : int
     """
+
+    @classmethod
+    def of(cls, samples, centroids, sizes, k, queries, n_queries, n_threads, kneighbors):
+        """Return the Calibration by some queries.
+
+        Parameters
+        ----------
+        samples, centroids, sizes, n_threads
+        k : int
+        queries : ndarray of shape (m, d), or None
+            None: samples that training has not seen.
+        n_queries : int or None
+            How many of them; None: all.
+        kneighbors : callable
+            Searches for the k nearest samples, exactly.
+
+        Raises
+        ------
+        CannotServe
+            If a sample does not have k others.
+        """
+        itself = None
+        if queries is None:
+            itself = centroids.calibration_rows[:n_queries, None]
+            X = samples.values[itself[:, 0]]
+        else:
+            X = queries[spread_out(len(queries), n_queries or len(queries), 0.5)]
+            X = _as_dtype(X, samples.values.dtype)
+        wanted = k + (itself is not None)
+        if wanted > len(samples):
+            raise CannotServe(f"{len(samples):,} samples are too few for a calibration with k={k}")
+        neighbors = kneighbors(X, wanted, n_threads).indices
+        if itself is not None:
+            of_itself = neighbors == itself
+            of_itself[~of_itself.any(axis=1), -1] = True  # it is behind equal rows
+            neighbors = neighbors[~of_itself].reshape(len(X), k)
+        return cls(samples, centroids, sizes, X, neighbors, n_threads)
 
     def __init__(self, samples, centroids, sizes, X, neighbors, n_threads):
         m, k = neighbors.shape
@@ -309,6 +357,13 @@ class Calibration:
         measured, interval = self.recall(n_probes), self.interval(n_probes, INTERVAL_Z)
         visited = self.visited(n_probes)
         return Setting(n_probes, Recall(recall, measured, interval, self.n_queries, visited))
+
+
+def _as_dtype(X, dtype):
+    """Return X in this dtype, rounded where it has to be."""
+    if dtype == np.uint8 and X.dtype != dtype:
+        X = np.rint(X).clip(0, 255)
+    return X.astype(dtype, copy=False)
 
 
 def share_to_miss(recall, n_queries):
@@ -377,6 +432,7 @@ class InvertedLists:
     @classmethod
     def restore(cls, samples, state):
         values, calibration_rows, order, sizes, settings = state
+        values = values.astype(centroid_dtype(samples), copy=False)
         lists = cls(samples, Centroids(samples, values, sizes, calibration_rows), order, sizes)
         lists.settings.update(settings)
         return lists
@@ -386,9 +442,8 @@ class InvertedLists:
 
     @property
     def nbytes(self):
-        arrays = self.centroids.values, self.centroids.calibration_rows, self.sizes, self.starts
-        indexes = self.index, self.centroids.index
-        return sum(a.nbytes for a in (*arrays, self.index.order, *indexes))
+        arrays = self.sizes, self.starts, self.index.order, self.index
+        return self.centroids.nbytes + sum(a.nbytes for a in arrays)
 
     def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, n_probes=math.inf):
         """Return (distances, indices) of the k nearest samples among those within n_probes."""

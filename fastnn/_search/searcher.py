@@ -1,5 +1,6 @@
 """The entry to all searches: rows in, neighbors out."""
 
+import contextlib
 import logging
 import math
 import time
@@ -133,6 +134,10 @@ class Searcher:
         """How many bytes are held beside the rows."""
         # Copies, as other threads may add to them.
         built = sum(a.nbytes for a in self._built.copy().values() if not isinstance(a, str))
+        if self.calibration_queries is not None:
+            built += self.calibration_queries.nbytes
+        if self._centroids is not None and "ivf" not in self._built:  # a trial's
+            built += self._centroids.nbytes
         return built + sum(wider.Y.nbytes + wider.nbytes for wider in self._wider.copy().values())
 
     def __sizeof__(self):
@@ -164,7 +169,7 @@ class Searcher:
         ValueError
             For NaN and infinity.
         """
-        searcher, X = self._agreeing(X)
+        searcher, X = self._agreeing(X, n_threads)
         progress = Progress(advance)
 
         def search(algorithm, X):
@@ -197,7 +202,7 @@ class Searcher:
         -------
         RadiusNeighbors
         """
-        searcher, X = self._agreeing(X)
+        searcher, X = self._agreeing(X, n_threads)
         radius = self.space.radius(radius)
 
         def search(algorithm, X):
@@ -213,7 +218,7 @@ class Searcher:
             slices = [(counts, None, i) for counts, _, i in slices]
         return RadiusNeighbors(slices, *chosen)
 
-    def _agreeing(self, X):
+    def _agreeing(self, X, n_threads):
         """Return a searcher and queries of one dtype; normalized rows are float64 anyway."""
         if X is self.Y:
             return self, self.samples.values
@@ -231,6 +236,7 @@ class Searcher:
                 self.Y.astype(wide), self.space, self.algorithm, self.memory, self.recall,
                 self.calibration_queries,
             )  # fmt: skip
+            self._share_lists(wider, n_threads)
             if self.algorithm != "brute":  # which builds nothing but the rows
                 self._wider[wide] = wider
         return wider, X.astype(wide, copy=False)
@@ -396,6 +402,14 @@ class Searcher:
             lists.settings.clear()
         self._history = History(plans=((0, chosen), (0, None)), latest=chosen)
 
+    def _share_lists(self, wider, n_threads):
+        """Let a searcher of the same rows in a wider type visit the lists that are visited here."""
+        if self._plan_of_lists is not None:
+            with contextlib.suppress(CannotServe, NonFiniteError):  # the search tells
+                self._build("ivf", None, 1, None, n_threads)
+        if self.lists_state is not None:
+            wider.restore_lists(self.lists_state)
+
     def recall_of(self, k, n_threads):
         """Return the Recall of searches for the k nearest."""
         if self._plan_of_lists is None:
@@ -417,11 +431,13 @@ class Searcher:
         CannotServe
             If no calibration can tell.
         """
-        setting = lists.settings.get((k, self.recall))
-        if setting is None:
-            known = self._calibrate(lists.centroids, lists.sizes, k, None, n_threads)
-            setting = lists.settings[k, self.recall] = known.setting(self.recall)
-        return setting
+        asked = k, self.recall
+        if asked not in lists.settings:
+            with build_lock:
+                if asked not in lists.settings:  # nobody else was quicker
+                    known = self._calibrate(lists.centroids, lists.sizes, k, None, n_threads)
+                    lists.settings[asked] = known.setting(self.recall)
+        return lists.settings[asked]
 
     def _try_lists(self, k, n_threads):
         """Return what share of the samples queries would visit, or False without lists."""
@@ -440,33 +456,20 @@ class Searcher:
         return known.visited(known.n_probes_missing(1.0 - self.recall))
 
     def _calibrate(self, centroids, sizes, k, n_queries, n_threads):
-        """Return a Calibration by so many queries; None: all.
+        """Return a Calibration by so many queries; None: all."""
 
-        Raises
-        ------
-        CannotServe
-            If a sample does not have k others.
-        """
-        samples, X, chosen = self.samples, self.calibration_queries, None
-        if X is None:
-            chosen = centroids.calibration_rows[:n_queries]
-            X = samples.values[chosen]
-        else:
-            X = _as_dtype(X[spread_out(len(X), n_queries or len(X), 0.5)], samples.values.dtype)
-        wanted = k + (chosen is not None)
-        if wanted > len(samples):
-            raise CannotServe(f"{len(samples):,} samples are too few for a calibration with k={k}")
-        exact = Searcher(samples.values, self.space)
-        exact.samples = samples
-        try:
-            neighbors = exact.kneighbors(X, wanted, n_threads).indices
-        except ValueError:  # of the samples: queries have been checked
-            raise NonFiniteError from None
-        if chosen is not None:
-            itself = neighbors == chosen[:, None]
-            itself[~itself.any(axis=1), -1] = True  # it is behind equal rows
-            neighbors = neighbors[~itself].reshape(len(X), k)
-        return Calibration(samples, centroids, sizes, X, neighbors, n_threads)
+        def kneighbors(X, k, n_threads):
+            exact = Searcher(self.samples.values, self.space)
+            exact.samples = self.samples
+            try:
+                return exact.kneighbors(X, k, n_threads)
+            except ValueError:  # of the samples: queries have been checked
+                raise NonFiniteError from None
+
+        return Calibration.of(
+            self.samples, centroids, sizes, k, self.calibration_queries, n_queries, n_threads,
+            kneighbors,
+        )  # fmt: skip
 
     def _drop_tree(self, within):
         """Drop a tree that was built for a trial, unless the other kind of search has it."""
@@ -522,10 +525,3 @@ def _as_narrow_as(X, dtype):
     with np.errstate(invalid="ignore", over="ignore"):
         narrow = X.astype(dtype)
     return narrow if np.array_equal(narrow, X) else X
-
-
-def _as_dtype(X, dtype):
-    """Return X in this dtype, rounded where it has to be."""
-    if dtype == _validation.UINT8 and X.dtype != dtype:
-        X = np.rint(X).clip(0, 255)
-    return X.astype(dtype, copy=False)

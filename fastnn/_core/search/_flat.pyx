@@ -61,7 +61,7 @@ def find_neighbors(
     """
     cdef FlatIndex index = index_of(Y, metric)
     cdef Rows queries = rows_of(X)
-    cdef Py_ssize_t first = 0, n_queries = queries.n_rows, wanted = k + exclude_self, size
+    cdef Py_ssize_t first = 0, n_queries = queries.n_rows, wanted = k + exclude_self, size, of_query
     cdef cnp.npy_intp[2] shape = [n_queries, k]
     cdef Nearest nearest = Nearest(wanted, len(index))
     cdef Rows some
@@ -72,7 +72,10 @@ def find_neighbors(
     cdef Mode mode = mode_for(index, n_queries, by_rows)
     if mode != BY_ROWS and ranking is None:
         index.settle_in(threads)
-    size = slice_size(index, n_queries, nearest.list_bytes, n_threads, ranking is not None)
+    of_query = nearest.list_bytes
+    if ranking is not None:
+        of_query += ranking.query_bytes // n_threads
+    size = slice_size(index, n_queries, of_query, n_threads, ranking is not None)
     distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
     indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
     while first < n_queries:
