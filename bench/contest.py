@@ -28,6 +28,8 @@ PEERS = (
     "pykdtree",
     "scipy",
     "plain Python",
+    "map over chunks",
+    "ParallelPostFit",
 )
 # A peer that takes so many times as long as the best one is not waited for again,
 FAR_BEHIND = 3.0

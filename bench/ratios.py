@@ -24,6 +24,7 @@ import fastnn
 import rows_approximate
 import rows_bounded
 import rows_circuit
+import rows_dask
 import rows_linear
 import rows_neighbors
 import rows_network
@@ -42,6 +43,7 @@ ROWS = (
     | rows_network.ROWS
     | rows_circuit.ROWS
     | rows_selection.ROWS
+    | rows_dask.ROWS
 )
 
 MEMORY_PROGRAM = """

@@ -177,8 +177,11 @@ def is_finite(X):
     return math.isfinite(total) or bool(np.isfinite(X).all())
 
 
-def require_finite(X, name):
-    """Raise a ValueError that says where `X` has a NaN or an infinity, if anywhere."""
+def require_finite(X, name, first_row=0):
+    """Raise a ValueError that says where `X` has a NaN or an infinity, if anywhere.
+
+    `first_row`: the number of X's first row.
+    """
     if X.dtype == UINT8:
         return
     rows = max(1, (1 << 20) // X.shape[1])  # a mask of the whole array could be large
@@ -189,7 +192,8 @@ def require_finite(X, name):
             value = X[start + row, column]
             what = "NaN" if np.isnan(value) else "infinity"
             raise ValueError(
-                f"{name} must hold finite numbers, got {what} at row {start + row}, column {column}"
+                f"{name} must hold finite numbers, got {what} at row "
+                f"{first_row + start + row}, column {column}"
             )
 
 

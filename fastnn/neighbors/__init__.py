@@ -22,6 +22,7 @@ from sklearn.neighbors import (
 )
 
 from .._search.ivf import Recall
+from ._blocks import kneighbors_of_blocks, merge_neighbors
 from ._estimators import (
     KNeighborsClassifier,
     KNeighborsRegressor,
@@ -54,6 +55,8 @@ __all__ = [
     "Recall",
     "kneighbors",
     "kneighbors_graph",
+    "kneighbors_of_blocks",
+    "merge_neighbors",
     "precomputed_knn",
     "radius_neighbors",
     "radius_neighbors_graph",

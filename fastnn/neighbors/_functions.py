@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _validation
 from .._core._threads import effective_n_threads
-from .._search.metric_spaces import check_pair
+from .._search.metric_spaces import check_pair, metric_parameters
 from .._search.protocol import ragged
 from .._search.searcher import ALGORITHMS, Searcher
 
@@ -223,12 +223,7 @@ def _searcher_of(X, Y, metric, p, metric_params, algorithm, recall=None):
 
     `recall`: None where there is none to ask for.
     """
-    if not isinstance(metric_params, (dict, type(None))):
-        raise TypeError(f"metric_params must be a dict, got {type(metric_params).__name__}")
-    parameters = dict(metric_params or {})
-    if metric == "minkowski":
-        parameters = {"p": p, **parameters}
-    X, Y, space = check_pair(X, Y, metric, **parameters)
+    X, Y, space = check_pair(X, Y, metric, **metric_parameters(metric, p, metric_params))
     names = [name for name in ALGORITHMS if name != "ivf" or recall is not None]
     _validation.check_name(algorithm, ("auto", *names), "algorithm")
     recall = 1.0 if recall is None else _validation.check_recall(recall)

@@ -1,0 +1,386 @@
+"""Linear classifiers whose rows are in chunks: L-BFGS, with the loss summed over the chunks.
+
+Each evaluation sends the weights to the chunks' tasks, which return the sums of their rows' losses
+and gradients. These are added `split_every` at a time, in float64: a tree that the number of chunks
+fixes. All else (targets, bytes, the search itself) is the local estimators'.
+"""
+
+from functools import partial
+
+import dask
+import dask.array as da
+import numpy as np
+from dask import is_dask_collection
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils.validation import check_is_fitted
+
+from .. import _validation, linear_model
+from .._core._threads import effective_n_threads
+from .._core.training._linear import LinearModel
+from .._training.data import ROWS_FOR_SCALE
+from .._training.targets import Classes, check_classes
+from ._collections import (
+    as_rows,
+    as_targets,
+    class_numbers,
+    of_each_chunk,
+    some_rows,
+    starts_of,
+    values_of,
+)
+
+# ---- what tasks do -------------------------------------------------------------------------------
+
+
+def check_chunk(rows, start, y, *, n_features):
+    """Return a chunk's rows, and raise where they are not what the kernels take."""
+    rows, first = np.asarray(rows), int(start[0])
+    if rows.ndim != 2 or rows.shape[1] != n_features or len(rows) != len(y):
+        raise ValueError(
+            f"X must have {n_features} features in all of its chunks, and y as many rows, got "
+            f"shapes {rows.shape} and {y.shape} in the one whose first row is {first}"
+        )
+    if len(rows) == 0:
+        return rows
+    rows = _validation.check_rows(rows, "X")
+    _validation.require_finite(rows, "X", first)
+    return rows
+
+
+def sum_losses(rows, y, *arguments, settings, with_gradient):
+    """Return the sum of the losses of some rows, then of its derivatives, as an array (1, n).
+
+    `arguments`: weights of the rows, or nothing, and the parameters.
+    """
+    *weights, parameters = arguments
+    sums = np.zeros((1, 1 + with_gradient * len(parameters)))
+    if len(rows) == 0:
+        return sums
+    n_outputs, loss = settings["n_outputs"], settings["loss"]
+    if n_outputs == 1:
+        y = y[:, None].astype(np.float64 if rows.dtype == np.float64 else np.float32)
+    model = LinearModel(
+        rows, n_outputs, y, loss, linear_model.MARGIN, 0.0, *(weights or [None]),
+        settings["mean"], settings["scale"], settings["moves_bias"],
+        effective_n_threads(settings["n_jobs"]),
+    )  # fmt: skip
+    W, bias = np.split(parameters, [n_outputs * rows.shape[1]])
+    model.set_weights([W.reshape(n_outputs, -1)], [bias])
+    with np.errstate(over="ignore", invalid="ignore"):
+        total, gradients, bias_gradients = model.loss_and_gradient(with_gradient)
+        sums[0, 0] = total
+        if with_gradient:
+            sums[0, 1:] = np.concatenate([np.ravel(gradients[0]), bias_gradients[0]])
+        return sums * len(rows)
+
+
+def keep_sums(sums, axis=None, keepdims=True):
+    return sums
+
+
+def add_sums(sums, axis=None, keepdims=True):
+    """Return the sum of the rows, one after the other."""
+    total = np.add.reduce(sums, axis=0)
+    return total[None] if keepdims else total
+
+
+# ---- the local estimators, on chunks -------------------------------------------------------------
+
+
+class ChunkedModel:
+    """What L-BFGS takes for a model: its loss and gradient are sums over chunks.
+
+    Parameters
+    ----------
+    rows, y, weights : Dask arrays, of which `weights` may be None
+    settings : dict
+        For `sum_losses`.
+    alpha : float
+    split_every : int
+    """
+
+    def __init__(self, rows, y, weights, settings, alpha, split_every):
+        self.rows, self.y, self.weights = rows, y, weights
+        self.settings, self.alpha, self.split_every = settings, alpha, split_every
+
+    def set_weights(self, weights, biases):
+        self.W, self.bias = np.asarray(weights[0], np.float64), np.asarray(biases[0], np.float64)
+
+    def loss_and_gradient(self, with_gradient=True):
+        """Return what `LinearModel.loss_and_gradient` does."""
+        parameters = np.concatenate([self.W.ravel(), self.bias])
+        arguments = [self.rows, "ij", self.y, "i"]
+        if self.weights is not None:
+            arguments += [self.weights, "i"]
+        arguments += [da.from_array(parameters, chunks=-1), "p"]
+        of_chunks = da.blockwise(
+            partial(sum_losses, settings=self.settings, with_gradient=with_gradient), "is",
+            *arguments, new_axes={"s": 1 + with_gradient * len(parameters)}, dtype=np.float64,
+            concatenate=True, align_arrays=False, adjust_chunks={"i": 1}, meta=np.empty((0, 0)),
+        )  # fmt: skip
+        sums = da.reduction(
+            of_chunks, keep_sums, add_sums, combine=add_sums, axis=0, dtype=np.float64,
+            concatenate=True, split_every=self.split_every, meta=np.empty((0, 0)),
+        ).compute()  # fmt: skip
+        sums /= len(self.rows)
+        loss = sums[0] + 0.5 * self.alpha * float((self.W * self.W).sum())
+        if not with_gradient:
+            return loss, None, None
+        gradient = sums[1 : 1 + self.W.size].reshape(self.W.shape) + self.alpha * self.W
+        return loss, [gradient], [sums[1 + self.W.size :]]
+
+
+class _OnChunks:
+    """Lets a local estimator learn from Dask arrays."""
+
+    def fit_chunks(self, rows, y, sample_weight, split_every):
+        self._split_every = split_every
+        self.n_features_in_ = rows.shape[1]
+        self._start(rows)
+        self._history.start_fit()
+        self._minimize(rows, y, self._weights_of_chunks(y, sample_weight), self.alpha)
+
+    def _rows_for_scale(self, X):
+        n = min(len(X), ROWS_FOR_SCALE)
+        return some_rows(X, np.linspace(0, len(X) - 1, n).astype(int))
+
+    def _weights_of_chunks(self, y, weights):
+        """Return weights of rows with the mean 1, or None."""
+        self._weights_of_classes = None
+        if self.class_weight is not None:
+            n_classes = len(self.classes_)
+            arrays = (y,) if weights is None else (y, weights)
+            counts = sum(of_each_chunk(partial(count_classes, n_classes), *arrays))
+            of_classes = self._weights_of_classes = self._weigh_classes(counts)
+            of_rows = y.map_blocks(of_classes.take, dtype=np.float64, meta=np.empty(0))
+            weights = of_rows if weights is None else of_rows * weights
+        if weights is None:
+            return None
+        total = sum(of_each_chunk(np.sum, weights))
+        if not (np.isfinite(total) and total > 0.0):
+            raise ValueError(
+                "sample_weight and class_weight together must have a finite sum above 0, got "
+                f"{total}"
+            )
+        return weights / (total / len(y))
+
+    def _make_model(self, X, y, sample_weight, alpha):
+        loss, n_outputs = self.loss, len(self.coef_)
+        settings = {
+            "n_outputs": n_outputs,
+            "loss": loss if n_outputs > 1 else {"softmax": "log_loss", "svm": "hinge"}[loss],
+            "mean": self._mean,
+            "scale": None if self._mean is None else np.full(X.shape[1], self._scale),
+            "moves_bias": self.fit_intercept,
+            "n_jobs": self.n_jobs,
+        }
+        return ChunkedModel(X, y, sample_weight, settings, alpha, self._split_every)
+
+
+def count_classes(n_classes, y, weights=None):
+    return np.bincount(y, weights, n_classes).astype(np.float64)
+
+
+class _OfSVM(_OnChunks, linear_model.SVMClassifier):
+    pass
+
+
+class _OfSoftmax(_OnChunks, linear_model.SoftmaxClassifier):
+    pass
+
+
+# ---- estimators ----------------------------------------------------------------------------------
+
+_TEXT = """Linear classifier with the {loss} loss, of rows in the chunks of a Dask array.
+
+    The loss, its parameters and the attributes are those of `fastnn.linear_model.{name}`
+    with ``solver="lbfgs"``. Each evaluation reads all rows once.
+
+    Parameters
+    ----------
+    alpha, max_iter, tol, max_fun, fit_intercept, class_weight, verbose
+        As for `fastnn.linear_model.{name}`.
+    n_jobs : int, default=1
+        Threads within a task. Dask runs as many tasks at a time as it has threads.
+    persist : bool, default=True
+        Whether the rows are kept where Dask keeps results while `fit` runs; else each evaluation
+        reads them again.
+    split_every : int, default=8
+        How many chunks' sums are added at a time.
+
+    Attributes
+    ----------
+    coef_, intercept_, classes_, n_features_in_, n_iter_, loss_, loss_curve_
+        As of `fastnn.linear_model.{name}`.
+    estimator_ : fastnn.linear_model.{name}
+        What has been learned, for rows in memory.
+
+    Notes
+    -----
+    Sums over the rows of a chunk, and over chunks, are added in an order that depends on the chunks
+    and on `split_every` alone: with the same chunks the weights are the same, bit for bit, whatever
+    the workers, and whichever are lost.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from sklearn.datasets import load_digits
+    >>> from fastnn.dask import {name}
+    >>> X, y = load_digits(return_X_y=True)
+    >>> rows = da.from_array(X / 16, chunks=(500, 64))
+    >>> model = {name}(alpha=0.01, tol=0.01).fit(rows, y)
+    >>> model.score(rows, y) > 0.95
+    True
+    """
+
+
+# Attributes of the local estimator.
+LEARNED = (
+    "coef_", "intercept_", "classes_", "n_features_in_", "n_iter_", "loss_", "loss_curve_",
+)  # fmt: skip
+
+
+class _LinearClassifier(ClassifierMixin, BaseEstimator):
+    def __init__(
+        self,
+        alpha=1e-4,
+        *,
+        max_iter=200,
+        tol=1e-4,
+        fit_intercept=True,
+        class_weight=None,
+        max_fun=15000,
+        verbose=False,
+        n_jobs=1,
+        persist=True,
+        split_every=8,
+    ):
+        self.alpha = alpha
+        self.max_iter = max_iter
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.max_fun = max_fun
+        self.verbose = verbose
+        self.n_jobs = n_jobs
+        self.persist = persist
+        self.split_every = split_every
+
+    def fit(self, X, y, sample_weight=None):
+        """Learn the weights from rows and their classes.
+
+        Parameters
+        ----------
+        X : Dask array or data frame, or array-like, of shape (n_samples, n_features)
+        y : Dask collection or array-like of shape (n_samples,)
+        sample_weight : Dask collection or array-like of shape (n_samples,), optional
+            At least 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fastnn.linear_model` does.
+        """
+        parameters = self.get_params(deep=False)
+        persist, split_every = parameters.pop("persist"), parameters.pop("split_every")
+        _validation.check_integer(split_every, "split_every", 2)
+        local = self._on_chunks(solver="lbfgs", **parameters)
+        local._validate_params()
+        rows = as_rows(X, "X")
+        if rows.dtype not in _validation.NATIVE:
+            rows = rows.astype(np.float64)
+        y = as_targets(y, rows)
+        if y.ndim > 1:
+            raise ValueError(f"y must be 1-D, a class for each row, got shape {y.shape}")
+        rows = da.blockwise(
+            check_chunk, "ij", rows, "ij", starts_of(rows), "i", y, "i", n_features=rows.shape[1],
+            dtype=rows.dtype, concatenate=True, align_arrays=False,
+            meta=np.empty((0, 0), rows.dtype),
+        )  # fmt: skip
+        if sample_weight is not None:
+            weights = as_targets(sample_weight, rows, "sample_weight")
+            sample_weight = weights.map_blocks(check_weights, dtype=np.float64, meta=np.empty(0))
+        if persist:
+            rows, y = dask.persist(rows, y)
+        classes = Classes(check_classes(values_of(y), False))
+        local._take_targets(classes)
+        local.fit_chunks(rows, class_numbers(y, classes.classes), sample_weight, split_every)
+        del local._split_every
+        local.__class__ = self._local
+        self.estimator_ = local
+        return self
+
+    def __getattr__(self, name):
+        if name in LEARNED:
+            check_is_fitted(self, "estimator_")
+            return getattr(self.estimator_, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _apply(self, method, X, dtype, shape=()):
+        """Return what a method of the local estimator returns, chunk by chunk."""
+        check_is_fitted(self, "estimator_")
+        local = self.estimator_
+        if not is_dask_collection(X):
+            return getattr(local, method)(X)
+        rows = as_rows(X, "X")
+        if rows.shape[1] != local.n_features_in_:
+            raise ValueError(
+                f"X has {rows.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{local.n_features_in_} features as input."
+            )
+        axes = {"c": shape[0]} if shape else {}
+        return da.blockwise(
+            partial(apply_method, local, method, (0, *shape), dtype), "i" + "".join(axes), rows,
+            "ij", new_axes=axes, dtype=dtype, concatenate=True, align_arrays=False,
+            meta=np.empty((0, *shape), dtype),
+        )  # fmt: skip
+
+    def predict(self, X):
+        """Return the class of each row: see `fastnn.linear_model`; lazily for Dask collections."""
+        return self._apply("predict", X, self.classes_.dtype)
+
+    def decision_function(self, X):
+        """Return the scores of each row: see `fastnn.linear_model`; lazily for Dask collections."""
+        n = len(self.classes_)
+        return self._apply("decision_function", X, np.float64, () if n == 2 else (n,))
+
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy of `predict`."""
+        y, predicted = dask.compute(y, self.predict(X))
+        return accuracy_score(y, predicted, sample_weight=sample_weight)
+
+
+def check_weights(weights):
+    """Return weights of rows as float64, and raise where they are none."""
+    weights = _validation.check_floats(weights, "sample_weight").astype(np.float64)
+    if not (np.isfinite(weights).all() and (weights >= 0.0).all()):
+        raise ValueError(
+            "sample_weight must hold finite numbers of at least zero, got values from "
+            f"{weights.min()} to {weights.max()}"
+        )
+    return weights
+
+
+def apply_method(local, method, shape, dtype, rows):
+    if len(rows) == 0:
+        return np.empty(shape, dtype)
+    return getattr(local, method)(rows).astype(dtype, copy=False)
+
+
+class SVMClassifier(_LinearClassifier):
+    __doc__ = _TEXT.format(name="SVMClassifier", loss="multiclass hinge")
+    _on_chunks, _local = _OfSVM, linear_model.SVMClassifier
+
+
+class SoftmaxClassifier(_LinearClassifier):
+    __doc__ = _TEXT.format(name="SoftmaxClassifier", loss="softmax")
+    _on_chunks, _local = _OfSoftmax, linear_model.SoftmaxClassifier
+
+    def predict_proba(self, X):
+        """Return the probability of each class, of shape (n_samples, n_classes)."""
+        return self._apply("predict_proba", X, np.float64, (len(self.classes_),))

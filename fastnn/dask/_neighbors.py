@@ -1,0 +1,605 @@
+"""Searches for neighbors among the chunks of a Dask array, and votes of what they find.
+
+    fit:     rows --> a Shard for each chunk (its searcher, and the targets of its rows)
+    search:  chunks of queries x Shards --> cells, the k nearest of a Shard for each query
+             cells --merged, `split_every` at a time--> the k nearest of all
+
+A task is a pure function of what it is given. Shards tell their size, so that queries go to them.
+"""
+
+from functools import partial
+
+import dask
+import dask.array as da
+import numpy as np
+from dask import is_dask_collection
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils.validation import check_is_fitted
+
+from .. import _validation
+from .. import neighbors as local
+from .._core._threads import effective_n_threads
+from .._search.metric_spaces import check_space, metric_parameters
+from .._search.searcher import ALGORITHMS, Searcher
+from ..neighbors._blocks import first_of, search_block
+from ._collections import (
+    as_rows,
+    as_targets,
+    class_numbers,
+    of_each_chunk,
+    starts_of,
+    values_of,
+)
+
+# What the queries of a task take, about, with one thread: a task cannot be interrupted.
+TASK_SECONDS = 5.0
+DIFFERENCES_PER_SECOND = 2e10
+MIN_TASK_QUERIES, MAX_TASK_QUERIES = 256, 1 << 16
+# Behind all that is found.
+NO_DISTANCE, NO_INDEX = np.inf, np.iinfo(np.int64).max
+
+
+# ---- what tasks do -------------------------------------------------------------------------------
+
+
+class Shard:
+    """Some samples, ready to be searched: rows of one chunk.
+
+    Parameters
+    ----------
+    first : int
+        The number of its first row.
+    searcher : Searcher or None
+        None if there are no rows.
+    targets : ndarray of shape (n,) or (n, n_outputs), or None
+    """
+
+    def __init__(self, first, searcher, targets):
+        self.first, self.searcher, self.targets = first, searcher, targets
+
+    def __len__(self):
+        return 0 if self.searcher is None else len(self.searcher.Y)
+
+    def __sizeof__(self):
+        """Where tasks run depends on what their arguments take."""
+        size = object.__sizeof__(self)
+        if self.searcher is not None:
+            size += self.searcher.Y.nbytes + self.searcher.__sizeof__()
+        return size + (0 if self.targets is None else self.targets.nbytes)
+
+    @classmethod
+    def of(cls, rows, start, targets=None, *, n_features, space, algorithm, recall):
+        rows, first = np.asarray(rows), int(start[0])
+        if rows.ndim != 2 or rows.shape[1] != n_features:
+            raise ValueError(
+                f"X must have {n_features} features in all of its chunks, got shape {rows.shape} "
+                f"in the one whose first row is {first}"
+            )
+        if len(rows) == 0:
+            return cls(first, None, targets)
+        rows = _validation.check_rows(rows, "X")
+        _validation.require_finite(rows, "X", first)
+        return cls(first, Searcher(rows, space, algorithm, recall=recall), targets)
+
+
+def cell_dtype(k, targets=None):
+    """Return the dtype of a query's neighbors; `targets` has those of the samples."""
+    fields = [("distance", np.float64, (k,)), ("index", np.int64, (k,))]
+    if targets is not None:
+        fields.append(("target", targets.dtype, (k, *targets.shape[1:])))
+    return np.dtype(fields)
+
+
+def search_shard(X, start, shard, *, k, cell, n_jobs):
+    """Return the k nearest of a shard's samples for each row of X, an array of cells (n, 1)."""
+    cells = np.zeros((len(X), 1), cell)
+    cells["distance"], cells["index"] = NO_DISTANCE, NO_INDEX
+    k = min(k, len(shard))
+    if len(X) == 0 or k == 0:
+        return cells
+    X = _validation.check_rows(X, "X")
+    _validation.require_finite(X, "X", int(start[0]))
+    n_threads = effective_n_threads(n_jobs)
+    distances, indices = search_block(shard.searcher, X, k, n_threads, shard.first, "Y")
+    cells["distance"][:, 0, :k], cells["index"][:, 0, :k] = distances, indices
+    if shard.targets is not None:
+        cells["target"][:, 0, :k] = shard.targets[indices - shard.first]
+    return cells
+
+
+def merge_cells(cells, axis=None, keepdims=True):
+    """Return the nearest of each query's cells, (n, n_cells), as (n, 1) or (n,)."""
+    n, n_cells, k = cells["distance"].shape
+    merged = np.empty(n, cells.dtype)
+    together = {
+        name: cells[name].reshape(n, n_cells * k, *cells[name].shape[3:])
+        for name in cells.dtype.names
+    }
+    first = first_of(together["distance"], together["index"], k)
+    for name, values in together.items():
+        merged[name] = values[np.arange(n)[:, None], first]
+    return merged[:, None] if keepdims else merged
+
+
+def keep_cells(cells, axis=None, keepdims=True):
+    return cells
+
+
+def without_itself(cells, start, *, cell):
+    """Return the neighbors of samples but each sample itself, as scikit-learn has them.
+
+    Where k + 1 duplicates come before it, the first of them is left out.
+    """
+    others = cells["index"] != start[0] + np.arange(len(cells))[:, None]
+    others[others.all(axis=1), 0] = False
+    left = np.empty(len(cells), cell)
+    for name in cell.names:
+        left[name] = cells[name][others].reshape(left[name].shape)
+    return left
+
+
+def current_client():
+    """Return the client that runs what is computed now, or None: this process does."""
+    try:
+        from distributed import get_client
+
+        return get_client()
+    except (ImportError, ValueError):
+        return None
+
+
+# ---- estimators ----------------------------------------------------------------------------------
+
+
+class _Neighbors(BaseEstimator):
+    """What the estimators share: all but what they do with neighbors."""
+
+    def _fit(self, X, targets=None):
+        self._check_parameters()
+        rows = as_rows(X, "X")
+        n, d = rows.shape
+        metric = metric_parameters(self.metric, self.p, self.metric_params)
+        space = check_space(self.metric, **metric)
+        space.require_fit(d)
+        arguments = [rows, "ij", starts_of(rows), "i"]
+        if targets is not None:
+            arguments += [targets, "i" if targets.ndim == 1 else "it"]
+        shards = da.blockwise(
+            Shard.of, "i", *arguments, dtype=object, concatenate=True, align_arrays=False,
+            adjust_chunks={"i": 1}, meta=np.empty(0, object), n_features=d, space=space,
+            algorithm=self.algorithm, recall=self._recall,
+        )  # fmt: skip
+        self._rows, self._shards, self._targets = rows, shards, targets
+        self._client = None
+        if self.persist:
+            self._client = current_client()
+            (self._shards,) = dask.persist(shards)
+            self._require_rows()
+        self.n_samples_fit_, self.n_features_in_ = n, d
+        return self
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        return state | {"_client": None} if "_client" in state else state
+
+    def _check_parameters(self):
+        _validation.check_name(self.algorithm, ("auto", *ALGORITHMS), "algorithm")
+        self._recall = _validation.check_recall(self.recall)
+        _validation.check_n_neighbors(self.n_neighbors, max(1, self.n_neighbors))
+        _validation.check_integer(self.split_every, "split_every", 2)
+        effective_n_threads(self.n_jobs)
+
+    def _require_rows(self):
+        """Wait for the shards; what is wrong with some rows is raised here."""
+        counts = np.array(of_each_chunk(len, self._shards))
+        wrong = np.flatnonzero(counts != self._rows.chunks[0])
+        if wrong.size:
+            i = wrong[0]
+            raise ValueError(
+                f"X must have chunks as long as they say, got {counts[i]} rows in chunk {i} of "
+                f"{self._rows.chunks[0][i]}"
+            )
+
+    def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
+        """Find the nearest samples of each query.
+
+        Parameters
+        ----------
+        X : Dask array or data frame, or array-like, of shape (n_queries, n_features), optional
+            None: the samples, none of which is its own neighbor.
+        n_neighbors : int, optional
+            None: as the estimator says.
+        return_distance : bool, default=True
+
+        Returns
+        -------
+        distances : array of shape (n_queries, n_neighbors), float64
+            Only with `return_distance`. Dask arrays for Dask collections and for the samples, whose
+            errors are raised where they are computed; else NumPy's.
+        indices : array of shape (n_queries, n_neighbors), int64
+
+        Raises
+        ------
+        ValueError
+            For n_neighbors out of range, another number of features, NaN and infinity.
+        """
+        cells = self._cells(X, n_neighbors)
+        names = ("distance", "index") if return_distance else ("index",)
+        fields = tuple(_field(cells, name) for name in names)
+        if X is not None and not is_dask_collection(X):
+            fields = dask.compute(*fields)
+        return fields if return_distance else fields[0]
+
+    def _cells(self, X, n_neighbors=None, with_targets=False):
+        """Return a Dask array of shape (n_queries,) of each query's neighbors."""
+        check_is_fitted(self, "_shards")
+        if self._client is not None and self._client.status in ("closed", "closing"):
+            raise RuntimeError(
+                "the samples were kept by a Dask client that is closed: call fit again, or use "
+                "persist=False"
+            )
+        itself = X is None
+        n_neighbors = self.n_neighbors if n_neighbors is None else n_neighbors
+        k = _validation.check_n_neighbors(n_neighbors, self.n_samples_fit_ - itself)
+        queries = self._rows if itself else as_rows(X, "X", self._task_queries())
+        if queries.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {queries.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+        targets = self._targets if with_targets else None
+        dtype = cell_dtype(k + itself, targets)
+        starts = starts_of(queries)
+        found = da.blockwise(
+            search_shard, "qi", queries, "qd", starts, "q", self._shards, "i", dtype=dtype,
+            concatenate=True, align_arrays=False, meta=np.empty((0, 0), dtype),
+            adjust_chunks={"q": queries.chunks[0]}, k=k + itself, cell=dtype, n_jobs=self.n_jobs,
+        )  # fmt: skip
+        cells = da.reduction(
+            found, keep_cells, merge_cells, combine=merge_cells, axis=1, dtype=dtype,
+            concatenate=True, split_every=self.split_every, meta=np.empty(0, dtype),
+        )  # fmt: skip
+        if not itself:
+            return cells
+        left = cell_dtype(k, targets)
+        return da.blockwise(
+            without_itself, "q", cells, "q", starts, "q", dtype=left, meta=np.empty(0, left),
+            align_arrays=False, adjust_chunks={"q": queries.chunks[0]}, cell=left,
+        )  # fmt: skip
+
+    def _task_queries(self):
+        """Return how many queries a task takes, where that is for us to say."""
+        differences = max(self._rows.chunks[0]) * self.n_features_in_
+        n = int(TASK_SECONDS * DIFFERENCES_PER_SECOND / differences)
+        return max(MIN_TASK_QUERIES, min(n, MAX_TASK_QUERIES))
+
+
+def _field(cells, name):
+    """Return a field of the cells, shape (n, k)."""
+    values = cells.dtype[name]
+    return da.blockwise(
+        lambda block: np.ascontiguousarray(block[name]), "qk", cells, "q",
+        new_axes={"k": values.shape[0]}, dtype=values.base, meta=np.empty((0, 0), values.base),
+    )  # fmt: skip
+
+
+class NearestNeighbors(_Neighbors):
+    """Searches for the k nearest neighbors among samples in the chunks of a Dask array.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=5
+    algorithm, metric, p, metric_params, recall
+        As for `fastnn.kneighbors`. With a recall below 1 each chunk keeps it, and so does the whole
+        search; "auto" then depends on what has been searched for before, "ivf" does not.
+    n_jobs : int, default=1
+        Threads within a task. Dask runs as many tasks at a time as it has threads.
+    persist : bool, default=True
+        Whether `fit` reads the samples and keeps them, with what searches make of them, where Dask
+        keeps results. False: each search reads them again, for samples that no memory holds.
+    split_every : int, default=8
+        How many chunks' results are merged at a time.
+
+    Attributes
+    ----------
+    n_samples_fit_, n_features_in_ : int
+
+    See Also
+    --------
+    fastnn.neighbors.NearestNeighbors : For samples in memory.
+    fastnn.neighbors.kneighbors_of_blocks : For samples beyond memory, without Dask.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from fastnn.dask import NearestNeighbors
+    >>> samples = da.arange(1000.0, chunks=300).reshape(-1, 1)
+    >>> model = NearestNeighbors(n_neighbors=2).fit(samples)
+    >>> model.kneighbors([[299.9]])[1]
+    array([[300, 299]])
+    >>> model.kneighbors(samples)[1].compute().shape
+    (1000, 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        n_neighbors=5,
+        algorithm="auto",
+        metric="minkowski",
+        p=2,
+        metric_params=None,
+        recall=1.0,
+        n_jobs=1,
+        persist=True,
+        split_every=8,
+    ):
+        self.n_neighbors = n_neighbors
+        self.algorithm = algorithm
+        self.metric = metric
+        self.p = p
+        self.metric_params = metric_params
+        self.recall = recall
+        self.n_jobs = n_jobs
+        self.persist = persist
+        self.split_every = split_every
+
+    def fit(self, X, y=None):
+        """Take the samples.
+
+        Parameters
+        ----------
+        X : Dask array or data frame, or array-like, of shape (n_samples, n_features)
+            Chunks are searched one by one. Rows of a memory-mapped file are read by the tasks.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fastnn.kneighbors`; with ``persist=False``, NaN and infinity only where searches
+            meet them.
+        """
+        return self._fit(X)
+
+
+class _Votes(_Neighbors):
+    """Neighbors whose targets are put together: by a local estimator that is told all of them."""
+
+    def __init__(
+        self,
+        n_neighbors=5,
+        *,
+        weights="uniform",
+        algorithm="auto",
+        p=2,
+        metric="minkowski",
+        metric_params=None,
+        recall=1.0,
+        n_jobs=1,
+        persist=True,
+        split_every=8,
+    ):
+        self.n_neighbors = n_neighbors
+        self.weights = weights
+        self.algorithm = algorithm
+        self.p = p
+        self.metric = metric
+        self.metric_params = metric_params
+        self.recall = recall
+        self.n_jobs = n_jobs
+        self.persist = persist
+        self.split_every = split_every
+
+    def _check_parameters(self):
+        super()._check_parameters()
+        if not callable(self.weights) and self.weights is not None:
+            _validation.check_name(self.weights, ("uniform", "distance"), "weights")
+
+    def _combine(self, X, dtype, shape=(), **what):
+        """Return what the local estimator makes of the neighbors of X, of this shape for each."""
+        cells = self._cells(X, with_targets=True)
+        axes = {"abcdef"[i]: size for i, size in enumerate(shape)}
+        combine = partial(
+            combine_cells, kind=self._kind, weights=self.weights, n_jobs=self.n_jobs,
+            empty=np.empty((0, *shape), dtype), **what,
+        )  # fmt: skip
+        result = da.blockwise(
+            combine, "q" + "".join(axes), cells, "q", dtype=dtype, new_axes=axes,
+            meta=np.empty((0,) * (1 + len(axes)), dtype),
+        )  # fmt: skip
+        return result if X is None or is_dask_collection(X) else result.compute()
+
+
+class _Found:
+    """Has found the neighbors of some queries; the samples are these neighbors."""
+
+    def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
+        indices = np.arange(self._distances.size).reshape(self._distances.shape)
+        return (self._distances.copy(), indices) if return_distance else indices
+
+
+class _FoundClassifier(_Found, local.KNeighborsClassifier):
+    pass
+
+
+class _FoundRegressor(_Found, local.KNeighborsRegressor):
+    pass
+
+
+def combine_cells(
+    cells, *, kind, weights, n_jobs, empty, method="predict", classes=None, output=None
+):
+    """Return what a local estimator predicts for queries with these neighbors."""
+    if len(cells) == 0:
+        return empty
+    model = kind(cells["index"].shape[1], weights=weights, n_jobs=n_jobs)
+    targets = cells["target"]
+    model._distances = np.ascontiguousarray(cells["distance"])
+    model._y = targets.reshape(-1, *targets.shape[2:])
+    model._fit_method, model._fit_X = "brute", model._y
+    model.outputs_2d_ = isinstance(classes, list)
+    model.classes_ = classes
+    combined = getattr(model, method)(model._distances)
+    return combined if output is None else combined[output]
+
+
+class KNeighborsClassifier(ClassifierMixin, _Votes):
+    """Classifier that lets the k nearest samples vote, which are in the chunks of a Dask array.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=5
+    weights : {"uniform", "distance"}, callable or None, default="uniform"
+        As for `fastnn.neighbors.KNeighborsClassifier`.
+    algorithm, p, metric, metric_params, recall, n_jobs, persist, split_every
+        As for `NearestNeighbors`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,), or a list of them for several outputs
+    n_samples_fit_, n_features_in_ : int
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from fastnn.dask import KNeighborsClassifier
+    >>> samples = da.arange(1000.0, chunks=300).reshape(-1, 1)
+    >>> model = KNeighborsClassifier(n_neighbors=3).fit(samples, samples[:, 0] >= 300)
+    >>> model.predict([[299.0], [300.6]])
+    array([False,  True])
+    """
+
+    _kind = _FoundClassifier
+
+    def fit(self, X, y):
+        """Take the samples and their classes.
+
+        Parameters
+        ----------
+        X : Dask array or data frame, or array-like, of shape (n_samples, n_features)
+        y : Dask collection or array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Its distinct values are gathered; the classes themselves stay with their samples.
+
+        Returns
+        -------
+        self
+        """
+        rows = as_rows(X, "X")
+        y = as_targets(y, rows)
+        classes = values_of(y) if y.ndim == 1 else [values_of(y[:, j]) for j in range(y.shape[1])]
+        self._fit(rows, class_numbers(y, classes))
+        self.classes_ = classes
+        return self
+
+    def predict(self, X=None):
+        """Return the class that wins the vote of each query's neighbors.
+
+        Parameters
+        ----------
+        X : Dask array or data frame, or array-like, of shape (n_queries, n_features), optional
+            None: the samples, whose own classes do not vote.
+
+        Returns
+        -------
+        array of shape (n_queries,) or (n_queries, n_outputs)
+            A Dask array for Dask collections, else NumPy's.
+        """
+        check_is_fitted(self)
+        several = isinstance(self.classes_, list)
+        dtype = np.result_type(*self.classes_) if several else self.classes_.dtype
+        shape = (len(self.classes_),) if several else ()
+        return self._combine(X, dtype, shape, classes=self.classes_)
+
+    def predict_proba(self, X=None):
+        """Return the share of each class in the vote of each query's neighbors.
+
+        Parameters
+        ----------
+        X : as for `predict`
+
+        Returns
+        -------
+        array of shape (n_queries, n_classes), float64, or a list of them for several outputs
+        """
+        check_is_fitted(self)
+        several = isinstance(self.classes_, list)
+        what = {"classes": self.classes_, "method": "predict_proba"}
+        shares = [
+            self._combine(X, np.float64, (len(classes),), output=j if several else None, **what)
+            for j, classes in enumerate(self.classes_ if several else [self.classes_])
+        ]
+        return shares if several else shares[0]
+
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy of `predict`."""
+        y, predicted = dask.compute(y, self.predict(X))
+        return accuracy_score(y, predicted, sample_weight=sample_weight)
+
+
+class KNeighborsRegressor(RegressorMixin, _Votes):
+    """Regression by the mean of the k nearest samples, which are in the chunks of a Dask array.
+
+    Parameters
+    ----------
+    n_neighbors, weights, algorithm, p, metric, metric_params, recall, n_jobs, persist, split_every
+        As for `KNeighborsClassifier`.
+
+    Attributes
+    ----------
+    n_samples_fit_, n_features_in_ : int
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from fastnn.dask import KNeighborsRegressor
+    >>> samples = da.arange(1000.0, chunks=300).reshape(-1, 1)
+    >>> model = KNeighborsRegressor(n_neighbors=3).fit(samples, 2.0 * samples[:, 0])
+    >>> model.predict([[299.1]])
+    array([598.])
+    """
+
+    _kind = _FoundRegressor
+
+    def fit(self, X, y):
+        """Take the samples and their targets.
+
+        Parameters
+        ----------
+        X : Dask array or data frame, or array-like, of shape (n_samples, n_features)
+        y : Dask collection or array-like of shape (n_samples,) or (n_samples, n_outputs)
+
+        Returns
+        -------
+        self
+        """
+        rows = as_rows(X, "X")
+        y = as_targets(y, rows)
+        if y.dtype.kind not in "biuf":
+            raise ValueError(f"y must hold numbers, got dtype {y.dtype}")
+        return self._fit(rows, y)
+
+    def predict(self, X=None):
+        """Return the weighted mean of the targets of each query's neighbors.
+
+        Parameters
+        ----------
+        X : Dask array or data frame, or array-like, of shape (n_queries, n_features), optional
+            None: the samples, whose own targets do not count.
+
+        Returns
+        -------
+        array of shape (n_queries,) or (n_queries, n_outputs), float64
+            A Dask array for Dask collections, else NumPy's.
+        """
+        check_is_fitted(self)
+        return self._combine(X, np.float64, self._targets.shape[1:])
+
+    def score(self, X, y, sample_weight=None):
+        """Return R² of `predict`."""
+        y, predicted = dask.compute(y, self.predict(X))
+        return r2_score(y, predicted, sample_weight=sample_weight)
