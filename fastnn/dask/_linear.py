@@ -229,8 +229,8 @@ _TEXT = """Linear classifier with the {loss} loss, of rows in the chunks of a Da
     >>> from fastnn.dask import {name}
     >>> X, y = load_digits(return_X_y=True)
     >>> rows = da.from_array(X / 16, chunks=(500, 64))
-    >>> model = {name}(alpha=0.01, tol=0.01).fit(rows, y)
-    >>> model.score(rows, y) > 0.95
+    >>> model = {name}(tol=0.01).fit(rows, y)
+    >>> model.score(rows, y) > 0.9
     True
     """
 
