@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import DistanceMetric
 
+import datasets_for_search as data
 import fastnn
 import oracles
 from fastnn._search.metric_spaces import space_of
@@ -139,15 +140,37 @@ def test_non_finite_values_are_refused(rng, metric, value, n_queries):
         model.radius_neighbors(X)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+@pytest.mark.parametrize("d", [40, 97, 600])
+@pytest.mark.parametrize("n_queries", [1, 2, 3, 4, 5])
+def test_few_queries_under_cosine(rng, dtype, d, n_queries, isa):
+    """Products of rows tell which are worth an exact distance; norms may be extreme, or zero."""
+    Y = data.make(data.normal, rng, 900, d, dtype)
+    Y[:30] = Y[450:480]  # duplicates are at the same distance
+    X = Y[rng.integers(0, 900, n_queries)].copy()
+    if dtype != np.uint8:
+        Y[100:140] *= 10.0 ** np.linspace(-30, 18, 40, dtype=dtype)[:, None]
+        # Products in float32 do not tell these apart.
+        Y[300:600] = Y[3] * (1 + 1e-5 * rng.standard_normal((300, d)))
+        X[0], X[-1] = Y[3], Y[450]
+        X[0] *= dtype(1e-25)
+    Y[200:205] = 0
+    for queries in (X, np.zeros_like(X)):
+        expected = oracles.kneighbors(queries, Y, 12, "cosine")
+        np.testing.assert_array_equal(
+            fastnn.kneighbors(queries, Y, 12, "cosine", algorithm="brute"), expected
+        )
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 @pytest.mark.parametrize("metric", ["cosine", "minkowski"])
 def test_samples_are_not_copied(rng, metric, dtype):
     Y = rng.integers(0, 256, (20_000, 256)).astype(dtype)
     w = {"metric_params": {"w": rng.random(256)}} if metric == "minkowski" else {}
-    model = NearestNeighbors(metric=metric, algorithm="brute", **w).fit(Y)
+    models = [NearestNeighbors(metric=metric, algorithm="brute", **w).fit(Y) for _ in range(2)]
     tracemalloc.start()
     try:
-        for X in (Y[:1], Y[:200]):
+        for model, X in zip(models, (Y[:1], Y[:200]), strict=True):
             model.kneighbors(X)
         # Panels of a chunk, and two numbers a row.
         assert tracemalloc.get_traced_memory()[1] < 15 << 20

@@ -4,7 +4,14 @@ from libc.stdint cimport int64_t
 
 cimport numpy as cnp
 
-from ._dispatch cimport fnn_kernels, fnn_move, fnn_approx_distances, fnn_row_distances
+from ._dispatch cimport (
+    fnn_approx_distances,
+    fnn_dot_rows,
+    fnn_kernels,
+    fnn_linear,
+    fnn_move,
+    fnn_row_distances,
+)
 
 
 cdef enum ValueType:
@@ -66,9 +73,11 @@ cdef class ExactDistances:
     cdef Rows X, Y
     cdef Norm norm
     cdef fnn_row_distances kernel
-    # Of rows as they lie: what tells which of them are worth an exact distance, and its relative
-    # and absolute error; NULL: nothing does.
+    # What tells which rows are worth an exact distance, if anything: a kernel for rows as they lie,
+    # or one for normalized rows; and its relative and absolute error.
+    cdef bint approximates
     cdef fnn_approx_distances approx_kernel
+    cdef fnn_dot_rows dot_kernel
     cdef double approx_error, approx_underflow
     # Of the terms of weighted distances.
     cdef fnn_row_distances sum_kernel
@@ -81,6 +90,25 @@ cdef class ExactDistances:
 
     cdef object set_up(self, Rows X, Rows Y, Norm norm, int n_threads)
     cdef void find_approx_kernel(self, const fnn_kernels *kernels) noexcept
+    cdef void approximate(
+        self,
+        Py_ssize_t query,
+        Py_ssize_t n_queries,
+        Py_ssize_t first,
+        const int64_t *index,
+        Py_ssize_t n,
+        int thread,
+        double *distances,
+    ) noexcept nogil
+    cdef void approximate_normalized(
+        self,
+        Py_ssize_t query,
+        Py_ssize_t first,
+        const int64_t *index,
+        Py_ssize_t n,
+        int thread,
+        double *distances,
+    ) noexcept nogil
     cdef void fetch(
         self, Py_ssize_t first, const int64_t *index, Py_ssize_t n, int thread
     ) noexcept nogil

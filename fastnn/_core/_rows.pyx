@@ -14,13 +14,13 @@ whose distances decide are fetched again.
 """
 
 from libc.float cimport DBL_MAX
-from libc.math cimport fabs, frexp, ldexp, sqrt
+from libc.math cimport NAN, fabs, frexp, ldexp, sqrt
 
 import numpy as np
 
 cimport numpy as cnp
 
-from ._dispatch cimport FNN_MAX_TILE_COLS, active_kernels
+from ._dispatch cimport FNN_DOT_STRIP, FNN_MAX_BLOCK_ROWS, FNN_MAX_TILE_COLS, active_kernels
 from ._jobs cimport IEEEScope, ieee_scope, run_job, threads_for
 from ._tuning cimport HELD_BYTES, MAX_HELD_ROWS, nanoseconds_to_pack
 
@@ -34,6 +34,9 @@ cdef int MAX_EXPONENT = 1000
 # Squared distances of normalized rows end here, before they are ordered: norms are rounded, so
 # opposite rows may come out a little beyond, and which do is nothing to choose among them by.
 cdef double MAX_OF_NORMALIZED = 4.0
+# Sums of products of a row of floats and a normalized one neither overflow nor lose digits if the
+# row's norm is within this factor of 1.
+cdef double MILD_NORM = 2.0 ** 60
 # Up to here squares of differences stay in range until they are weighted: see packing_frame.
 cdef double MAX_WEIGHT = 2.0 ** 100
 
@@ -314,7 +317,7 @@ cdef ExactDistances new_distances(Rows X, Rows Y, Norm norm, int n_threads):
 
 
 cdef bint has_approx_distances(Rows rows, Norm norm) noexcept:
-    return not (rows.transformed or norm == CHEBYSHEV)
+    return not (rows.weighted or norm == CHEBYSHEV)
 
 
 cdef class ExactDistances:
@@ -334,16 +337,33 @@ cdef class ExactDistances:
             self.keep_alive = scratch
 
     cdef void find_approx_kernel(self, const fnn_kernels *kernels) noexcept:
-        """Errors of approximate distances: relative ones, as all terms are nonnegative.
+        """Find what tells approximate distances, and their errors.
 
-        A term is rounded at most four times, and each lane adds at most d of them: gamma_{d + 16},
+        Of normalized rows these are 2 - 2 x . y / (|x| |y|). A product is rounded three times, with
+        that of x, and each lane of a strip adds at most so many: gamma_{n + 16} of the sum of
+        magnitudes, which is at most 1, in float32, and what comes after is in float64, as are the
+        exact distances. Twice that, and as much again for safety, is an absolute error.
+
+        Errors of others are relative, as all terms are nonnegative. A term is rounded at most four times, and each lane adds at most d of them: gamma_{d + 16},
         which in float64 stands for the exact distances' own error, too. What is below the smallest
         normal number may be off by the smallest number, each time. Those of bytes are exact.
         """
         cdef double u = 2.0 ** -24, n = self.Y.n_features + 16
-        family = kernels.approx_squares if self.norm == L2 else kernels.approx_absolutes
         if not has_approx_distances(self.Y, self.norm):
             return
+        self.approximates = True
+        if self.Y.normalized:
+            linear = &kernels.linear_f32
+            if self.Y.value_bytes == 1:
+                linear = &kernels.linear_u8
+            elif self.Y.value_bytes == 8:
+                linear, u = &kernels.linear_f64, 2.0 ** -53
+            self.dot_kernel = linear.dot_rows
+            n = min(n, <double>FNN_DOT_STRIP) + 16
+            self.approx_error = 1.0
+            self.approx_underflow = 4.0 * n * u / (1.0 - n * u) + 2.0 ** -40
+            return
+        family = kernels.approx_squares if self.norm == L2 else kernels.approx_absolutes
         self.approx_kernel = family.f32
         self.approx_underflow = (self.Y.n_features + 8) * 2.0 ** -148
         if self.Y.value_type == UINT8:
@@ -353,6 +373,67 @@ cdef class ExactDistances:
             self.approx_kernel = family.f64
             self.approx_underflow = (self.Y.n_features + 8) * 2.0 ** -1070
         self.approx_error = 1.0 + 2.0 * n * u / (1.0 - n * u)
+
+    cdef void approximate(
+        self,
+        Py_ssize_t query,
+        Py_ssize_t n_queries,
+        Py_ssize_t first,
+        const int64_t *index,
+        Py_ssize_t n,
+        int thread,
+        double *distances,
+    ) noexcept nogil:
+        """distances[q * n + i]: from row query + q of X to row first + index[i] of Y, about.
+
+        NaN where nothing is known. There are at most `held` rows of Y.
+        """
+        cdef Py_ssize_t d = self.Y.n_features, i
+        if not self.Y.normalized:
+            self.approx_kernel(
+                self.X.data + query * self.X.row_bytes, d, n_queries,
+                self.Y.data + first * self.Y.row_bytes, d, index, n, d, distances,
+            )
+            return
+        for i in range(n_queries):
+            self.approximate_normalized(query + i, first, index, n, thread, distances + i * n)
+
+    cdef void approximate_normalized(
+        self,
+        Py_ssize_t query,
+        Py_ssize_t first,
+        const int64_t *index,
+        Py_ssize_t n,
+        int thread,
+        double *distances,
+    ) noexcept nogil:
+        cdef const void *rows[FNN_MAX_BLOCK_ROWS]
+        cdef Py_ssize_t done = 0, m, i, row, d = self.Y.n_given
+        cdef double norm
+        cdef double *x = self.scratch + thread * self.scratch_values
+        cdef void *weights = x
+        self.X.fetch(query, 0, d, x)
+        if self.Y.value_bytes < 8:
+            weights = x + self.Y.n_features
+            for i in range(d):
+                (<float *>weights)[i] = <float>x[i]
+        while done < n:
+            m = min(n - done, <Py_ssize_t>FNN_MAX_BLOCK_ROWS)
+            for i in range(m):
+                row = first + (done + i if index == NULL else index[done + i])
+                rows[i] = self.Y.data + row * self.Y.row_bytes
+            self.dot_kernel(rows, m, weights, 1, d, distances + done)
+            for i in range(done, done + m):
+                row = first + (i if index == NULL else index[i])
+                norm = self.Y.norms[row]
+                if (
+                    self.Y.scales[row] == 1.0 and 1.0 / MILD_NORM <= norm <= MILD_NORM
+                    and self.X.norms[query] != 0.0
+                ):
+                    distances[i] = 2.0 - 2.0 * distances[i] / norm
+                else:
+                    distances[i] = NAN
+            done += m
 
     cdef void fetch(
         self, Py_ssize_t first, const int64_t *index, Py_ssize_t n, int thread

@@ -65,10 +65,11 @@ cdef enum:
     # Queries that a task compares with the same rows while these are in the cache,
     GROUP_QUERIES = 64
     # and up to how many of them that costs less than packing: with approximate distances (of bytes,
-    # one for so many features), with normalized or weighted rows, and otherwise.
+    # and of normalized rows, one for so many features), and otherwise. Of weighted rows none.
     MAX_APPROX_QUERIES = 12
     FEATURES_PER_QUERY_OF_BYTES = 16
-    MAX_TRANSFORMED_QUERIES = 6
+    MAX_NORMALIZED_QUERIES = 4
+    FEATURES_PER_NORMALIZED_QUERY = 96
     MAX_ROW_QUERIES = 2
     # Exact distances that are evaluated together where few are needed.
     FEW_ROWS = 16

@@ -48,12 +48,13 @@ from .._tiles cimport new_panels
 from .._tuning cimport (
     CACHED_QUERY_BYTES,
     CHUNK_BYTES,
+    FEATURES_PER_NORMALIZED_QUERY,
     FEATURES_PER_QUERY_OF_BYTES,
     FEW_ROWS,
     GROUP_PANELS,
     GROUP_QUERIES,
     MAX_HELD_ROWS,
-    MAX_TRANSFORMED_QUERIES,
+    MAX_NORMALIZED_QUERIES,
     MAX_APPROX_QUERIES,
     MAX_ROW_QUERIES,
     MAX_SLICE_QUERIES,
@@ -75,18 +76,25 @@ cnp.import_array()
 cdef int64_t INT64_LOW = -(<int64_t>1 << 61)
 
 
-cdef Mode mode_for(FlatIndex index, Py_ssize_t n_queries, bint by_rows):
-    """Choose how so many queries are compared with an index."""
-    cdef Py_ssize_t few = MAX_ROW_QUERIES
-    if index.resident_rows == index.rows.n_rows:
-        few = 1
+cdef Py_ssize_t few_queries(FlatIndex index) noexcept:
+    """Return up to how many queries are compared with rows sooner than with panels."""
+    cdef Py_ssize_t few = MAX_ROW_QUERIES, d = index.rows.n_features
+    if index.rows.weighted:
+        few = 0
+    elif index.rows.normalized:
+        few = min(<Py_ssize_t>MAX_NORMALIZED_QUERIES, d // FEATURES_PER_NORMALIZED_QUERY)
     elif has_approx_distances(index.rows, index.norm):
         few = MAX_APPROX_QUERIES
         if index.rows.value_type == UINT8:
-            few = max(1, min(few, index.rows.n_features // FEATURES_PER_QUERY_OF_BYTES))
-    elif index.rows.transformed:
-        few = MAX_TRANSFORMED_QUERIES
-    if by_rows or n_queries <= few:
+            few = max(1, min(few, d // FEATURES_PER_QUERY_OF_BYTES))
+    if index.resident_rows == index.rows.n_rows:
+        few = min(few, <Py_ssize_t>1)
+    return few
+
+
+cdef Mode mode_for(FlatIndex index, Py_ssize_t n_queries, bint by_rows):
+    """Choose how so many queries are compared with an index."""
+    if by_rows or n_queries <= few_queries(index):
         return BY_ROWS
     index.plan()
     return index.mode
@@ -103,7 +111,8 @@ cdef int scan_threads(FlatIndex index, Py_ssize_t n_queries, int n_threads):
 
 cdef Mode mode_of_visits(FlatIndex index, Visits visits):
     """Choose how the queries that visit a list are compared with it."""
-    return mode_for(index, index.rows.n_rows, visits.n_visits <= MAX_ROW_QUERIES * visits.n_visited)
+    cdef Py_ssize_t few = min(<Py_ssize_t>MAX_ROW_QUERIES, few_queries(index))
+    return mode_for(index, index.rows.n_rows, visits.n_visits <= few * visits.n_visited)
 
 
 cdef int visit_threads(FlatIndex index, Visits visits, int n_threads):
@@ -375,7 +384,7 @@ cdef class Scan:
             for i in range(n_queries):
                 self.compare_rows(
                     first, stop, thread, queries[i], queries[i] + 1,
-                    self.exact.approx_kernel != NULL, thread,
+                    self.exact.approximates, thread,
                 )
             first = stop
         while first < stop and n_queries > 0:
@@ -625,7 +634,7 @@ cdef class Scan:
         self.compare_rows(
             start, min(start + self.piece_rows, self.n_samples), thread,
             first, min(first + GROUP_QUERIES, self.n_queries),
-            self.exact.approx_kernel != NULL, thread,
+            self.exact.approximates, thread,
         )
         fnn_fetch_add(&self.n_done, 1)
 
@@ -644,7 +653,7 @@ cdef class Scan:
         `preselect`: exact distances are for those rows alone that may matter.
         """
         cdef double distances[FNN_ROUGH_QUERIES * MAX_HELD_ROWS]
-        cdef Py_ssize_t d = self.exact.Y.n_features, place = start, step = 1, first, last, query, n
+        cdef Py_ssize_t place = start, step = 1, first, last, query, n
         cdef Py_ssize_t row
         cdef const int64_t *ids
         if preselect:
@@ -654,15 +663,13 @@ cdef class Scan:
             row, ids = place, NULL
             if self.index.row_ids != NULL:
                 row, ids = 0, self.index.row_ids + place
-            self.exact.fetch(row, ids, n, thread)
+            if not preselect:
+                self.exact.fetch(row, ids, n, thread)
             first = first_query
             while first < last_query:
                 last = min(first + step, last_query)
                 if preselect:
-                    self.exact.approx_kernel(
-                        self.exact.X.data + first * self.exact.X.row_bytes, d, last - first,
-                        self.exact.Y.data + row * self.exact.Y.row_bytes, d, ids, n, d, distances,
-                    )
+                    self.exact.approximate(first, last - first, row, ids, n, thread, distances)
                     for query in range(first, last):
                         self.take_possible(
                             split, query, row, ids, distances + (query - first) * n, n, thread
