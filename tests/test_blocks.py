@@ -96,7 +96,7 @@ DISTANCES, INDICES = np.zeros((2, 3)), np.zeros((2, 3), int)
             TypeError,
             r"distances\[0\] must hold real numbers",
         ),
-        ([DISTANCES + np.nan], [INDICES], 1, ValueError, r"distances\[0\] must hold no NaN"),
+        ([DISTANCES + np.nan], [INDICES], 1, ValueError, r"distances\[0\] must not contain NaN"),
         (
             [DISTANCES, DISTANCES],
             [INDICES, INDICES],
@@ -202,7 +202,11 @@ NAN = np.full((10, 2), np.nan)
 @pytest.mark.parametrize(
     ("blocks", "error", "message"),
     [
-        (np.zeros((3, 2)), TypeError, r"an iterable of arrays, got one ndarray; pass \[Y\]"),
+        (
+            np.zeros((3, 2)),
+            TypeError,
+            r"got one ndarray of shape \(3, 2\); pass parts of it, or a list",
+        ),
         (7, TypeError, "blocks must be an iterable of arrays, got int"),
         (
             [np.zeros((9, 2)), np.zeros((3, 4))],

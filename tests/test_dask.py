@@ -1,10 +1,13 @@
 """Estimators on Dask: those on one machine, bit for bit, for any chunks and whoever is lost."""
 
+import copy
 import math
+import os
 import pickle
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
 import children
 import datasets_for_search as data
@@ -213,9 +216,14 @@ def test_a_search_reads_each_chunk_once(rng):
 def test_shards_tell_their_size(rng):
     Y = rng.standard_normal((2000, 20))
     shard = inside.Shard.of(
-        Y, [0], np.zeros(2000), n_features=20, space=inside.check_space("l2"), algorithm="brute",
+        Y,
+        np.array([[0, 2000]]),
+        np.zeros(2000),
+        n_features=20,
+        space=inside.check_space("l2"),
+        algorithm="brute",
         recall=1.0,
-    )  # fmt: skip
+    )
     size = dask.sizeof.sizeof(shard)
     assert Y.nbytes + 16_000 <= size < Y.nbytes + 50_000
     for _ in range(3):  # packed rows stay
@@ -223,12 +231,113 @@ def test_shards_tell_their_size(rng):
     assert dask.sizeof.sizeof(shard) > size
 
 
-def test_a_model_is_pickled(rng):
+@pytest.mark.parametrize("persist", [True, False])
+def test_models_are_pickled_and_copied(persist, tmp_path, rng):
     Y, X = ties(rng, 300), ties(rng, 20)
-    model = NearestNeighbors().fit(chunked(Y, (100, 200)))
-    np.testing.assert_array_equal(
-        pickle.loads(pickle.dumps(model)).kneighbors(X), fastnn.kneighbors(X, Y)
+    y = Y[:, 0].astype(int)
+    np.save(tmp_path / "Y.npy", Y)
+    mapped = np.load(tmp_path / "Y.npy", mmap_mode="r")
+    for rows in (chunked(Y, (100, 200)), mapped):
+        for kind in (NearestNeighbors, KNeighborsClassifier, KNeighborsRegressor):
+            model = kind(persist=persist).fit(rows, y)
+            for again in (model, pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+                np.testing.assert_array_equal(again.kneighbors(X), fastnn.kneighbors(X, Y))
+        model = SoftmaxClassifier(max_iter=3, tol=None, persist=persist).fit(rows, y)
+        again = pickle.loads(pickle.dumps(model))
+        np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+def test_a_file_that_changes(tmp_path, rng):
+    Y, X = rng.standard_normal((300, 4)), rng.standard_normal((20, 4))
+    queries = chunked(X, (20,))
+
+    def fitted(rows, persist):
+        np.save(tmp_path / "Y.npy", rows)
+        os.utime(tmp_path / "Y.npy", ns=(0, int(rows[0, 0] * 1e9) % 10**15))
+        return NearestNeighbors(persist=persist).fit(np.load(tmp_path / "Y.npy", mmap_mode="r"))
+
+    first, second = fitted(Y, True), fitted(Y[::-1], True)
+    found = dask.compute(first.kneighbors(queries)[1], second.kneighbors(queries)[1])
+    np.testing.assert_array_equal(found[0], fastnn.kneighbors(X, Y)[1])
+    np.testing.assert_array_equal(found[1], fastnn.kneighbors(X, Y[::-1])[1])
+    # Samples that are kept are the queries, too.
+    expected = fastnn.neighbors.NearestNeighbors().fit(Y).kneighbors()
+    np.testing.assert_array_equal(dask.compute(*first.kneighbors()), expected)
+    read_again = fitted(Y, False)
+    np.save(tmp_path / "Y.npy", Y[:50])
+    with pytest.raises(ValueError, match=r"Y\.npy has become shorter: it has no rows 0 to 300"):
+        read_again.kneighbors(X)
+
+
+@pytest.mark.skipif(PLANNING, reason="data frames make arrays of the other kind")
+def test_names_of_columns(rng):
+    pd, dd = pytest.importorskip("pandas"), pytest.importorskip("dask.dataframe")
+    Y = pd.DataFrame(rng.random((300, 3)), columns=list("abc"))
+    y = pd.Series(rng.integers(0, 2, 300))
+    frame, series = dd.from_pandas(Y, npartitions=3), dd.from_pandas(y, npartitions=3)
+    for rows in (Y, frame):
+        for model in (
+            NearestNeighbors().fit(rows),
+            KNeighborsClassifier().fit(rows, series),
+            SoftmaxClassifier(max_iter=3, tol=None).fit(rows, series),
+        ):
+            search = getattr(model, "kneighbors", None) or model.predict
+            for queries in (Y, frame):
+                dask.compute(search(queries))
+                with pytest.raises(ValueError, match="The feature names should match"):
+                    search(queries[list("cba")])
+    assert 0.0 <= model.score(frame, series) <= 1.0
+    assert model.score(frame, series, y * 0 + 1) == model.score(Y, y)
+
+
+@pytest.mark.skipif(PLANNING, reason="data frames make arrays of the other kind")
+def test_frames_of_several_types(rng):
+    pd, dd = pytest.importorskip("pandas"), pytest.importorskip("dask.dataframe")
+    Y = pd.DataFrame(rng.random((300, 3)), columns=list("abc"))
+    for other in (Y.assign(b=Y.b > 0.5), Y.astype("Float64")):
+        found = NearestNeighbors().fit(dd.from_pandas(other, npartitions=3)).kneighbors(other)
+        np.testing.assert_array_equal(found, fastnn.kneighbors(other, other))
+
+
+@pytest.mark.skipif(not PLANNING, reason="data frames make arrays of this kind")
+def test_frames_while_arrays_are_planned(rng):
+    pd, dd = pytest.importorskip("pandas"), pytest.importorskip("dask.dataframe")
+    frame = dd.from_pandas(pd.DataFrame(rng.random((300, 3))), npartitions=3)
+    with pytest.raises(TypeError, match=r"X must be an array while .* is on, got a data frame"):
+        NearestNeighbors().fit(frame)
+
+
+def test_reads_of_training(rng):
+    """What is kept is read once, weights among them."""
+    reads = []
+
+    def read(i):
+        reads.append(int(i[0]))
+        return rng.random(100)
+
+    weights = da.map_blocks(
+        read, da.from_array(np.arange(3), chunks=1), chunks=((100,) * 3,), dtype=np.float64,
+        meta=np.empty(0),
+    )  # fmt: skip
+    rows = chunked(rng.random((300, 4)), (100,) * 3)
+    SoftmaxClassifier(max_iter=5, tol=None, class_weight="balanced").fit(
+        rows, np.arange(300) % 3, weights
     )
+    assert sorted(reads) == [0, 1, 2]
+
+
+def test_a_fit_that_fails_changes_nothing(rng):
+    Y, X = ties(rng, 300), ties(rng, 20)
+    model = KNeighborsClassifier().fit(chunked(Y, (100, 200)), Y[:, 0])
+    before = model.predict(X)
+    with pytest.raises(ValueError, match="got NaN"):
+        model.fit(nan_in_a_chunk(), np.arange(300) % 2)
+    np.testing.assert_array_equal(model.predict(X), before)
+    first = NearestNeighbors()
+    with pytest.raises(ValueError, match="got NaN"):
+        first.fit(nan_in_a_chunk())
+    with pytest.raises(NotFittedError):
+        first.kneighbors(X)
 
 
 # ---- votes ---------------------------------------------------------------------------------------
@@ -274,8 +383,6 @@ def test_the_mean(weights, shape, rng):
     rows, queries = chunked(Y, (150, 0, 250)), chunked(X, (20, 40))
     expected = fastnn.neighbors.KNeighborsRegressor(7, weights=weights).fit(Y, y).predict(X)
     model = KNeighborsRegressor(7, weights=weights).fit(rows, y)
-    if shape == (1,):
-        expected = expected[:, 0]  # as the vector that it is
     np.testing.assert_array_equal(model.predict(X), expected)
     np.testing.assert_array_equal(model.predict(queries).compute(), expected)
     assert model.score(X, expected) == 1.0
@@ -324,6 +431,7 @@ def test_what_is_learned(ours, local, dtype, n_classes, options, rng):
             lazily = getattr(model, method)(rows)
             expected = getattr(model.estimator_, method)(X)
             assert lazily.shape == expected.shape
+            assert lazily.dtype == lazily.compute().dtype == expected.dtype
             np.testing.assert_array_equal(lazily.compute(), expected)
             np.testing.assert_array_equal(getattr(model, method)(X), expected)
     assert model.score(rows, y) == model.estimator_.score(X, y)
@@ -369,15 +477,20 @@ def wrong_lengths():
     ("make", "error", "message"),
     [
         (nan_in_a_chunk, ValueError, "X must hold finite numbers, got NaN at row 170, column 1"),
-        (uneven_widths, ValueError, "X must have 3 features in all of its chunks.* row is 100"),
+        (
+            uneven_widths,
+            ValueError,
+            r"X must have chunks of the shapes.* \(100, 3\) for rows 100 to 200, got \(100, 4\)",
+        ),
         (
             wrong_lengths,
             ValueError,
-            "X must have chunks as long as they say, got 90 rows in chunk 0",
+            r"X must have chunks of the shapes that it says.* got \(90, 3\)",
         ),
         (lambda: chunked(np.zeros(30), (30,)), ValueError, "X must be 2-D"),
         (lambda: chunked(np.zeros((0, 3)), (0,)), ValueError, "at least one row and one feature"),
         (lambda: chunked(np.zeros((9, 3), "U1"), (9,)), TypeError, "X must hold real numbers"),
+        (lambda: dask.delayed(np.zeros)(3), TypeError, "X must be a Dask array or data frame"),
         (lambda: [[1.0], ["a"]], TypeError, "X must hold real numbers"),
     ],
 )
@@ -390,6 +503,44 @@ def test_nan_that_searches_meet():
     model = NearestNeighbors(persist=False).fit(nan_in_a_chunk())
     with pytest.raises(ValueError, match="X must hold finite numbers, got NaN at row 170"):
         model.kneighbors(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("persist", [True, False])
+@pytest.mark.parametrize("shape", [(100, 2), (100, 4), (90, 3)])
+def test_chunks_that_are_not_what_they_say(persist, shape, rng):
+    def lying(n):
+        return da.map_blocks(
+            lambda i: np.zeros(shape), da.from_array(np.arange(n), chunks=1), new_axis=1,
+            chunks=((100,) * n, (3,)), dtype=np.float64, meta=np.empty((0, 0)),
+        )  # fmt: skip
+
+    message = r"X must have chunks of the shapes that it says, \(100, 3\) for rows"
+    y, honest = np.arange(300) % 2, chunked(rng.random((300, 3)), (100, 200))
+    for kind in (NearestNeighbors, KNeighborsClassifier, SoftmaxClassifier):
+        with pytest.raises(ValueError, match=message):
+            dask.compute(kind(persist=persist).fit(lying(3), y).kneighbors(honest))
+        model = kind(persist=persist).fit(honest, y)
+        search = getattr(model, "kneighbors", None) or model.predict
+        with pytest.raises(ValueError, match=message):
+            dask.compute(search(lying(2)))
+    weights = da.map_blocks(
+        lambda i: np.zeros(shape[0] - 20), da.from_array(np.arange(3), chunks=1),
+        chunks=((100,) * 3,), dtype=np.float64, meta=np.empty(0),
+    )  # fmt: skip
+    with pytest.raises(
+        ValueError, match=r"sample_weight must have chunks as long as it says, [12]00"
+    ):
+        SoftmaxClassifier(persist=persist).fit(honest, y, weights)
+
+
+@pytest.mark.skipif(PLANNING, reason="has no masked arrays yet")
+def test_masked_chunks(rng):
+    masked = da.ma.masked_greater(chunked(rng.random((300, 3)), (100, 200)), 0.9)
+    for kind in (NearestNeighbors, SoftmaxClassifier):
+        with pytest.raises(ValueError, match="X must have no masked values"):
+            kind().fit(masked, np.arange(300) % 2)
+    with pytest.raises(ValueError, match="y must have no masked values"):
+        KNeighborsRegressor().fit(np.zeros((300, 3)), masked[:, 0])
 
 
 def test_wrong_queries(rng):
@@ -408,6 +559,7 @@ def test_wrong_queries(rng):
     ("parameters", "error", "message"),
     [
         ({"n_neighbors": 0}, ValueError, "Expected n_neighbors > 0"),
+        ({"n_neighbors": "a"}, TypeError, "n_neighbors must be an integer"),
         ({"algorithm": "best"}, ValueError, "algorithm must be one of"),
         ({"metric": "hamming"}, ValueError, "metric must be one of"),
         ({"recall": 2}, ValueError, "recall must be above 0 and at most 1"),
@@ -429,8 +581,6 @@ def test_more_neighbors_than_samples(rng):
 
 
 def test_not_fitted():
-    from sklearn.exceptions import NotFittedError
-
     for kind in (NearestNeighbors, KNeighborsRegressor):
         with pytest.raises(NotFittedError):
             kind().kneighbors(np.zeros((2, 2)))
@@ -439,8 +589,39 @@ def test_not_fitted():
             kind().predict(np.zeros((2, 2)))
 
 
+def test_targets_that_are_not_finite(rng):
+    rows, y = chunked(rng.random((30, 3)), (10, 20)), np.arange(30.0) % 2
+    y[17] = np.nan
+    for kind in (KNeighborsClassifier, KNeighborsRegressor, SoftmaxClassifier):
+        with pytest.raises(ValueError, match="y must hold finite numbers, got NaN at row 17"):
+            kind().fit(rows, y)
+    with pytest.raises(
+        ValueError, match="sample_weight must hold finite numbers, got NaN at row 17"
+    ):
+        SoftmaxClassifier().fit(rows, np.arange(30) % 2, y)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("weights", ["uniform", "distance", None])
+def test_dtypes_of_means(dtype, weights, rng):
+    Y, X, y = ties(rng, 300), rng.random((20, 8), np.float32), rng.integers(0, 9, 300).astype(dtype)
+    expected = fastnn.neighbors.KNeighborsRegressor(weights=weights).fit(Y, y).predict(X)
+    found = KNeighborsRegressor(weights=weights).fit(chunked(Y, (100, 200)), y)
+    for lazily in (found.predict(chunked(X, (0, 5, 15))), chunked(found.predict(X), (20,))):
+        assert lazily.dtype == lazily.compute().dtype == expected.dtype
+        np.testing.assert_array_equal(lazily.compute(), expected)
+
+
 def test_wrong_targets(rng):
     rows = chunked(rng.random((30, 3)), (10, 20))
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        KNeighborsClassifier().fit(rows, rng.random(30))
+    with pytest.raises(TypeError, match="y must hold classes of one type, which can be sorted"):
+        KNeighborsClassifier().fit(rows, np.array(["a", 1, None] * 10, object))
+    with pytest.raises(ValueError, match=r"sample_weight must be 1-D and hold numbers, got shape"):
+        SoftmaxClassifier().fit(rows, np.arange(30) % 2, np.ones((30, 2)))
+    with pytest.raises(ValueError, match="The 'max_iter' parameter of SoftmaxClassifier must be"):
+        SoftmaxClassifier(max_iter=-1).fit(rows, np.arange(30) % 2)
     for kind in (KNeighborsClassifier, KNeighborsRegressor, SoftmaxClassifier):
         with pytest.raises(
             ValueError, match=r"y must have a value for each of the 30 rows, got sh"
@@ -454,7 +635,7 @@ def test_wrong_targets(rng):
         SoftmaxClassifier().fit(rows, rng.integers(0, 2, (30, 2)))
     with pytest.raises(ValueError, match="y must have at least 2 classes, got one class: 4"):
         SoftmaxClassifier().fit(rows, np.full(30, 4))
-    with pytest.raises(ValueError, match="sample_weight must hold finite numbers of at least zero"):
+    with pytest.raises(ValueError, match=r"sample_weight must be at least zero, got -1\.0"):
         SoftmaxClassifier().fit(rows, np.arange(30) > 9, np.full(30, -1.0))
     with pytest.raises(ValueError, match="must have a finite sum above 0, got 0"):
         SoftmaxClassifier().fit(rows, np.arange(30) > 9, np.zeros(30))

@@ -19,6 +19,7 @@ from sklearn.utils._chunking import get_chunk_n_rows
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import _safe_split as safe_split
 from sklearn.utils.multiclass import _check_partial_fit_first_call as check_partial_fit_first_call
+from sklearn.utils.validation import _check_feature_names as check_feature_names
 from sklearn.utils.validation import _num_samples as num_samples
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ __all__ = [
     "StrOptions",
     "available_if",
     "check_chunk_size",
+    "check_feature_names",
     "check_partial_fit_first_call",
     "fit_context",
     "get_chunk_n_rows",

@@ -4,12 +4,6 @@ Samples stay where their chunks are, and searches come to them: each chunk gives
 neighbors, which are merged as `fastnn.neighbors.merge_neighbors` does. So the result is that of
 `fastnn.neighbors` on one machine, bit for bit, whatever the chunks are and whichever workers are
 lost on the way: every task is a pure function of its arguments, and Dask runs lost ones again.
-
-| module         | what it holds                                                                   |
-|----------------|---------------------------------------------------------------------------------|
-| `_collections` | arrays, frames and files as Dask arrays of whole rows                           |
-| `_neighbors`   | searches and votes                                                              |
-| `_linear`      | linear classifiers, trained by L-BFGS on sums over chunks                       |
 """
 
 try:

@@ -5,6 +5,7 @@ and gradients. These are added `split_every` at a time, in float64: a tree that 
 fixes. All else (targets, bytes, the search itself) is the local estimators'.
 """
 
+import copy
 from functools import partial
 
 import dask
@@ -19,33 +20,25 @@ from .. import _validation, linear_model
 from .._core._threads import effective_n_threads
 from .._core.training._linear import LinearModel
 from .._training.data import ROWS_FOR_SCALE
-from .._training.targets import Classes, check_classes
+from .._training.targets import Classes
 from ._collections import (
+    as_array,
+    as_column,
     as_rows,
     as_targets,
+    check_chunk,
+    check_names,
+    check_weights,
+    check_width,
+    checked,
     class_numbers,
+    classes_of,
     of_each_chunk,
+    ranges_of,
     some_rows,
-    starts_of,
-    values_of,
 )
 
 # ---- what tasks do -------------------------------------------------------------------------------
-
-
-def check_chunk(rows, start, y, *, n_features):
-    """Return a chunk's rows, and raise where they are not what the kernels take."""
-    rows, first = np.asarray(rows), int(start[0])
-    if rows.ndim != 2 or rows.shape[1] != n_features or len(rows) != len(y):
-        raise ValueError(
-            f"X must have {n_features} features in all of its chunks, and y as many rows, got "
-            f"shapes {rows.shape} and {y.shape} in the one whose first row is {first}"
-        )
-    if len(rows) == 0:
-        return rows
-    rows = _validation.check_rows(rows, "X")
-    _validation.require_finite(rows, "X", first)
-    return rows
 
 
 def sum_losses(rows, y, *arguments, settings, with_gradient):
@@ -134,12 +127,15 @@ class ChunkedModel:
 class _OnChunks:
     """Lets a local estimator learn from Dask arrays."""
 
-    def fit_chunks(self, rows, y, sample_weight, split_every):
+    def fit_chunks(self, rows, y, sample_weight, split_every, persist):
         self._split_every = split_every
         self.n_features_in_ = rows.shape[1]
         self._start(rows)
         self._history.start_fit()
-        self._minimize(rows, y, self._weights_of_chunks(y, sample_weight), self.alpha)
+        weights = self._weights_of_chunks(y, sample_weight)
+        if persist and weights is not None:
+            (weights,) = dask.persist(weights)
+        self._minimize(rows, y, weights, self.alpha)
 
     def _rows_for_scale(self, X):
         n = min(len(X), ROWS_FOR_SCALE)
@@ -190,6 +186,10 @@ class _OfSoftmax(_OnChunks, linear_model.SoftmaxClassifier):
     pass
 
 
+# In messages and progress bars they are the local ones.
+_OfSVM.__name__, _OfSoftmax.__name__ = "SVMClassifier", "SoftmaxClassifier"
+
+
 # ---- estimators ----------------------------------------------------------------------------------
 
 _TEXT = """Linear classifier with the {loss} loss, of rows in the chunks of a Dask array.
@@ -204,8 +204,8 @@ _TEXT = """Linear classifier with the {loss} loss, of rows in the chunks of a Da
     n_jobs : int, default=1
         Threads within a task. Dask runs as many tasks at a time as it has threads.
     persist : bool, default=True
-        Whether the rows are kept where Dask keeps results while `fit` runs; else each evaluation
-        reads them again.
+        Whether the rows are kept in Dask's memory while `fit` runs; if False, each evaluation reads
+        them again.
     split_every : int, default=8
         How many chunks' sums are added at a time.
 
@@ -219,8 +219,8 @@ _TEXT = """Linear classifier with the {loss} loss, of rows in the chunks of a Da
     Notes
     -----
     Sums over the rows of a chunk, and over chunks, are added in an order that depends on the chunks
-    and on `split_every` alone: with the same chunks the weights are the same, bit for bit, whatever
-    the workers, and whichever are lost.
+    and on `split_every` alone: with the same chunks the weights are the same, bit for bit,
+    whichever workers compute them, or are lost.
 
     Examples
     --------
@@ -294,22 +294,33 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
         rows = as_rows(X, "X")
         if rows.dtype not in _validation.NATIVE:
             rows = rows.astype(np.float64)
-        y = as_targets(y, rows)
+        y = as_column(as_targets(y, rows))
         if y.ndim > 1:
             raise ValueError(f"y must be 1-D, a class for each row, got shape {y.shape}")
-        rows = da.blockwise(
-            check_chunk, "ij", rows, "ij", starts_of(rows), "i", y, "i", n_features=rows.shape[1],
-            dtype=rows.dtype, concatenate=True, align_arrays=False,
-            meta=np.empty((0, 0), rows.dtype),
-        )  # fmt: skip
         if sample_weight is not None:
-            weights = as_targets(sample_weight, rows, "sample_weight")
-            sample_weight = weights.map_blocks(check_weights, dtype=np.float64, meta=np.empty(0))
+            sample_weight = as_targets(sample_weight, rows, "sample_weight")
+            if sample_weight.ndim > 1 or sample_weight.dtype.kind not in "biuf":
+                raise ValueError(
+                    "sample_weight must be 1-D and hold numbers, got shape "
+                    f"{sample_weight.shape} and dtype {sample_weight.dtype}"
+                )
+            sample_weight = checked(check_weights, sample_weight, rows, np.float64)
+            if persist:
+                (sample_weight,) = dask.persist(sample_weight)
+        check = partial(check_chunk, n_features=rows.shape[1])
+        rows = da.blockwise(
+            check, "ij", rows, "ij", ranges_of(rows), "ir", dtype=rows.dtype, concatenate=True,
+            align_arrays=False, meta=np.empty((0, 0), rows.dtype),
+        )  # fmt: skip
         if persist:
             rows, y = dask.persist(rows, y)
-        classes = Classes(check_classes(values_of(y), False))
+        classes = Classes(classes_of(y, rows))
+        y = class_numbers(y, classes.classes, persist)
+        if persist:
+            (y,) = dask.persist(y)
         local._take_targets(classes)
-        local.fit_chunks(rows, class_numbers(y, classes.classes), sample_weight, split_every)
+        local.fit_chunks(rows, y, sample_weight, split_every, persist)
+        check_names(local, X, reset=True)
         del local._split_every
         local.__class__ = self._local
         self.estimator_ = local
@@ -321,55 +332,43 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
             return getattr(self.estimator_, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def _apply(self, method, X, dtype, shape=()):
+    def _apply(self, method, X):
         """Return what a method of the local estimator returns, chunk by chunk."""
         check_is_fitted(self, "estimator_")
-        local = self.estimator_
         if not is_dask_collection(X):
-            return getattr(local, method)(X)
+            return getattr(self.estimator_, method)(X)
+        check_names(self.estimator_, X, reset=False)
         rows = as_rows(X, "X")
-        if rows.shape[1] != local.n_features_in_:
-            raise ValueError(
-                f"X has {rows.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{local.n_features_in_} features as input."
-            )
-        axes = {"c": shape[0]} if shape else {}
+        check_width(rows, self)
+        local = copy.copy(self.estimator_)
+        vars(local).pop("feature_names_in_", None)  # chunks have none
+        like = getattr(local, method)(np.zeros((1, rows.shape[1]), rows.dtype))
+        axes = dict(zip("c", like.shape[1:], strict=False))
         return da.blockwise(
-            partial(apply_method, local, method, (0, *shape), dtype), "i" + "".join(axes), rows,
-            "ij", new_axes=axes, dtype=dtype, concatenate=True, align_arrays=False,
-            meta=np.empty((0, *shape), dtype),
+            partial(apply_method, local, method, like[:0]), "i" + "".join(axes), rows, "ij",
+            ranges_of(rows), "ir", new_axes=axes, dtype=like.dtype, concatenate=True,
+            align_arrays=False, meta=like[:0],
         )  # fmt: skip
 
     def predict(self, X):
         """Return the class of each row: see `fastnn.linear_model`; lazily for Dask collections."""
-        return self._apply("predict", X, self.classes_.dtype)
+        return self._apply("predict", X)
 
     def decision_function(self, X):
         """Return the scores of each row: see `fastnn.linear_model`; lazily for Dask collections."""
-        n = len(self.classes_)
-        return self._apply("decision_function", X, np.float64, () if n == 2 else (n,))
+        return self._apply("decision_function", X)
 
     def score(self, X, y, sample_weight=None):
         """Return the accuracy of `predict`."""
-        y, predicted = dask.compute(y, self.predict(X))
-        return accuracy_score(y, predicted, sample_weight=sample_weight)
+        values = [y, sample_weight]
+        values = [as_array(v, "y") if is_dask_collection(v) else v for v in values]
+        y, weights, predicted = dask.compute(*values, self.predict(X))
+        return accuracy_score(y, predicted, sample_weight=weights)
 
 
-def check_weights(weights):
-    """Return weights of rows as float64, and raise where they are none."""
-    weights = _validation.check_floats(weights, "sample_weight").astype(np.float64)
-    if not (np.isfinite(weights).all() and (weights >= 0.0).all()):
-        raise ValueError(
-            "sample_weight must hold finite numbers of at least zero, got values from "
-            f"{weights.min()} to {weights.max()}"
-        )
-    return weights
-
-
-def apply_method(local, method, shape, dtype, rows):
-    if len(rows) == 0:
-        return np.empty(shape, dtype)
-    return getattr(local, method)(rows).astype(dtype, copy=False)
+def apply_method(local, method, empty, rows, of_chunk):
+    rows = check_chunk(rows, of_chunk, local.n_features_in_)
+    return getattr(local, method)(rows) if len(rows) else empty
 
 
 class SVMClassifier(_LinearClassifier):
@@ -383,4 +382,4 @@ class SoftmaxClassifier(_LinearClassifier):
 
     def predict_proba(self, X):
         """Return the probability of each class, of shape (n_samples, n_classes)."""
-        return self._apply("predict_proba", X, np.float64, (len(self.classes_),))
+        return self._apply("predict_proba", X)

@@ -24,12 +24,19 @@ from .._search.metric_spaces import check_space, metric_parameters
 from .._search.searcher import ALGORITHMS, Searcher
 from ..neighbors._blocks import first_of, search_block
 from ._collections import (
+    as_array,
+    as_column,
     as_rows,
     as_targets,
+    check_chunk,
+    check_names,
+    check_numbers,
+    check_width,
+    checked,
     class_numbers,
+    classes_of,
     of_each_chunk,
-    starts_of,
-    values_of,
+    ranges_of,
 )
 
 # What the queries of a task take, about, with one thread: a task cannot be interrupted.
@@ -69,18 +76,14 @@ class Shard:
         return size + (0 if self.targets is None else self.targets.nbytes)
 
     @classmethod
-    def of(cls, rows, start, targets=None, *, n_features, space, algorithm, recall):
-        rows, first = np.asarray(rows), int(start[0])
-        if rows.ndim != 2 or rows.shape[1] != n_features:
+    def of(cls, rows, of_chunk, targets=None, *, n_features, space, algorithm, recall):
+        rows = check_chunk(rows, of_chunk, n_features)
+        if targets is not None and len(targets) != len(rows):
             raise ValueError(
-                f"X must have {n_features} features in all of its chunks, got shape {rows.shape} "
-                f"in the one whose first row is {first}"
+                f"y must have a value for each row, got {len(targets)} for {len(rows)}"
             )
-        if len(rows) == 0:
-            return cls(first, None, targets)
-        rows = _validation.check_rows(rows, "X")
-        _validation.require_finite(rows, "X", first)
-        return cls(first, Searcher(rows, space, algorithm, recall=recall), targets)
+        searcher = Searcher(rows, space, algorithm, recall=recall) if len(rows) else None
+        return cls(int(of_chunk[0, 0]), searcher, targets)
 
 
 def cell_dtype(k, targets=None):
@@ -91,19 +94,18 @@ def cell_dtype(k, targets=None):
     return np.dtype(fields)
 
 
-def search_shard(X, start, shard, *, k, cell, n_jobs):
+def search_shard(X, of_chunk, shard, *, k, cell, n_features, n_jobs):
     """Return the k nearest of a shard's samples for each row of X, an array of cells (n, 1)."""
+    X = check_chunk(X, of_chunk, n_features)
     cells = np.zeros((len(X), 1), cell)
     cells["distance"], cells["index"] = NO_DISTANCE, NO_INDEX
     k = min(k, len(shard))
     if len(X) == 0 or k == 0:
         return cells
-    X = _validation.check_rows(X, "X")
-    _validation.require_finite(X, "X", int(start[0]))
     n_threads = effective_n_threads(n_jobs)
     distances, indices = search_block(shard.searcher, X, k, n_threads, shard.first, "Y")
     cells["distance"][:, 0, :k], cells["index"][:, 0, :k] = distances, indices
-    if shard.targets is not None:
+    if "target" in cell.names:
         cells["target"][:, 0, :k] = shard.targets[indices - shard.first]
     return cells
 
@@ -126,12 +128,12 @@ def keep_cells(cells, axis=None, keepdims=True):
     return cells
 
 
-def without_itself(cells, start, *, cell):
+def without_itself(cells, of_chunk, *, cell):
     """Return the neighbors of samples but each sample itself, as scikit-learn has them.
 
     Where k + 1 duplicates come before it, the first of them is left out.
     """
-    others = cells["index"] != start[0] + np.arange(len(cells))[:, None]
+    others = cells["index"] != of_chunk[0, 0] + np.arange(len(cells))[:, None]
     others[others.all(axis=1), 0] = False
     left = np.empty(len(cells), cell)
     for name in cell.names:
@@ -139,14 +141,26 @@ def without_itself(cells, start, *, cell):
     return left
 
 
-def current_client():
-    """Return the client that runs what is computed now, or None: this process does."""
-    try:
-        from distributed import get_client
+def rows_of(shard, *, n_features):
+    return np.empty((0, n_features)) if shard.searcher is None else shard.searcher.Y
 
-        return get_client()
-    except (ImportError, ValueError):
-        return None
+
+def require_kept(collection):
+    """Raise a RuntimeError if what was persisted is kept by a client other than the current one."""
+    kept = [v for v in dict(collection.__dask_graph__()).values() if hasattr(v, "client")]
+    if not kept:
+        return
+    from distributed import get_client
+
+    try:
+        client = get_client()
+    except ValueError:
+        client = None
+    if any(future.client is not client or future.cancelled() for future in kept):
+        raise RuntimeError(
+            "the samples are kept by a Dask client that is closed, or is not the current one: call "
+            "fit again, or use persist=False"
+        )
 
 
 # ---- estimators ----------------------------------------------------------------------------------
@@ -155,51 +169,46 @@ def current_client():
 class _Neighbors(BaseEstimator):
     """What the estimators share: all but what they do with neighbors."""
 
-    def _fit(self, X, targets=None):
+    def _fit(self, X, rows, targets=None):
+        """Take samples; `rows` are X as a Dask array."""
         self._check_parameters()
-        rows = as_rows(X, "X")
         n, d = rows.shape
-        metric = metric_parameters(self.metric, self.p, self.metric_params)
-        space = check_space(self.metric, **metric)
+        space = check_space(
+            self.metric, **metric_parameters(self.metric, self.p, self.metric_params)
+        )
         space.require_fit(d)
-        arguments = [rows, "ij", starts_of(rows), "i"]
+        arguments = [rows, "ij", ranges_of(rows), "ir"]
         if targets is not None:
-            arguments += [targets, "i" if targets.ndim == 1 else "it"]
-        shards = da.blockwise(
-            Shard.of, "i", *arguments, dtype=object, concatenate=True, align_arrays=False,
-            adjust_chunks={"i": 1}, meta=np.empty(0, object), n_features=d, space=space,
-            algorithm=self.algorithm, recall=self._recall,
+            arguments += [targets, "it"[: targets.ndim]]
+        of = partial(
+            Shard.of, n_features=d, space=space, algorithm=self.algorithm,
+            recall=_validation.check_recall(self.recall),
         )  # fmt: skip
-        self._rows, self._shards, self._targets = rows, shards, targets
-        self._client = None
+        shards = da.blockwise(
+            of, "i", *arguments, dtype=object, concatenate=True, align_arrays=False,
+            adjust_chunks={"i": 1}, meta=np.empty(0, object), token="shard",
+        )  # fmt: skip
         if self.persist:
-            self._client = current_client()
-            (self._shards,) = dask.persist(shards)
-            self._require_rows()
+            (shards,) = dask.persist(shards)
+            of_each_chunk(len, shards)  # what is wrong with some rows is raised here
+            # Queries of the samples themselves are those that are kept.
+            rows = da.blockwise(
+                partial(rows_of, n_features=d), "ij", shards, "i", new_axes={"j": d},
+                adjust_chunks={"i": rows.chunks[0]}, dtype=rows.dtype,
+                meta=np.empty((0, 0), rows.dtype),
+            )  # fmt: skip
+        self._rows, self._shards, self._targets = rows, shards, targets
         self.n_samples_fit_, self.n_features_in_ = n, d
+        check_names(self, X, reset=True)
         return self
-
-    def __getstate__(self):
-        state = super().__getstate__()
-        return state | {"_client": None} if "_client" in state else state
 
     def _check_parameters(self):
         _validation.check_name(self.algorithm, ("auto", *ALGORITHMS), "algorithm")
-        self._recall = _validation.check_recall(self.recall)
-        _validation.check_n_neighbors(self.n_neighbors, max(1, self.n_neighbors))
+        _validation.check_recall(self.recall)
+        k = _validation.check_integer(self.n_neighbors, "n_neighbors")
+        _validation.check_n_neighbors(k, max(1, k))
         _validation.check_integer(self.split_every, "split_every", 2)
         effective_n_threads(self.n_jobs)
-
-    def _require_rows(self):
-        """Wait for the shards; what is wrong with some rows is raised here."""
-        counts = np.array(of_each_chunk(len, self._shards))
-        wrong = np.flatnonzero(counts != self._rows.chunks[0])
-        if wrong.size:
-            i = wrong[0]
-            raise ValueError(
-                f"X must have chunks as long as they say, got {counts[i]} rows in chunk {i} of "
-                f"{self._rows.chunks[0][i]}"
-            )
 
     def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
         """Find the nearest samples of each query.
@@ -207,7 +216,7 @@ class _Neighbors(BaseEstimator):
         Parameters
         ----------
         X : Dask array or data frame, or array-like, of shape (n_queries, n_features), optional
-            None: the samples, none of which is its own neighbor.
+            If None, the samples themselves; a sample is not its own neighbor.
         n_neighbors : int, optional
             None: as the estimator says.
         return_distance : bool, default=True
@@ -215,8 +224,8 @@ class _Neighbors(BaseEstimator):
         Returns
         -------
         distances : array of shape (n_queries, n_neighbors), float64
-            Only with `return_distance`. Dask arrays for Dask collections and for the samples, whose
-            errors are raised where they are computed; else NumPy's.
+            Only with `return_distance`. Dask arrays if X is a Dask collection or None (errors then
+            surface on compute); otherwise NumPy arrays.
         indices : array of shape (n_queries, n_neighbors), int64
 
         Raises
@@ -234,27 +243,26 @@ class _Neighbors(BaseEstimator):
     def _cells(self, X, n_neighbors=None, with_targets=False):
         """Return a Dask array of shape (n_queries,) of each query's neighbors."""
         check_is_fitted(self, "_shards")
-        if self._client is not None and self._client.status in ("closed", "closing"):
-            raise RuntimeError(
-                "the samples were kept by a Dask client that is closed: call fit again, or use "
-                "persist=False"
-            )
+        self._check_parameters()
+        require_kept(self._shards)
         itself = X is None
         n_neighbors = self.n_neighbors if n_neighbors is None else n_neighbors
         k = _validation.check_n_neighbors(n_neighbors, self.n_samples_fit_ - itself)
+        if not itself:
+            check_names(self, X, reset=False)
         queries = self._rows if itself else as_rows(X, "X", self._task_queries())
-        if queries.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {queries.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-            )
+        check_width(queries, self)
         targets = self._targets if with_targets else None
         dtype = cell_dtype(k + itself, targets)
-        starts = starts_of(queries)
+        search = partial(
+            search_shard, k=k + itself, cell=dtype, n_features=self.n_features_in_,
+            n_jobs=self.n_jobs,
+        )  # fmt: skip
+        ranges = ranges_of(queries)
         found = da.blockwise(
-            search_shard, "qi", queries, "qd", starts, "q", self._shards, "i", dtype=dtype,
+            search, "qi", queries, "qd", ranges, "qr", self._shards, "i", dtype=dtype,
             concatenate=True, align_arrays=False, meta=np.empty((0, 0), dtype),
-            adjust_chunks={"q": queries.chunks[0]}, k=k + itself, cell=dtype, n_jobs=self.n_jobs,
+            adjust_chunks={"q": queries.chunks[0]}, token="search-shard",
         )  # fmt: skip
         cells = da.reduction(
             found, keep_cells, merge_cells, combine=merge_cells, axis=1, dtype=dtype,
@@ -264,8 +272,9 @@ class _Neighbors(BaseEstimator):
             return cells
         left = cell_dtype(k, targets)
         return da.blockwise(
-            without_itself, "q", cells, "q", starts, "q", dtype=left, meta=np.empty(0, left),
-            align_arrays=False, adjust_chunks={"q": queries.chunks[0]}, cell=left,
+            partial(without_itself, cell=left), "q", cells, "q", ranges, "qr", dtype=left,
+            meta=np.empty(0, left), concatenate=True, align_arrays=False,
+            adjust_chunks={"q": queries.chunks[0]},
         )  # fmt: skip
 
     def _task_queries(self):
@@ -279,9 +288,13 @@ def _field(cells, name):
     """Return a field of the cells, shape (n, k)."""
     values = cells.dtype[name]
     return da.blockwise(
-        lambda block: np.ascontiguousarray(block[name]), "qk", cells, "q",
+        partial(field_of, name), "qk", cells, "q",
         new_axes={"k": values.shape[0]}, dtype=values.base, meta=np.empty((0, 0), values.base),
     )  # fmt: skip
+
+
+def field_of(name, cells):
+    return np.ascontiguousarray(cells[name])
 
 
 class NearestNeighbors(_Neighbors):
@@ -291,13 +304,14 @@ class NearestNeighbors(_Neighbors):
     ----------
     n_neighbors : int, default=5
     algorithm, metric, p, metric_params, recall
-        As for `fastnn.kneighbors`. With a recall below 1 each chunk keeps it, and so does the whole
-        search; "auto" then depends on what has been searched for before, "ivf" does not.
+        As for `fastnn.kneighbors`. With a recall below 1 each chunk keeps it for its own rows;
+        "auto" then depends on what has been searched for before, "ivf" does not.
     n_jobs : int, default=1
         Threads within a task. Dask runs as many tasks at a time as it has threads.
     persist : bool, default=True
-        Whether `fit` reads the samples and keeps them, with what searches make of them, where Dask
-        keeps results. False: each search reads them again, for samples that no memory holds.
+        Whether `fit` reads the samples and keeps them and their search structures in Dask's memory
+        (on the workers of a cluster). If False, each search reads them again: for samples larger
+        than memory.
     split_every : int, default=8
         How many chunks' results are merged at a time.
 
@@ -364,7 +378,7 @@ class NearestNeighbors(_Neighbors):
             As `fastnn.kneighbors`; with ``persist=False``, NaN and infinity only where searches
             meet them.
         """
-        return self._fit(X)
+        return self._fit(X, as_rows(X, "X"))
 
 
 class _Votes(_Neighbors):
@@ -400,19 +414,35 @@ class _Votes(_Neighbors):
         if not callable(self.weights) and self.weights is not None:
             _validation.check_name(self.weights, ("uniform", "distance"), "weights")
 
-    def _combine(self, X, dtype, shape=(), **what):
-        """Return what the local estimator makes of the neighbors of X, of this shape for each."""
+    def _combine(self, X, *results, **what):
+        """Return what the local estimator makes of the neighbors of X.
+
+        `results`: the dtype and the shape for each query, of each array that is wanted.
+        """
         cells = self._cells(X, with_targets=True)
-        axes = {"abcdef"[i]: size for i, size in enumerate(shape)}
-        combine = partial(
-            combine_cells, kind=self._kind, weights=self.weights, n_jobs=self.n_jobs,
-            empty=np.empty((0, *shape), dtype), **what,
-        )  # fmt: skip
-        result = da.blockwise(
-            combine, "q" + "".join(axes), cells, "q", dtype=dtype, new_axes=axes,
-            meta=np.empty((0,) * (1 + len(axes)), dtype),
-        )  # fmt: skip
-        return result if X is None or is_dask_collection(X) else result.compute()
+        arrays = []
+        for i, (dtype, shape) in enumerate(results):
+            axes = dict(zip("ab", shape, strict=False))
+            combine = partial(
+                combine_cells, kind=self._kind, weights=self.weights, n_jobs=self.n_jobs,
+                empty=np.empty((0, *shape), dtype), output=i, **what,
+            )  # fmt: skip
+            arrays.append(
+                da.blockwise(
+                    combine, "q" + "".join(axes), cells, "q", dtype=dtype, new_axes=axes,
+                    meta=np.empty((0,) * (1 + len(axes)), dtype),
+                )
+            )  # fmt: skip
+        if X is None or is_dask_collection(X):
+            return arrays
+        return list(dask.compute(*arrays))
+
+    def _score(self, function, X, y, sample_weight):
+        """Return a score of `predict`."""
+        values = [y, sample_weight]
+        values = [as_array(v, "y") if is_dask_collection(v) else v for v in values]
+        y, weights, predicted = dask.compute(*values, self.predict(X))
+        return function(y, predicted, sample_weight=weights)
 
 
 class _Found:
@@ -431,9 +461,7 @@ class _FoundRegressor(_Found, local.KNeighborsRegressor):
     pass
 
 
-def combine_cells(
-    cells, *, kind, weights, n_jobs, empty, method="predict", classes=None, output=None
-):
+def combine_cells(cells, *, kind, weights, n_jobs, empty, output, method="predict", classes=None):
     """Return what a local estimator predicts for queries with these neighbors."""
     if len(cells) == 0:
         return empty
@@ -445,11 +473,11 @@ def combine_cells(
     model.outputs_2d_ = isinstance(classes, list)
     model.classes_ = classes
     combined = getattr(model, method)(model._distances)
-    return combined if output is None else combined[output]
+    return combined[output] if isinstance(combined, list) else combined
 
 
 class KNeighborsClassifier(ClassifierMixin, _Votes):
-    """Classifier that lets the k nearest samples vote, which are in the chunks of a Dask array.
+    """k-nearest-neighbors classifier for samples in the chunks of a Dask array.
 
     Parameters
     ----------
@@ -483,16 +511,26 @@ class KNeighborsClassifier(ClassifierMixin, _Votes):
         ----------
         X : Dask array or data frame, or array-like, of shape (n_samples, n_features)
         y : Dask collection or array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Its distinct values are gathered; the classes themselves stay with their samples.
+            Its distinct values are gathered, which reads it once more than the samples unless
+            `persist`; the classes themselves stay with their samples.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `NearestNeighbors.fit`; if `y` holds NaN, numbers that are no classes, or too few.
         """
         rows = as_rows(X, "X")
-        y = as_targets(y, rows)
-        classes = values_of(y) if y.ndim == 1 else [values_of(y[:, j]) for j in range(y.shape[1])]
-        self._fit(rows, class_numbers(y, classes))
+        y = as_column(as_targets(y, rows))
+        if self.persist:
+            (y,) = dask.persist(y)
+        columns = [y] if y.ndim == 1 else [y[:, j] for j in range(y.shape[1])]
+        classes = [classes_of(column, rows) for column in columns]
+        classes = classes[0] if y.ndim == 1 else classes
+        self._fit(X, rows, class_numbers(y, classes, self.persist))
         self.classes_ = classes
         return self
 
@@ -513,7 +551,7 @@ class KNeighborsClassifier(ClassifierMixin, _Votes):
         several = isinstance(self.classes_, list)
         dtype = np.result_type(*self.classes_) if several else self.classes_.dtype
         shape = (len(self.classes_),) if several else ()
-        return self._combine(X, dtype, shape, classes=self.classes_)
+        return self._combine(X, (dtype, shape), classes=self.classes_)[0]
 
     def predict_proba(self, X=None):
         """Return the share of each class in the vote of each query's neighbors.
@@ -528,21 +566,20 @@ class KNeighborsClassifier(ClassifierMixin, _Votes):
         """
         check_is_fitted(self)
         several = isinstance(self.classes_, list)
-        what = {"classes": self.classes_, "method": "predict_proba"}
-        shares = [
-            self._combine(X, np.float64, (len(classes),), output=j if several else None, **what)
-            for j, classes in enumerate(self.classes_ if several else [self.classes_])
+        results = [
+            (np.float64, (len(classes),))
+            for classes in (self.classes_ if several else [self.classes_])
         ]
+        shares = self._combine(X, *results, classes=self.classes_, method="predict_proba")
         return shares if several else shares[0]
 
     def score(self, X, y, sample_weight=None):
         """Return the accuracy of `predict`."""
-        y, predicted = dask.compute(y, self.predict(X))
-        return accuracy_score(y, predicted, sample_weight=sample_weight)
+        return self._score(accuracy_score, X, y, sample_weight)
 
 
 class KNeighborsRegressor(RegressorMixin, _Votes):
-    """Regression by the mean of the k nearest samples, which are in the chunks of a Dask array.
+    """k-nearest-neighbors regression for samples in the chunks of a Dask array.
 
     Parameters
     ----------
@@ -581,7 +618,7 @@ class KNeighborsRegressor(RegressorMixin, _Votes):
         y = as_targets(y, rows)
         if y.dtype.kind not in "biuf":
             raise ValueError(f"y must hold numbers, got dtype {y.dtype}")
-        return self._fit(rows, y)
+        return self._fit(X, rows, checked(check_numbers, y, rows, y.dtype))
 
     def predict(self, X=None):
         """Return the weighted mean of the targets of each query's neighbors.
@@ -593,13 +630,16 @@ class KNeighborsRegressor(RegressorMixin, _Votes):
 
         Returns
         -------
-        array of shape (n_queries,) or (n_queries, n_outputs), float64
-            A Dask array for Dask collections, else NumPy's.
+        array of shape (n_queries,) or (n_queries, n_outputs)
+            Of the targets' dtype, if that is a float and neighbors have no weights; else float64. A
+            Dask array for Dask collections, else NumPy's.
         """
         check_is_fitted(self)
-        return self._combine(X, np.float64, self._targets.shape[1:])
+        y = self._targets
+        weighted = callable(self.weights) or self.weights == "distance"
+        dtype = y.dtype if y.dtype.kind == "f" and not weighted else np.dtype(np.float64)
+        return self._combine(X, (dtype, y.shape[1:]))[0]
 
     def score(self, X, y, sample_weight=None):
         """Return R² of `predict`."""
-        y, predicted = dask.compute(y, self.predict(X))
-        return r2_score(y, predicted, sample_weight=sample_weight)
+        return self._score(r2_score, X, y, sample_weight)

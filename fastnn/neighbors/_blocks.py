@@ -39,7 +39,7 @@ def merge_neighbors(
     Raises
     ------
     TypeError
-        For indices that are no integers.
+        If indices are not integers.
     ValueError
         For no parts at all, shapes that do not fit, NaN among the distances, or n_neighbors out of
         range.
@@ -91,8 +91,10 @@ def _check_part(distances, indices, part, n_queries):
     if indices.dtype.kind not in "iu":
         raise TypeError(f"indices[{part}] must hold integers, got dtype {indices.dtype}")
     distances = _validation.check_floats(distances, f"distances[{part}]").astype(np.float64)
+    if indices.dtype.kind == "u" and (indices > np.iinfo(np.int64).max).any():
+        raise ValueError(f"indices[{part}] must be below 2**63, got {indices.max()}")
     if np.isnan(distances).any():
-        raise ValueError(f"distances[{part}] must hold no NaN")
+        raise ValueError(f"distances[{part}] must not contain NaN")
     return distances, indices.astype(np.int64)
 
 
@@ -113,14 +115,15 @@ def kneighbors_of_blocks(
 
     For samples that memory does not hold: parts of a memory-mapped file, of HDF5 or Zarr arrays, or
     batches of a Parquet file. Each block is taken from the iterator once, searched for all queries,
-    and let go. The result is that of `fastnn.kneighbors` on all blocks in one array, bit for bit.
+    then released. The result is that of `fastnn.kneighbors` on all blocks in one array, bit for
+    bit.
 
     Parameters
     ----------
     X : array-like of shape (n_queries, n_features)
     blocks : iterable of array-likes of shape (n_i, n_features)
-        Samples are numbered through all blocks. A block may be empty. Blocks of some ten thousand
-        rows or more are searched as quickly as one array.
+        Samples are numbered through all blocks. A block may be empty. Blocks of some fifty thousand
+        rows or more are searched about as quickly as one array.
     n_neighbors, metric, p, metric_params, algorithm, recall, n_jobs
         As for `fastnn.kneighbors`. With a recall below 1 each block keeps it.
     verbose : int, default=0
@@ -147,8 +150,8 @@ def kneighbors_of_blocks(
     Notes
     -----
     Beside the results the search holds one block, copied if it is not C-contiguous, and what
-    `fastnn.kneighbors` holds for it. Ctrl-C ends it within half a second, but for the time that the
-    iterator takes.
+    `fastnn.kneighbors` holds for it. Ctrl-C stops it within half a second, not counting time spent
+    in the iterator.
 
     Examples
     --------
@@ -203,9 +206,10 @@ def search_block(searcher, X, k, n_threads, first, name):
 
 
 def _iterate(blocks):
-    if np.ndim(blocks) == 2 if isinstance(blocks, np.ndarray) else hasattr(blocks, "dtypes"):
+    if getattr(blocks, "ndim", None) == 2:
         raise TypeError(
-            f"blocks must be an iterable of arrays, got one {type(blocks).__name__}; pass [Y]"
+            f"blocks must be an iterable of arrays, got one {type(blocks).__name__} of shape "
+            f"{blocks.shape}; pass parts of it, or a list of it"
         )
     try:
         return iter(blocks)
@@ -218,7 +222,8 @@ def _iterate(blocks):
 def _check_block(block, i, n_features):
     """Return a block's rows, or None if it has none."""
     name = f"blocks[{i}]"
-    if hasattr(block, "__len__") and len(block) == 0 and getattr(block, "ndim", 2) == 2:
+    shape = getattr(block, "shape", None) or np.shape(block)
+    if (len(shape) == 2 and shape[0] == 0) or shape == (0,):
         return None
     rows = _validation.check_rows(block, name)
     if rows.shape[1] != n_features:
