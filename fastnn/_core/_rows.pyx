@@ -344,9 +344,10 @@ cdef class ExactDistances:
         magnitudes, which is at most 1, in float32, and what comes after is in float64, as are the
         exact distances. Twice that, and as much again for safety, is an absolute error.
 
-        Errors of others are relative, as all terms are nonnegative. A term is rounded at most four times, and each lane adds at most d of them: gamma_{d + 16},
-        which in float64 stands for the exact distances' own error, too. What is below the smallest
-        normal number may be off by the smallest number, each time. Those of bytes are exact.
+        Errors of others are relative, as all terms are nonnegative. A term is rounded at most four
+        times, and each lane adds at most d of them: gamma_{d + 16}, which in float64 stands for the
+        exact distances' own error, too. What is below the smallest normal number may be off by the
+        smallest number, each time. Those of bytes are exact.
         """
         cdef double u = 2.0 ** -24, n = self.Y.n_features + 16
         if not has_approx_distances(self.Y, self.norm):
