@@ -74,6 +74,8 @@ def kernel_library(source, flags=(), macros=()):
     )
 
 
+AVX512_FLAGS = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"]
+
 # The dispatcher comes first: the linker takes from a static library what is missing so far.
 libraries = [
     kernel_library("fnn_dispatch.c", macros=[("FNN_HAVE_X86_TABLES", "1")] if X86_64 else []),
@@ -83,9 +85,10 @@ libraries = [
 if X86_64:
     libraries += [
         kernel_library("isa_avx2.c", ["-mavx2", "-mfma"]),
-        kernel_library(
-            "isa_avx512.c", ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"]
-        ),
+        kernel_library("isa_avx512.c", AVX512_FLAGS),
+        # Without what old compilers do not know these are empty.
+        kernel_library("isa_avx2_vnni.c", ["-mavx2", "-mfma", "-mavxvnni"]),
+        kernel_library("isa_avx512_vnni.c", [*AVX512_FLAGS, "-mavx512vnni"]),
     ]
 
 
@@ -117,11 +120,33 @@ def openmp_flags(compiler):
     return [], []
 
 
+def accepts(compiler, flags):
+    """Return whether a compiler knows all of these flags."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "probe.c")
+        source.write_text("int probe;\n")
+        try:
+            compiler.compile([str(source)], output_dir=folder, extra_postargs=flags)
+        except Exception:  # each compiler class raises its own
+            return False
+    return True
+
+
 class BuildClib(build_clib):
     """Compiles the libraries side by side, the largest, of AVX-512, first."""
 
     def build_libraries(self, libraries):
         build = super().build_libraries
+        with_vnni = [name for name, _ in libraries if name.endswith("_vnni")]
+        flags = [flag for name, library in libraries for flag in library["cflags"]
+                 if name in with_vnni and flag.startswith("-m")]  # fmt: skip
+        if with_vnni and not MSVC and accepts(self.compiler, flags):
+            for name, library in libraries:
+                if name in (*with_vnni, "fnn_dispatch"):
+                    library["macros"].append(("FNN_HAVE_QUADS", "1"))
+        else:
+            for _, library in libraries:
+                library["cflags"] = [flag for flag in library["cflags"] if "vnni" not in flag]
         with ThreadPoolExecutor(CPUS) as pool:
             list(pool.map(lambda library: build([library]), reversed(libraries)))
 

@@ -24,6 +24,24 @@ static const fnn_kernels *avx512(void) {
     for_zen4.chebyshev_f32 = fnn_kernels_avx2.chebyshev_f32;
     return &for_zen4;
 }
+
+#if defined(FNN_HAVE_QUADS)
+extern const fnn_tile fnn_quads_avx2, fnn_quads_avx512;
+
+static const fnn_kernels *with_quads(const fnn_kernels *table, const fnn_tile *quads,
+                                     const char *name, fnn_kernels *copy) {
+    *copy = *table;
+    copy->name = name;
+    copy->quad_u8 = *quads;
+    return copy;
+}
+
+/* AVX-VNNI, the VEX form, has a leaf of its own; AVX2 has been found already. */
+static int has_avx_vnni(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+#endif
 #endif
 
 ptrdiff_t fnn_available(const fnn_kernels **tables, ptrdiff_t capacity) {
@@ -31,11 +49,23 @@ ptrdiff_t fnn_available(const fnn_kernels **tables, ptrdiff_t capacity) {
 #if defined(FNN_HAVE_X86_TABLES)
     /* libgcc's and compiler-rt's checks ask the operating system too (XGETBV), not CPUID alone. */
     __builtin_cpu_init();
-    if (n < capacity && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        tables[n++] = avx512();
-    if (n < capacity && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        tables[n++] = &fnn_kernels_avx2;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
+#if defined(FNN_HAVE_QUADS)
+        static fnn_kernels vnni;
+        if (n < capacity && __builtin_cpu_supports("avx512vnni"))
+            tables[n++] = with_quads(avx512(), &fnn_quads_avx512, "avx512_vnni", &vnni);
+#endif
+        if (n < capacity) tables[n++] = avx512();
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+#if defined(FNN_HAVE_QUADS)
+        static fnn_kernels vnni;
+        if (n < capacity && has_avx_vnni())
+            tables[n++] = with_quads(&fnn_kernels_avx2, &fnn_quads_avx2, "avx2_vnni", &vnni);
+#endif
+        if (n < capacity) tables[n++] = &fnn_kernels_avx2;
+    }
 #endif
     if (n < capacity) tables[n++] = &fnn_kernels_baseline;
     return n;

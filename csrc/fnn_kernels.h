@@ -13,6 +13,7 @@
  *     dot_f64   double   1               + q * s                                  double
  *     max_f64   double   1               - max(q, s)                              double
  *     dot_u8    2 int16  2               + q0 * s0 + q1 * s1                      int32
+ *     quad_u8   4 bytes  4               + q0 * s0 + ... + q3 * s3 (s signed)     int32
  *     sad_u8    8 uint8  8               - sum |q - s|                            int64
  *
  * Absolute differences come out of max: |q - s| = 2 max(q, s) - q - s. That is two instructions a
@@ -315,10 +316,12 @@ typedef double (*fnn_sum)(const double *values, ptrdiff_t n);
 typedef struct {
     const char *name;
     fnn_tile dot_f32, chain_f32, max_f32, chebyshev_f32, dot_f64, max_f64, dot_u8, sad_u8;
+    /* On CPUs that have it; else its rows are 0. */
+    fnn_tile quad_u8;
     /* dot's partial for a third, two thirds and all of the rows of a tile. */
     fnn_partial dot_thirds_f32[3], dot_thirds_f64[3];
     fnn_pack pack_f32_as_f32, pack_f32_as_f64, pack_f64_as_f32, pack_f64_as_f64;
-    fnn_pack pack_u8_as_s16, pack_u8_as_u8, pack_u8_as_f32;
+    fnn_pack pack_u8_as_s16, pack_u8_as_u8, pack_u8_as_quads, pack_u8_as_f32;
     fnn_copy copy_f32, copy_f64, copy_u8_as_f32;
     fnn_panel_sums squares_f32, values_f32, magnitudes_f32;
     fnn_panel_sums squares_f64, values_f64, magnitudes_f64;

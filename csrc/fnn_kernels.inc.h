@@ -50,6 +50,7 @@ const fnn_kernels FNN_TABLE = {
     .pack_f64_as_f64 = pack_f64_as_f64,
     .pack_u8_as_s16 = pack_u8_as_s16,
     .pack_u8_as_u8 = pack_u8_as_u8,
+    .pack_u8_as_quads = pack_u8_as_quads,
     .pack_u8_as_f32 = pack_u8_as_f32,
     .copy_f32 = copy_f32,
     .copy_f64 = copy_f64,

@@ -140,6 +140,25 @@ static void pack_u8_as_s16(const void *const *rows, ptrdiff_t first, ptrdiff_t n
     }
 }
 
+/* Words are four features: value - 128, signed, where that is the center, else the value. */
+static void pack_u8_as_quads(const void *const *rows, ptrdiff_t first, ptrdiff_t n_rows,
+                             ptrdiff_t width, ptrdiff_t n_features, const double *center,
+                             double scale, void *panel) {
+    const uint8_t offset = (uint8_t)center[0];
+    word32 *out = panel;
+    FNN_DECLARE_STRIP(uint8_t, word32);
+    (void)scale;
+    for (ptrdiff_t start = 0; start < n_features; start += 4 * FNN_STRIP) {
+        const ptrdiff_t left = n_features - start, n = left < 4 * FNN_STRIP ? left : 4 * FNN_STRIP;
+        for (ptrdiff_t r = 0; r < n_rows; ++r) {
+            const uint8_t *row = (const uint8_t *)rows[r] + first + start;
+            for (ptrdiff_t k = 0; k < n; ++k) strip[r][k] = (uint8_t)(row[k] - offset);
+            memset(strip[r] + n, 0, (size_t)((4 - n % 4) % 4));
+        }
+        interleave_words32((const word32 *)strip, width, (n + 3) / 4, out + start / 4 * width);
+    }
+}
+
 static void pack_u8_as_u8(const void *const *rows, ptrdiff_t first, ptrdiff_t n_rows,
                           ptrdiff_t width, ptrdiff_t n_features, const double *center, double scale,
                           void *panel) {

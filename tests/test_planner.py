@@ -73,7 +73,7 @@ def test_clusters_are_seen(rng):
         assert choice(Y, Y[:n_queries])[1].algorithm == "kd_tree"
 
 
-@pytest.mark.parametrize(("n", "n_queries"), [(20_000, 20_000), (20_000, 2000), (200_000, 1000)])
+@pytest.mark.parametrize(("n", "n_queries"), [(20_000, 20_000), (20_000, 2000), (200_000, 3000)])
 def test_equal_samples_are_seen(n, n_queries):
     """By the formula for a uniform cloud a tree pays; but here it looks at all samples."""
     Y = np.zeros((n, 3), np.uint8)
@@ -220,6 +220,16 @@ def request(n_queries=10_000, n_samples=100_000, n_features=3, **others):
     return Request(
         n_queries=n_queries, n_samples=n_samples, n_features=n_features, **{**defaults, **others}
     )
+
+
+def test_codes_are_for_queries_that_come_again():
+    """But not for many searches that are all small."""
+    asked = request(2000, 2000, 3072, bytes_in_tiles=True)
+    costs = current_costs()
+    assert plan(asked, costs, Statistics()).reason == "a search too short for a look at bounds"
+    assert isinstance(plan(asked._replace(n_expected=16_000), costs, Statistics()), DesignBounds)
+    small = asked._replace(n_queries=1, n_expected=16_000)
+    assert plan(small, costs, Statistics()).algorithm == "brute"
 
 
 def test_a_tree_is_tried_before_it_is_chosen():

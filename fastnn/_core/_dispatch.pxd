@@ -231,6 +231,7 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_tile dot_f64
         fnn_tile max_f64
         fnn_tile dot_u8
+        fnn_tile quad_u8
         fnn_tile sad_u8
         fnn_pack pack_f32_as_f32
         fnn_pack pack_f32_as_f64
@@ -238,6 +239,7 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_pack pack_f64_as_f64
         fnn_pack pack_u8_as_s16
         fnn_pack pack_u8_as_u8
+        fnn_pack pack_u8_as_quads
         fnn_pack pack_u8_as_f32
         fnn_copy copy_f32
         fnn_copy copy_f64

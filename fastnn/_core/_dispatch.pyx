@@ -3,14 +3,14 @@
 import os
 
 cdef enum:
-    MAX_TABLES = 4
+    MAX_TABLES = 8
 
 cdef const fnn_kernels *available[MAX_TABLES]
 cdef Py_ssize_t n_available = fnn_available(available, MAX_TABLES)
 cdef const fnn_kernels *active = available[0]
 
 # Names that some build knows, to tell "not on this CPU" from "no such thing".
-KNOWN_ISAS = ("avx512", "avx2", "neon", "baseline")
+KNOWN_ISAS = ("avx512_vnni", "avx512", "avx2_vnni", "avx2", "neon", "baseline")
 
 
 cdef const fnn_kernels *active_kernels() noexcept nogil:
@@ -28,7 +28,8 @@ def get_isa():
     Returns
     -------
     str
-        ``"avx512"``, ``"avx2"``, ``"neon"`` or ``"baseline"``.
+        ``"avx512"`` or ``"avx2"``, with ``"_vnni"`` where the CPU adds up products of bytes;
+        ``"neon"`` or ``"baseline"``.
 
     Examples
     --------

@@ -11,6 +11,7 @@ accumulates and a is a term of one row alone:
     L2, floats       sum q s             sum x^2         2       squared L2
     L1, floats       -sum max(q, s)      -sum x          2       L1
     L2, uint8        sum 2 q s           sum x^2         1       squared L2 (x - 128 is packed)
+    in quads         sum q s             sum x^2         2       squared L2 (see Expansion)
     L1, uint8        -sum |q - s|        0               1       L1
     Chebyshev        -max |q - s|        0               1       Chebyshev
 
@@ -34,6 +35,8 @@ cdef struct Expansion:
     fnn_panel_sums terms
     fnn_panel_sums magnitudes
     fnn_row_distances row_distances
+    # Distances that are sums of bytes: of quads.
+    fnn_row_distances row_sums
     double beta
     # What queries are multiplied by when they are packed.
     double query_factor
@@ -41,6 +44,9 @@ cdef struct Expansion:
     # L2, whose sums are squared distances.
     bint squared
     bint integer
+    # Scans of uint8 under L2 take four features a step. Queries are packed as they are, samples as
+    # x - 128, so that a tile is off by 128 sum (s - 128), and it is half of the other tiles'.
+    bint quads
     Py_ssize_t value_bytes
 
 
@@ -48,6 +54,12 @@ cdef struct Expansion:
 # of floats have float32 tiles alone, those of uint8 none.
 cdef Expansion choose_expansion(
     const fnn_kernels *kernels, ValueType value_type, Norm norm, bint float32_tiles
+) noexcept nogil
+
+
+# The same for scans, whose sums are lanes: bytes may come in quads.
+cdef Expansion choose_scan(
+    const fnn_kernels *kernels, ValueType value_type, Norm norm
 ) noexcept nogil
 
 
@@ -59,11 +71,13 @@ cdef class Panels:
     cdef readonly Py_ssize_t width, depth, panel_bytes, n_features, capacity, n_rows, n_panels
     cdef double scale
     cdef const double *center
-    # A row of the center's values as bytes: what the uint8 terms are distances to.
+    # A row of the center's values as bytes: what the uint8 terms are distances to; a row of zeros.
     cdef const void *center_row
+    cdef const void *zero_row
     cdef object keep_alive
     cdef char *data
-    # a(x) and |x| (L1: the sum of magnitudes; else the L2 norm) of every packed row.
+    # a(x) and |x| (L1: the sum of magnitudes; else the L2 norm; of quads the sum of bytes) of every
+    # packed row.
     cdef double *terms
     cdef double *magnitudes
 

@@ -23,6 +23,7 @@ cdef Expansion choose_expansion(
     e.norm = norm
     e.squared = squared
     e.integer = value_type == UINT8
+    e.quads = False
     e.beta = 1.0 if e.integer or norm == CHEBYSHEV else 2.0
     e.query_factor = 2.0 if e.integer and squared else 1.0
     e.value_bytes = 1 if value_type == UINT8 else 4 if value_type == FLOAT32 else 8
@@ -45,6 +46,16 @@ cdef Expansion choose_expansion(
         e.pack = kernels.pack_f32_as_f64 if value_type == FLOAT32 else kernels.pack_f64_as_f64
         e.terms = kernels.squares_f64 if squared else kernels.values_f64
         e.magnitudes = kernels.magnitudes_f64
+    return e
+
+
+cdef Expansion choose_scan(
+    const fnn_kernels *kernels, ValueType value_type, Norm norm
+) noexcept nogil:
+    cdef Expansion e = choose_expansion(kernels, value_type, norm, True)
+    if e.integer and e.squared and kernels.quad_u8.rows > 0:
+        e.quads, e.row_sums = True, kernels.absolute_differences.u8
+        e.tile, e.pack, e.query_factor = kernels.quad_u8, kernels.pack_u8_as_quads, 1.0
     return e
 
 
@@ -133,17 +144,20 @@ cdef class Panels:
         max_panels = (capacity + self.width - 1) // self.width
         data = aligned_bytes(max_panels * self.panel_bytes)
         self.capacity = max(max_panels * self.width, 1)
-        sums = np.zeros(2 * self.capacity)
+        sums, rows = np.zeros(2 * self.capacity), None
         if expansion.integer:
             center = np.full(n_features, 128.0 if expansion.squared else 0.0)
-        center_row = center.astype(np.uint8) if expansion.integer else None
-        self.keep_alive = (data, sums, center, center_row)
+            rows = np.stack([center, np.zeros(n_features)]).astype(np.uint8)
+            if expansion.quads and queries:
+                center = np.zeros(n_features)
+        self.keep_alive = (data, sums, center, rows)
         self.data = <char *>cnp.PyArray_DATA(data)
         self.terms = <double *>cnp.PyArray_DATA(sums)
         self.magnitudes = self.terms + self.capacity
         self.center = <const double *>cnp.PyArray_DATA(center)
         if expansion.integer:
-            self.center_row = cnp.PyArray_DATA(center_row)
+            self.center_row = cnp.PyArray_DATA(rows)
+            self.zero_row = <const char *>self.center_row + n_features
 
     cdef int pack(self, Rows rows, Py_ssize_t first, Py_ssize_t n_rows, int n_threads) except -1:
         """Pack `n_rows` rows from `first` on, replacing what was packed before."""
@@ -184,11 +198,15 @@ cdef class Panels:
                 each, 0, n_rows, self.width, self.n_features, self.center, self.scale, target
             )
         if self.expansion.integer:
-            # Exact, so there is no error to bound and no need for magnitudes.
+            # Exact, so there is no error to bound and no need for magnitudes as such.
             memset(terms, 0, self.width * sizeof(double))
             if self.expansion.squared:
                 self.expansion.row_distances(
                     self.center_row, data, self.n_features, index, n_rows, self.n_features, terms
+                )
+            if self.expansion.quads:
+                self.expansion.row_sums(
+                    self.zero_row, data, self.n_features, index, n_rows, self.n_features, magnitudes
                 )
             return
         self.expansion.terms(target, self.width, self.depth, terms)

@@ -49,6 +49,8 @@ cdef enum:
     SLICE_CANDIDATE_BYTES = 16 << 20
     MAX_SLICE_QUERIES = 4096
     MAX_VISITING_QUERIES = 16384
+    # Of a row that is packed next, so much is asked for: the processor does the rest by itself.
+    ASKED_BYTES = 512
     # A guess of what a query's neighbors within a radius take.
     RADIUS_LIST_BYTES = 4096
     # Up to here candidates, or the largest lower bounds, are kept in order.

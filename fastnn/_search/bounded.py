@@ -309,8 +309,12 @@ class _Bounds:
         `n_neighbors`: that seeds are for; 0 where there are none.
         """
         n, n_pairs, n_rows = len(self.Y), len(X) * len(self.Y), len(X) + len(self.Y)
-        value_bytes = 8 if self.Y.transformed else self.Y.values.itemsize
-        exact_cost = self.Y.n_features * self.costs.row_feature[value_bytes] + self.costs.row_pair
+        feature_cost = self.costs.row_feature[8 if self.Y.transformed else self.Y.values.itemsize]
+        if self.Y.transformed:
+            feature_cost += (
+                self.costs.normalized_feature if self.Y.normalized else self.costs.weighted_feature
+            )
+        exact_cost = self.Y.n_features * feature_cost + self.costs.row_pair
         n_seeds = n_neighbors + MORE_SEEDS
         room = MEMORY_SHARE * self.Y.n_features * self.Y.values.itemsize
         best = None

@@ -23,6 +23,8 @@ class Costs:
         for floats, whose tiles are float32.
     row_feature : dict of int to float
         A feature of a distance that is evaluated row by row, by bytes of a value.
+    normalized_feature, weighted_feature : float
+        What such a feature takes more where rows are normalized, or weighted.
     row_pair : float
         Such a distance beside its features, and the bound before it that was too low.
     seed : float
@@ -56,6 +58,8 @@ class Costs:
 
     tile_pair: dict
     row_feature: dict
+    normalized_feature: float = 0.17
+    weighted_feature: float = 1.0
     row_pair: float = 5.0
     seed: float = 40.0
     encoded_feature: dict = None
@@ -106,7 +110,11 @@ AVX2 = replace(
     },
     tree_point=4.8,
 )
-COSTS = {"avx512": AVX512, "avx2": AVX2}
+AVX512_VNNI = replace(AVX512, tile_pair=AVX512.tile_pair | {("l2", "u"): (0.07, 0.0042)})
+AVX2_VNNI = replace(AVX2, tile_pair=AVX2.tile_pair | {("l2", "u"): (0.105, 0.0045)})
+COSTS = {
+    "avx512_vnni": AVX512_VNNI, "avx512": AVX512, "avx2_vnni": AVX2_VNNI, "avx2": AVX2,
+}  # fmt: skip
 
 
 def current_costs():

@@ -52,8 +52,10 @@ QUERY_SHARE = 0.005
 # take that share, says that they are promising;
 DESIGN_SHARE = 0.012
 QUICK_SHARE = 0.033
-# and they have to be so much quicker, since a sample tells only so much.
+# and they have to be so much quicker, since a sample tells only so much. Codes are made for up to
+# AGAIN times the queries of this search.
 CLEARLY_QUICKER = 0.8
+AGAIN = 8
 # Milliseconds that it takes, for each feature and beside: a quick look, and the design.
 QUICK_MS, QUICK_OVERHEAD_MS = 0.003, 1.5
 DESIGN_MS, DESIGN_OVERHEAD_MS = 0.011, 1.0
@@ -268,13 +270,12 @@ def _bounds_or_brute(request, costs, statistics):
     family = family_of(request.metric)
     if family == "chebyshev":
         return Plan("brute", f"no bounds for metric {request.metric!r}")
-    n, n_queries, d = request.n_samples, request.n_queries, request.n_features
+    n, d = request.n_samples, request.n_features
     pair = costs.pair_in_tiles(family, "u" if request.bytes_in_tiles else "f", d)
-    brute = n_queries * n * pair
-    whole_ms = 1e-6 * brute / request.n_threads
+    whole_ms = 1e-6 * _queries_of_codes(request) * n * pair / request.n_threads
 
     def share(estimate):
-        return _share_of_brute(estimate, request, brute)
+        return _share_of_brute(estimate, request, pair)
 
     if DESIGN_OVERHEAD_MS + DESIGN_MS * d > DESIGN_SHARE * whole_ms:
         if QUICK_OVERHEAD_MS + QUICK_MS * d > QUICK_SHARE * whole_ms:
@@ -295,11 +296,19 @@ def _bounds_or_brute(request, costs, statistics):
     return Plan("bounded" if share(statistics.design) < CLEARLY_QUICKER else "brute", reason)
 
 
-def _share_of_brute(estimate, request, brute):
-    """Return the share of the time of brute force that a search by bounds takes."""
-    n, n_queries = request.n_samples, request.n_queries
+def _queries_of_codes(request):
+    """Return how many queries codes may be made for: those before, as many of which may come again.
+
+    But not for the sake of many searches that are all small.
+    """
+    return min(request.n_expected, AGAIN * request.n_queries)
+
+
+def _share_of_brute(estimate, request, pair):
+    """Return the share of the time of brute force, at `pair` a pair, that bounds take."""
+    n, n_queries = request.n_samples, _queries_of_codes(request)
     rows = (n + n_queries) * estimate.row_cost
-    return (n_queries * n * estimate.pair_cost + rows) / brute
+    return (n_queries * n * estimate.pair_cost + rows) / (n_queries * n * pair)
 
 
 # ---- a recall below 1 ----------------------------------------------------------------------------
@@ -311,7 +320,7 @@ def _lists_or_exact(exact, request, costs, statistics):
     pair = costs.pair_in_tiles(family_of(request.metric), "u" if request.bytes_in_tiles else "f", d)
     per_query = n * pair
     if exact.algorithm == "bounded":
-        per_query *= _share_of_brute(statistics.design, request, request.n_queries * per_query)
+        per_query *= _share_of_brute(statistics.design, request, pair)
     n_lists, whole = n_lists_of(n), n_queries * per_query
     assigned = n_lists * pair + costs.query + costs.neighbor
     training = ROUNDS * TRAINING_ROWS * n_lists * (assigned + costs.summed_feature * d)

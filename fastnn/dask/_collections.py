@@ -152,6 +152,13 @@ def check_names(estimator, X, reset):
     check_feature_names(estimator, getattr(X, "_meta", X), reset=reset)
 
 
+def score(metric, y, predicted, sample_weight):
+    """Return a metric of what was predicted, all of which may be collections."""
+    values = [as_array(v, "y") if is_dask_collection(v) else v for v in (y, sample_weight)]
+    y, weights, predicted = dask.compute(*values, predicted)
+    return metric(y, predicted, sample_weight=weights)
+
+
 # ---- chunks --------------------------------------------------------------------------------------
 
 
@@ -274,6 +281,11 @@ def of_each_chunk(function, *arrays):
         partial(boxed, function), "i", *arguments, dtype=object, concatenate=True,
         align_arrays=False, adjust_chunks={"i": 1}, meta=np.empty(0, object),
     ).compute().tolist()  # fmt: skip
+
+
+def as_they_are(chunk, axis=None, keepdims=True):
+    """Leave a chunk to the steps of a reduction that follow."""
+    return chunk
 
 
 def boxed(function, *chunks):

@@ -22,10 +22,10 @@ from .._core.training._linear import LinearModel
 from .._training.data import ROWS_FOR_SCALE
 from .._training.targets import Classes
 from ._collections import (
-    as_array,
     as_column,
     as_rows,
     as_targets,
+    as_they_are,
     check_chunk,
     check_names,
     check_weights,
@@ -35,6 +35,7 @@ from ._collections import (
     classes_of,
     of_each_chunk,
     ranges_of,
+    score,
     some_rows,
 )
 
@@ -66,10 +67,6 @@ def sum_losses(rows, y, *arguments, settings, with_gradient):
         if with_gradient:
             sums[0, 1:] = np.concatenate([np.ravel(gradients[0]), bias_gradients[0]])
         return sums * len(rows)
-
-
-def keep_sums(sums, axis=None, keepdims=True):
-    return sums
 
 
 def add_sums(sums, axis=None, keepdims=True):
@@ -113,7 +110,7 @@ class ChunkedModel:
             concatenate=True, align_arrays=False, adjust_chunks={"i": 1}, meta=np.empty((0, 0)),
         )  # fmt: skip
         sums = da.reduction(
-            of_chunks, keep_sums, add_sums, combine=add_sums, axis=0, dtype=np.float64,
+            of_chunks, as_they_are, add_sums, combine=add_sums, axis=0, dtype=np.float64,
             concatenate=True, split_every=self.split_every, meta=np.empty((0, 0)),
         ).compute()  # fmt: skip
         sums /= len(self.rows)
@@ -360,10 +357,7 @@ class _LinearClassifier(ClassifierMixin, BaseEstimator):
 
     def score(self, X, y, sample_weight=None):
         """Return the accuracy of `predict`."""
-        values = [y, sample_weight]
-        values = [as_array(v, "y") if is_dask_collection(v) else v for v in values]
-        y, weights, predicted = dask.compute(*values, self.predict(X))
-        return accuracy_score(y, predicted, sample_weight=weights)
+        return score(accuracy_score, y, self.predict(X), sample_weight)
 
 
 def apply_method(local, method, empty, rows, of_chunk):

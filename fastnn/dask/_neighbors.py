@@ -24,10 +24,10 @@ from .._search.metric_spaces import check_space, metric_parameters
 from .._search.searcher import ALGORITHMS, Searcher
 from ..neighbors._blocks import first_of, search_block
 from ._collections import (
-    as_array,
     as_column,
     as_rows,
     as_targets,
+    as_they_are,
     check_chunk,
     check_names,
     check_numbers,
@@ -37,6 +37,7 @@ from ._collections import (
     classes_of,
     of_each_chunk,
     ranges_of,
+    score,
 )
 
 # What the queries of a task take, about, with one thread: a task cannot be interrupted.
@@ -122,10 +123,6 @@ def merge_cells(cells, axis=None, keepdims=True):
     for name, values in together.items():
         merged[name] = values[np.arange(n)[:, None], first]
     return merged[:, None] if keepdims else merged
-
-
-def keep_cells(cells, axis=None, keepdims=True):
-    return cells
 
 
 def without_itself(cells, of_chunk, *, cell):
@@ -265,7 +262,7 @@ class _Neighbors(BaseEstimator):
             adjust_chunks={"q": queries.chunks[0]}, token="search-shard",
         )  # fmt: skip
         cells = da.reduction(
-            found, keep_cells, merge_cells, combine=merge_cells, axis=1, dtype=dtype,
+            found, as_they_are, merge_cells, combine=merge_cells, axis=1, dtype=dtype,
             concatenate=True, split_every=self.split_every, meta=np.empty(0, dtype),
         )  # fmt: skip
         if not itself:
@@ -437,13 +434,6 @@ class _Votes(_Neighbors):
             return arrays
         return list(dask.compute(*arrays))
 
-    def _score(self, function, X, y, sample_weight):
-        """Return a score of `predict`."""
-        values = [y, sample_weight]
-        values = [as_array(v, "y") if is_dask_collection(v) else v for v in values]
-        y, weights, predicted = dask.compute(*values, self.predict(X))
-        return function(y, predicted, sample_weight=weights)
-
 
 class _Found:
     """Has found the neighbors of some queries; the samples are these neighbors."""
@@ -575,7 +565,7 @@ class KNeighborsClassifier(ClassifierMixin, _Votes):
 
     def score(self, X, y, sample_weight=None):
         """Return the accuracy of `predict`."""
-        return self._score(accuracy_score, X, y, sample_weight)
+        return score(accuracy_score, y, self.predict(X), sample_weight)
 
 
 class KNeighborsRegressor(RegressorMixin, _Votes):
@@ -642,4 +632,4 @@ class KNeighborsRegressor(RegressorMixin, _Votes):
 
     def score(self, X, y, sample_weight=None):
         """Return R² of `predict`."""
-        return self._score(r2_score, X, y, sample_weight)
+        return score(r2_score, y, self.predict(X), sample_weight)

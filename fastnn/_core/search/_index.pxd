@@ -25,6 +25,8 @@ cdef class Chunk:
     cdef Py_ssize_t n_rows
     # In the tile's lane type.
     cdef char *starts
+    # Of quads: what a(s) / 2 leaves.
+    cdef char *parities
     cdef object keep_alive
 
 
@@ -70,6 +72,7 @@ cdef class FlatIndex:
         self, Chunk chunk, Py_ssize_t part, Py_ssize_t start, Py_ssize_t stop
     ) noexcept nogil
     cdef void pack(self, Chunk chunk, const Block *block) noexcept nogil
+    cdef void ask_for_rows(self, Py_ssize_t start, Py_ssize_t stop) noexcept nogil
     cdef void start_accumulators(
         self, Chunk chunk, Py_ssize_t panel, Py_ssize_t first, Py_ssize_t n
     ) noexcept nogil

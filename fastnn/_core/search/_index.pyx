@@ -42,11 +42,19 @@ import numpy as np
 
 cimport numpy as cnp
 
-from .._dispatch cimport active_kernels
+from .._dispatch cimport active_kernels, fnn_prefetch
 from .._jobs cimport fnn_store, run_job, threads_for
 from .._rows cimport CHEBYSHEV, L1, L2, UINT8, Norm, norm_of, rows_of
-from .._tiles cimport choose_expansion, new_panels
-from .._tuning cimport BLOCK_BYTES, MAX_BLOCK_ROWS, PANELS_PER_TASK, PART_BYTES, nanoseconds_to_pack
+from .._tiles cimport choose_scan, new_panels
+from .._tuning cimport (
+    ASKED_BYTES,
+    BLOCK_BYTES,
+    CACHE_LINE,
+    MAX_BLOCK_ROWS,
+    PANELS_PER_TASK,
+    PART_BYTES,
+    nanoseconds_to_pack,
+)
 
 from .._threads import RenewedLock
 from .._tiles import packing_frame
@@ -165,9 +173,7 @@ cdef class FlatIndex:
                     self.mode = BY_ROWS
                 else:
                     self.center, self.scale = frame
-            self.expansion = choose_expansion(
-                active_kernels(), self.tile_rows.value_type, self.norm, True
-            )
+            self.expansion = choose_scan(active_kernels(), self.tile_rows.value_type, self.norm)
             cols = self.expansion.tile.cols
             row_bytes = (d + self.expansion.tile.step - 1) // self.expansion.tile.step
             row_bytes *= self.expansion.tile.word_bytes
@@ -227,9 +233,11 @@ cdef class FlatIndex:
             self.expansion, False, n_rows, self.rows.n_features, self.center, self.scale
         )
         starts = np.empty((n_rows + self.expansion.tile.cols) * 8, dtype=np.uint8)
+        parities = np.empty(n_rows + self.expansion.tile.cols, dtype=np.uint8)
         chunk.n_rows = n_rows
         chunk.starts = <char *>cnp.PyArray_DATA(starts)
-        chunk.keep_alive = starts
+        chunk.parities = <char *>cnp.PyArray_DATA(parities)
+        chunk.keep_alive = starts, parities
         return chunk
 
     cdef Block block(
@@ -261,11 +269,24 @@ cdef class FlatIndex:
         for i in range(block.n_panels):
             first = block.first + i * width
             n = min(width, block.stop - first)
+            if self.row_ids != NULL:
+                self.ask_for_rows(first + width, min(first + 2 * width, block.stop))
             chunk.samples.pack_panel(
                 block.first_panel + i, self.tile_rows, first if self.row_ids == NULL else 0, n,
                 NULL if self.row_ids == NULL else self.row_ids + first,
             )
             self.start_accumulators(chunk, block.first_panel + i, first, n)
+
+    cdef void ask_for_rows(self, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+        """Have rows that lie anywhere on their way to the cache while others are packed."""
+        cdef Py_ssize_t place, byte, n_bytes = min(self.rows.row_bytes, <Py_ssize_t>ASKED_BYTES)
+        cdef const char *row
+        for place in range(start, stop):
+            row = self.rows.data + self.row_ids[place] * self.rows.row_bytes
+            byte = 0
+            while byte < n_bytes:
+                fnn_prefetch(row + byte)
+                byte += CACHE_LINE
 
     cdef void start_accumulators(
         self, Chunk chunk, Py_ssize_t panel, Py_ssize_t first, Py_ssize_t n
@@ -275,6 +296,7 @@ cdef class FlatIndex:
         cdef const double *magnitudes = chunk.samples.magnitudes
         cdef const double *terms = chunk.samples.terms
         cdef double error
+        cdef int64_t centered
         for i in range(panel * width, (panel + 1) * width):
             sample = i - panel * width
             if sample >= n:
@@ -295,6 +317,13 @@ cdef class FlatIndex:
                         fnn_store(&self.is_not_finite, True)
                 else:
                     (<float *>chunk.starts)[i] = <float>(error - terms[i] / self.expansion.beta)
+            elif self.expansion.quads:
+                # The tile is q . (s - 128), which is (q - 128) . (s - 128) + 128 sum (s - 128).
+                centered = <int64_t>magnitudes[i] - 128 * self.rows.n_features
+                (<int32_t *>chunk.starts)[i] = <int32_t>(
+                    -128 * centered - ((<int64_t>terms[i]) >> 1)
+                )
+                chunk.parities[i] = (<int64_t>terms[i]) & 1
             elif self.norm == L2:
                 (<int32_t *>chunk.starts)[i] = <int32_t>(-terms[i])
             else:

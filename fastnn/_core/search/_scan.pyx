@@ -17,7 +17,8 @@ collector sets a bound L such that it needs no pair with kappa < L; all pairs wi
 are pushed, and float64 distances in difference form alone decide about them. Where most pairs of a
 block pass, its rows are compared as they are.
 
-BY_TILES, for uint8: integer tiles are exact, so keys decide by themselves.
+BY_TILES, for uint8: integer tiles are exact, so keys decide by themselves. Those of quads are half
+of 2 q.s - |s|², rounded up; a bit for each sample says whether it was.
 
 BY_ROWS, for few queries (the time is that of reading the samples) and for values that no frame
 holds: float64 distances row by row.
@@ -26,7 +27,7 @@ With *visits* a task is a list of samples and the queries that visit it, gathere
 """
 
 from libc.float cimport DBL_MAX
-from libc.math cimport INFINITY, nextafterf
+from libc.math cimport INFINITY, floor, nextafterf
 from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint32_t, uint64_t
 
 import numpy as np
@@ -521,7 +522,7 @@ cdef class Scan:
         cdef double errors[FNN_MAX_TILE_ROWS]
         cdef Py_ssize_t rows = self.queries.width, cols = chunk.samples.width
         cdef Py_ssize_t n_rows = min(rows, group.n_queries - panel * rows)
-        cdef Py_ssize_t slot = split * self.n_queries, hit, r, query, together, n_hits = 0
+        cdef Py_ssize_t slot = split * self.n_queries, hit, r, query, together, n_hits = 0, place
         cdef int64_t numbers[FNN_MAX_TILE_ROWS]
         cdef int64_t index, sample
         cdef uint32_t bits
@@ -579,6 +580,10 @@ cdef class Scan:
                     if tile[r * cols + column] > thresholds[r]:
                         low = tile[r * cols + column]
                         sample = self.index.row_id(index + column)
+                        if lane_t is int32_t:
+                            if self.index.expansion.quads:
+                                place = (block.first_panel + hit) * cols + column
+                                low = 2.0 * low - chunk.parities[place]
                         if lane_t is float:
                             error = self.index.errors[sample]
                             low = low - errors[r] - share * error
@@ -623,6 +628,8 @@ cdef class Scan:
             low, high = INT64_LOW, -INT64_LOW
         if not self.collector.in_order:
             bound -= 1.0
+        if self.index.expansion.quads:  # whose lanes are halves, rounded up
+            bound = floor(0.5 * bound)
         return low if not bound > low else high if bound >= high else <lane_t>bound
 
     # ---- rows -----------------------------------------------------------------------------
