@@ -76,12 +76,17 @@ def kernel_library(source, flags=(), macros=()):
 
 AVX512_FLAGS = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"]
 
+DISPATCH_MACROS = [("FNN_HAVE_X86_TABLES", "1")] if X86_64 else []
+if DEBUG:  # so that all of this is tested, whatever the CPU has
+    DISPATCH_MACROS += [("FNN_HAVE_EMULATED_QUADS", "1")]
 # The dispatcher comes first: the linker takes from a static library what is missing so far.
 libraries = [
-    kernel_library("fnn_dispatch.c", macros=[("FNN_HAVE_X86_TABLES", "1")] if X86_64 else []),
+    kernel_library("fnn_dispatch.c", macros=DISPATCH_MACROS),
     kernel_library("fnn_jobs.c"),
     kernel_library("isa_baseline.c"),
 ]
+if DEBUG:
+    libraries += [kernel_library("isa_emulated_vnni.c")]
 if X86_64:
     libraries += [
         kernel_library("isa_avx2.c", ["-mavx2", "-mfma"]),
@@ -137,7 +142,9 @@ class BuildClib(build_clib):
 
     def build_libraries(self, libraries):
         build = super().build_libraries
-        with_vnni = [name for name, _ in libraries if name.endswith("_vnni")]
+        with_vnni = [
+            name for name, library in libraries if any("vnni" in flag for flag in library["cflags"])
+        ]
         flags = [flag for name, library in libraries for flag in library["cflags"]
                  if name in with_vnni and flag.startswith("-m")]  # fmt: skip
         if with_vnni and not MSVC and accepts(self.compiler, flags):

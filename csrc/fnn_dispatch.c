@@ -2,6 +2,19 @@
 #include "fnn_kernels.h"
 
 extern const fnn_kernels fnn_kernels_baseline;
+
+#if defined(FNN_HAVE_QUADS) || defined(FNN_HAVE_EMULATED_QUADS)
+extern const fnn_tile fnn_quads_avx2, fnn_quads_avx512, fnn_quads_emulated;
+
+static const fnn_kernels *with_quads(const fnn_kernels *table, const fnn_tile *quads,
+                                     const char *name, fnn_kernels *copy) {
+    *copy = *table;
+    copy->name = name;
+    copy->quad_u8 = *quads;
+    return copy;
+}
+#endif
+
 #if defined(FNN_HAVE_X86_TABLES)
 #include <cpuid.h>
 
@@ -26,16 +39,6 @@ static const fnn_kernels *avx512(void) {
 }
 
 #if defined(FNN_HAVE_QUADS)
-extern const fnn_tile fnn_quads_avx2, fnn_quads_avx512;
-
-static const fnn_kernels *with_quads(const fnn_kernels *table, const fnn_tile *quads,
-                                     const char *name, fnn_kernels *copy) {
-    *copy = *table;
-    copy->name = name;
-    copy->quad_u8 = *quads;
-    return copy;
-}
-
 /* AVX-VNNI, the VEX form, has a leaf of its own; AVX2 has been found already. */
 static int has_avx_vnni(void) {
     unsigned a, b, c, d;
@@ -68,5 +71,11 @@ ptrdiff_t fnn_available(const fnn_kernels **tables, ptrdiff_t capacity) {
     }
 #endif
     if (n < capacity) tables[n++] = &fnn_kernels_baseline;
+#if defined(FNN_HAVE_EMULATED_QUADS)
+    static fnn_kernels emulated;
+    if (n < capacity)
+        tables[n++] =
+            with_quads(&fnn_kernels_baseline, &fnn_quads_emulated, "emulated_vnni", &emulated);
+#endif
     return n;
 }

@@ -14,6 +14,7 @@
  *     max_f64   double   1               - max(q, s)                              double
  *     dot_u8    2 int16  2               + q0 * s0 + q1 * s1                      int32
  *     quad_u8   4 bytes  4               + q0 * s0 + ... + q3 * s3 (s signed)     int32
+ *     narrow_u8 4 bytes  4               the same, of bytes that have seven bits  int32
  *     sad_u8    8 uint8  8               - sum |q - s|                            int64
  *
  * Absolute differences come out of max: |q - s| = 2 max(q, s) - q - s. That is two instructions a
@@ -318,6 +319,8 @@ typedef struct {
     fnn_tile dot_f32, chain_f32, max_f32, chebyshev_f32, dot_f64, max_f64, dot_u8, sad_u8;
     /* On CPUs that have it; else its rows are 0. */
     fnn_tile quad_u8;
+    /* The same for bytes of seven bits; baseline: rows are 0, too. */
+    fnn_tile narrow_u8;
     /* dot's partial for a third, two thirds and all of the rows of a tile. */
     fnn_partial dot_thirds_f32[3], dot_thirds_f64[3];
     fnn_pack pack_f32_as_f32, pack_f32_as_f64, pack_f64_as_f32, pack_f64_as_f64;

@@ -42,6 +42,10 @@ const fnn_kernels FNN_TABLE = {
                dot_u8_product},
     .sad_u8 = {FNN_ROWS, FNN_COLS(i64v, int64_t), 8, 8, sad_u8_scan, sad_u8_partial,
                sad_u8_product},
+#if defined(FNN_NARROW_ROWS)
+    .narrow_u8 = {FNN_NARROW_ROWS, FNN_COLS(i32v, int32_t), 4, 4, narrow_u8_scan, narrow_u8_partial,
+                  NULL},
+#endif
     .dot_thirds_f32 = {third_dot_f32_partial, thirds_dot_f32_partial, dot_f32_partial},
     .dot_thirds_f64 = {third_dot_f64_partial, thirds_dot_f64_partial, dot_f64_partial},
     .pack_f32_as_f32 = pack_f32_as_f32,

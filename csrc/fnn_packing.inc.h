@@ -140,7 +140,7 @@ static void pack_u8_as_s16(const void *const *rows, ptrdiff_t first, ptrdiff_t n
     }
 }
 
-/* Words are four features: value - 128, signed, where that is the center, else the value. */
+/* Words are four features: values less the center's, signed, or as they are. */
 static void pack_u8_as_quads(const void *const *rows, ptrdiff_t first, ptrdiff_t n_rows,
                              ptrdiff_t width, ptrdiff_t n_features, const double *center,
                              double scale, void *panel) {

@@ -284,6 +284,10 @@ FNN_INLINE i32v i32_pair_dot(i32v a, i32v b) {
 FNN_INLINE i64v i64_byte_sad(i64v a, i64v b) {
     return (i64v)_mm512_sad_epu8((__m512i)a, (__m512i)b);
 }
+/* Of unsigned and signed bytes; sums of two that do not fit would be cut off. */
+FNN_INLINE i16v i16_byte_dot(i32v a, i32v b) {
+    return (i16v)_mm512_maddubs_epi16((__m512i)a, (__m512i)b);
+}
 typedef uint32_t f32mask, i32mask, i64mask;
 FNN_INLINE f32mask f32_greater(f32v a, f32v b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 FNN_INLINE i32mask i32_greater(i32v a, i32v b) {
@@ -313,6 +317,9 @@ FNN_INLINE i32v i32_pair_dot(i32v a, i32v b) {
 }
 FNN_INLINE i64v i64_byte_sad(i64v a, i64v b) {
     return (i64v)_mm256_sad_epu8((__m256i)a, (__m256i)b);
+}
+FNN_INLINE i16v i16_byte_dot(i32v a, i32v b) {
+    return (i16v)_mm256_maddubs_epi16((__m256i)a, (__m256i)b);
 }
 typedef i32v f32mask, i32mask;
 typedef i64v i64mask;

@@ -176,6 +176,40 @@ FNN_DEFINE_SCAN(dot_u8, i32, i32v, int32_t, FNN_ROWS)
 FNN_DEFINE_SCAN(sad_u8, i64, i64v, int64_t, FNN_ROWS)
 FNN_DEFINE_SCAN(chebyshev_f32, f32, f32v, float, FNN_MAX_ROWS)
 
+/* Four features a step of bytes that have seven bits, 0 to 127 times -64 to 63: two products of two
+ * steps fit 16 bits, 4 * 127 * 64 < 2^15. Sums of them become 32 bits wide. */
+#if defined(FNN_NARROW_ROWS)
+FNN_INLINE i32v i32_add_narrow(i32v sum, i16v products) {
+    return sum + i32_pair_dot((i32v)products, i32_splat(0x10001));
+}
+FNN_INLINE void narrow_u8_accumulate(i32v sums[FNN_NARROW_ROWS][2], ptrdiff_t depth,
+                                     const int32_t *q, const int32_t *s) {
+    const ptrdiff_t lanes = FNN_LANES(i32v, int32_t);
+    for (; depth > 1; depth -= 2) {
+        const i32v s00 = i32_load(s), s01 = i32_load(s + lanes);
+        const i32v s10 = i32_load(s + 2 * lanes), s11 = i32_load(s + 3 * lanes);
+        FNN_UNROLL
+        for (int r = 0; r < FNN_NARROW_ROWS; ++r) {
+            const i32v q0 = i32_splat(q[r]), q1 = i32_splat(q[FNN_NARROW_ROWS + r]);
+            sums[r][0] = i32_add_narrow(sums[r][0], i16_byte_dot(q0, s00) + i16_byte_dot(q1, s10));
+            sums[r][1] = i32_add_narrow(sums[r][1], i16_byte_dot(q0, s01) + i16_byte_dot(q1, s11));
+        }
+        q += 2 * FNN_NARROW_ROWS;
+        s += 4 * lanes;
+    }
+    if (depth > 0) {
+        const i32v s0 = i32_load(s), s1 = i32_load(s + lanes);
+        FNN_UNROLL
+        for (int r = 0; r < FNN_NARROW_ROWS; ++r) {
+            const i32v word = i32_splat(q[r]);
+            sums[r][0] = i32_add_narrow(sums[r][0], i16_byte_dot(word, s0));
+            sums[r][1] = i32_add_narrow(sums[r][1], i16_byte_dot(word, s1));
+        }
+    }
+}
+FNN_DEFINE_SCAN(narrow_u8, i32, i32v, int32_t, FNN_NARROW_ROWS)
+#endif
+
 /* Layers of networks seldom have whole tiles of units: 100 are eight of 12 and a third of one. */
 _Static_assert(FNN_ROWS % 3 == 0, "a tile has thirds");
 #define FNN_DEFINE_THIRDS(name, prefix, vector, lane, STEP)                                      \

@@ -59,6 +59,7 @@
 #if defined(FNN_VECTOR_BYTES)
 typedef float f32v __attribute__((vector_size(FNN_VECTOR_BYTES)));
 typedef double f64v __attribute__((vector_size(FNN_VECTOR_BYTES)));
+typedef int16_t i16v __attribute__((vector_size(FNN_VECTOR_BYTES)));
 typedef int32_t i32v __attribute__((vector_size(FNN_VECTOR_BYTES)));
 typedef int64_t i64v __attribute__((vector_size(FNN_VECTOR_BYTES)));
 typedef uint64_t u64v __attribute__((vector_size(FNN_VECTOR_BYTES)));

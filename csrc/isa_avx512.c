@@ -4,6 +4,7 @@
 #define FNN_TABLE fnn_kernels_avx512
 #define FNN_ROWS 12
 #define FNN_MAX_ROWS 12
+#define FNN_NARROW_ROWS 8
 #define FNN_CHAIN_ROWS 6
 #define FNN_CHAIN 8
 #define FNN_CHAINS 4

@@ -1,8 +1,11 @@
-"""Scans of bytes under L2, with each table: four features a step where the CPU has VNNI.
+"""Scans of bytes under L2, with each table: four features a step where the CPU has VNNI, or where
+bytes have seven bits. Builds for debugging have a table that does without the CPU's instructions.
 
 Sums of quads are half of the others', so that a bit for each sample decides among neighbors: data
 are such that distances are close, and odd and even.
 """
+
+import pickle
 
 import numpy as np
 import pytest
@@ -82,6 +85,21 @@ def test_rows_that_are_scanned_in_parts(table, family, rng):
     Y, X = family(rng, 90, 39_999), family(rng, 20, 39_999)
     found = Searcher(Y, "l2", "brute").kneighbors(X, 5, 2)[:2]
     np.testing.assert_array_equal(found, oracles.kneighbors(X, Y, 5, "l2"))
+
+
+@pytest.mark.parametrize("family", [close, extreme, anything])
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 7, 8, 9, 13, 33, 64, 127, 600, 9_001])
+def test_bytes_of_seven_bits(table, family, d, rng):
+    """The largest products of the largest sums fit, or they would be cut off."""
+    Y, X = family(rng, 300, d) // 2, family(rng, 40, d) // 2
+    assert Y.max() <= 127
+    index = FlatIndex(Y, "sqeuclidean", narrow=True)
+    for _ in range(3):
+        found = find_neighbors(X, index, 9, "sqeuclidean", 2)
+        np.testing.assert_array_equal(found, oracles.kneighbors(X, Y, 9, "sqeuclidean"))
+    again = pickle.loads(pickle.dumps(index))
+    assert again.narrow
+    np.testing.assert_array_equal(find_neighbors(X, again, 9, "sqeuclidean", 2), found)
 
 
 def test_an_index_that_another_table_has_packed(rng):

@@ -44,8 +44,10 @@ cdef struct Expansion:
     # L2, whose sums are squared distances.
     bint squared
     bint integer
-    # Scans of uint8 under L2 take four features a step. Queries are packed as they are, samples as
-    # x - 128, so that a tile is off by 128 sum (s - 128), and it is half of the other tiles'.
+    # What is taken from bytes when they are packed: 128; 64 where they have seven bits.
+    int offset
+    # Scans of uint8 under L2 take four features a step. Queries are packed as they are, samples
+    # less the offset c: a tile is off by c sum (s - c), and it is half of the other tiles'.
     bint quads
     Py_ssize_t value_bytes
 
@@ -57,9 +59,9 @@ cdef Expansion choose_expansion(
 ) noexcept nogil
 
 
-# The same for scans, whose sums are lanes: bytes may come in quads.
+# The same for scans, whose sums are lanes: bytes may come in quads. Narrow ones are below 128.
 cdef Expansion choose_scan(
-    const fnn_kernels *kernels, ValueType value_type, Norm norm
+    const fnn_kernels *kernels, ValueType value_type, Norm norm, bint narrow
 ) noexcept nogil
 
 

@@ -19,7 +19,8 @@ holds as much as any other, since codes reach as far for all of them.
 Groups of features that rise and fall together are tight.
 
 **Codes.** Numbers are cut off at both ends, which brings no two of them further apart, and rounded
-to whole units, of which a code of 8 bits holds up to 255. What rounding takes away is known for
+to whole units, of which a code of 8 bits holds up to 255, and one of 7 bits up to 127, which some
+tiles take at a higher rate. What rounding takes away is known for
 each row: its norm (L1: its sum of magnitudes) is part of the row's margin. The second stage of
 projections, which few pairs meet, has numbers as float32.
 
@@ -82,6 +83,8 @@ blas_lock = RenewedLock()
 SAMPLE_ROWS = 1024
 TRIED_ROWS = 256
 TRIED_QUERIES = 64
+# Rows whose distances tell how far neighbors are.
+LIMIT_ROWS = 1024
 # In a quick look: a part of these rows, and no more directions or smaller groups than these.
 QUICK_SHARE = 0.25
 QUICK_WIDTH = 32
@@ -90,7 +93,7 @@ QUICK_GROUP = 16
 QUICK_POWER = 1.5
 # Limits fall while a search goes on, and what is tried is few pairs: more are left than these tell,
 # by a factor and a share of all.
-MORE_LEFT = (1.5, 0.001)
+MORE_LEFT = (2.0, 0.001)
 # Of a neighbor that tells how distances grow.
 FAR_RANK = 16
 # Of the rows whose codes are scanned together, as those that bounds leave are asked for at once: a
@@ -99,7 +102,7 @@ BLOCK_BYTES = 8 << 20
 # Beside a row, codes take up to this share of its bytes.
 MEMORY_SHARE = 0.25
 # How many directions a stage may have. More make tighter bounds and take longer to compare.
-WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192)
+WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 320)
 # Directions that are looked for have up to so many values, as that takes a second of 10^11 of them.
 DIRECTION_VALUES = 192 * 3072
 # How many features a group may have.
@@ -234,6 +237,8 @@ class _Bounds:
     ----------
     metric : str
         In which codes are compared.
+    middle : float
+        Of what codes hold, 0 to 2 middle - 1.
     survivor_fractions : list of float
         An estimate of the share of pairs that each stage leaves.
     pair_cost, row_cost : float
@@ -254,6 +259,7 @@ class _Bounds:
     """
 
     more_seeds = MORE_SEEDS
+    middle = 128.0
 
     def __init__(self, Y, quick=False):
         self.Y, self.quick, self.costs = Y, quick, current_costs()
@@ -292,9 +298,11 @@ class _Bounds:
         queries = self._framed(X.values_to_compare(of_queries))
         if radius is not None:
             return queries, samples, radius * self.scale
-        exact = distances_between(queries, samples, self.metric, n_threads)
+        of_more = self._some(self.Y, LIMIT_ROWS, 0.75)
+        more = self._framed(self.Y.values_to_compare(of_more))
+        exact = distances_between(queries, more, self.metric, n_threads)
         if X is self.Y:
-            exact[of_queries[:, None] == of_samples] = np.inf
+            exact[of_queries[:, None] == of_more] = np.inf
         return queries, samples, limits_of(exact, (k - 0.5) / len(self.Y))
 
     def _left(self, bounds, limits):
@@ -309,7 +317,7 @@ class _Bounds:
         `n_neighbors`: that seeds are for; 0 where there are none.
         """
         n, n_pairs, n_rows = len(self.Y), len(X) * len(self.Y), len(X) + len(self.Y)
-        feature_cost = self.costs.row_feature[8 if self.Y.transformed else self.Y.values.itemsize]
+        feature_cost = self.costs.row_feature[8 if self.Y.weighted else self.Y.values.itemsize]
         if self.Y.transformed:
             feature_cost += (
                 self.costs.normalized_feature if self.Y.normalized else self.costs.weighted_feature
@@ -327,7 +335,7 @@ class _Bounds:
                 decided = survivors[-1] * exact_cost
                 if second:
                     decided += survivors[0] * (second.finer_cost + self.costs.row_pair)
-                scan = self.costs.pair_in_tiles(self.metric, "u", first.n_codes)
+                scan = self.costs.pair_of_codes(self.metric, first.n_codes)
                 for step in SEED_STEPS if n_neighbors else SEED_STEPS[-1:]:
                     # Codes of some samples are there twice.
                     if n_bytes + (first.n_codes / step if step > 1 else 0) > room:
@@ -355,11 +363,12 @@ class _Bounds:
         self.margins = [float(margins.max()) for _, margins in encoded]
         block_rows = BLOCK_BYTES // (self.Y.n_features * self.Y.values.itemsize)
         # Without a budget: panels are packed by each search.
-        self.index = FlatIndex(self.codes[0], self.metric, 0, block_rows)
+        narrow = self.middle <= 64.0
+        self.index = FlatIndex(self.codes[0], self.metric, 0, block_rows, None, narrow)
         self.seed_index = self.index
         if self.seed_step > 1:
             some = self.codes[0][:: self.seed_step].copy()
-            self.seed_index = FlatIndex(some, self.metric, 0)
+            self.seed_index = FlatIndex(some, self.metric, 0, None, None, narrow)
         return self
 
     def encode(self, X, n_threads):
@@ -437,6 +446,7 @@ class Projections(_Bounds):
 
     def design(self, X, k, radius, n_threads):
         """Choose directions and stages for queries like X; return whether there are any."""
+        self.middle = 2.0 ** (self.costs.bits_of_codes - 1)
         room = int(MEMORY_SHARE * self.Y.n_features * self.Y.values.itemsize)
         d = self.Y.n_features
         most = QUICK_WIDTH if self.quick else WIDTHS[-1]
@@ -460,7 +470,8 @@ class Projections(_Bounds):
             ]
             rest = np.sqrt(rests[1])[:, None] - np.sqrt(rests[0])
             bounds.append(np.sqrt(squares + np.square(rest)))
-            units.append(CODED_DEVIATIONS / 127 * float(np.sqrt(np.square(p[:, :width]).mean())))
+            deviation = float(np.sqrt(np.square(p[:, :width]).mean()))
+            units.append(CODED_DEVIATIONS / (self.middle - 1.0) * deviation)
             start = width
 
         candidates, costs = [], self.costs
@@ -487,8 +498,9 @@ class Projections(_Bounds):
         rest_center = float(np.sqrt(self._rest(samples, widths[0])).mean())
         self.units = (units / self.scale).tolist()
         self.encoder = ProjectionEncoder(
-            self.center, self.scale, units, self.directions, np.array(widths, np.intp), rest_center
-        )
+            self.center, self.scale, units, self.directions, np.array(widths, np.intp), rest_center,
+            self.middle,
+        )  # fmt: skip
         return True
 
     def _turn(self, directions, widths):

@@ -19,10 +19,12 @@ class Costs:
     Attributes
     ----------
     tile_pair : dict of (metric, type) to (float, float)
-        A pair in tiles: beside the features, and for each of them. Types are "u" for bytes and "f"
-        for floats, whose tiles are float32.
+        A pair in tiles: beside the features, and for each of them. Types are "u" for bytes, "c" for
+        those of seven bits, if they differ, and "f" for floats, whose tiles are float32.
     row_feature : dict of int to float
-        A feature of a distance that is evaluated row by row, by bytes of a value.
+        A feature of a distance of a row that comes from the last-level cache, by bytes of a value.
+    bits_of_codes : int
+        Those that serve best under L2: 7 where they are narrow.
     normalized_feature, weighted_feature : float
         What such a feature takes more where rows are normalized, or weighted.
     row_pair : float
@@ -58,9 +60,10 @@ class Costs:
 
     tile_pair: dict
     row_feature: dict
-    normalized_feature: float = 0.17
+    bits_of_codes: int = 7
+    normalized_feature: float = 0.03
     weighted_feature: float = 1.0
-    row_pair: float = 5.0
+    row_pair: float = 10.0
     seed: float = 40.0
     encoded_feature: dict = None
     projected_feature: float = 0.0085
@@ -79,6 +82,11 @@ class Costs:
     summed_feature: float = 2.0
     far_bytes: float = 28e6
 
+    def pair_of_codes(self, metric, n_codes):
+        """Return the same of codes of bounds, which may be narrow."""
+        beside, feature = self.tile_pair.get((metric, "c"), self.tile_pair[metric, "u"])
+        return beside + feature * n_codes
+
     def pair_in_tiles(self, metric, type_, n_features):
         """Return what a pair takes in tiles."""
         beside, feature = self.tile_pair[metric, type_]
@@ -93,9 +101,10 @@ AVX512 = Costs(
         ("l1", "u"): (0.12, 0.0045),
         ("l2", "f"): (0.08, 0.0165),
         ("l2", "u"): (0.075, 0.009),
+        ("l2", "c"): (0.09, 0.0064),
         ("chebyshev", "f"): (0.07, 0.072),
     },
-    row_feature={1: 0.025, 4: 0.13, 8: 0.26},
+    row_feature={1: 0.033, 4: 0.12, 8: 0.25},
     encoded_feature={"l1": 0.8, "l2": 0.4},
     tree_point=4.0,
 )
@@ -106,12 +115,23 @@ AVX2 = replace(
         ("l1", "u"): (0.135, 0.0057),
         ("l2", "f"): (0.085, 0.019),
         ("l2", "u"): (0.115, 0.0115),
+        ("l2", "c"): (0.13, 0.0078),
         ("chebyshev", "f"): (0.073, 0.072),
     },
     tree_point=4.8,
 )
-AVX512_VNNI = replace(AVX512, tile_pair=AVX512.tile_pair | {("l2", "u"): (0.07, 0.0042)})
-AVX2_VNNI = replace(AVX2, tile_pair=AVX2.tile_pair | {("l2", "u"): (0.105, 0.0045)})
+
+
+def _with_whole_bytes(costs, tile):
+    """Return costs where a pair of bytes takes the same, whatever their bits."""
+    tiles = costs.tile_pair | {("l2", "u"): tile, ("l2", "c"): tile}
+    return replace(costs, tile_pair=tiles, bits_of_codes=8)
+
+
+AVX512_VNNI = _with_whole_bytes(AVX512, (0.07, 0.0042))
+AVX2_VNNI = _with_whole_bytes(AVX2, (0.105, 0.0045))
+# Nothing else was measured there.
+BASELINE = _with_whole_bytes(AVX2, AVX2.tile_pair["l2", "u"])
 COSTS = {
     "avx512_vnni": AVX512_VNNI, "avx512": AVX512, "avx2_vnni": AVX2_VNNI, "avx2": AVX2,
 }  # fmt: skip
@@ -119,7 +139,7 @@ COSTS = {
 
 def current_costs():
     """Return the costs of the instruction set in use, or of the nearest that was measured."""
-    return COSTS.get(get_isa(), AVX2)
+    return COSTS.get(get_isa(), BASELINE)
 
 
 def family_of(metric):

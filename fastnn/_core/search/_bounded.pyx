@@ -5,7 +5,7 @@
          limit for each query
       2. the codes of all pairs meet in the loop of _scan.pyx, tile by tile
            pairs whose bound is within the limit --> push()
-             those whose finer bound, of more codes, is too
+             those whose finer bound, of more codes, is too, and then the approximate distance
                --> exact distances --> a lower limit
 
 What is skipped is proven to be too far, so the result is the very same as that of _collect.pyx's:
@@ -18,9 +18,11 @@ What is skipped is proven to be too far, so the result is the very same as that 
         |c(x) - c(y)| <= (t (1 + (d + 8) 2^-52) + margin(x) + margin(y)) / unit.
     With the largest margin of all samples, and once more than twice that factor for the rounding of
     the right side and of its square, this is the radius of a query among codes. Distances of codes
-    are whole numbers (L2: roots of such), and exact.
+    are whole numbers (L2: roots of such), and exact. Finer codes may be float32: their distances,
+    as those of rows, are compared with what approximate ones may be at most.
 """
 
+from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int64_t
 
@@ -50,6 +52,18 @@ cdef enum:
     MAX_STAGES = 2
 
 
+cdef Py_ssize_t keep_within(
+    double limit, int64_t *indices, Py_ssize_t n, const double *distances
+) noexcept nogil:
+    """Move the indices of distances within a limit, or that say nothing, to the front."""
+    cdef Py_ssize_t kept = 0, i
+    for i in range(n):
+        if distances[i] <= limit or not distances[i] <= DBL_MAX:
+            indices[kept] = indices[i]
+            kept += 1
+    return kept
+
+
 cdef class BoundFilter:
     """What pairs of a slice of queries have to pass, once the first stage has left them.
 
@@ -64,13 +78,15 @@ cdef class BoundFilter:
 
     # Between the rows themselves; between the codes of a finer stage, or None.
     cdef ExactDistances rows, finer
+    # Of bytes, approximate distances are exact.
+    cdef bint exact_at_once
     cdef bint rooted, squared
     cdef double slack
     cdef int n_threads
     cdef const double *query_margins[MAX_STAGES]
     cdef double sample_margins[MAX_STAGES]
     cdef double units[MAX_STAGES]
-    # Of each thread, a cache line apart: pairs that came, and pairs whose distance was evaluated.
+    # Of each thread, a cache line apart: pairs that came, and pairs that bounds left.
     cdef int64_t *counts
     cdef object keep_alive
 
@@ -78,6 +94,8 @@ cdef class BoundFilter:
         cdef Py_ssize_t i
         cdef cnp.ndarray margins
         self.rows = new_distances(X, Y, norm_of(metric), n_threads)
+        self.exact_at_once = self.rows.approximates and self.rows.approx_error == 1.0
+        self.exact_at_once &= self.rows.approx_underflow == 0.0
         self.rooted, self.squared = metric == "l2", metric == "sqeuclidean"
         self.slack = 1.0 + (Y.n_features + 8) * 2.0 ** -51
         self.n_threads = n_threads
@@ -104,28 +122,33 @@ cdef class BoundFilter:
         int thread,
     ) noexcept nogil:
         """Move the pairs that may be within a limit to the front; return how many."""
-        cdef Py_ssize_t kept = 0, i
         cdef double code_radius
         self.counts[8 * thread] += n
-        if self.finer is None:
-            return n
-        code_radius = self.code_radius(1, query, limit)
-        if self.finer.norm == L2:
-            code_radius = code_radius * code_radius * (1.0 + 2.0 ** -50)
-        self.finer.evaluate(query, 0, indices, n, thread, distances)
-        for i in range(n):
-            if distances[i] <= code_radius:
-                indices[kept] = indices[i]
-                kept += 1
-        return kept
+        if self.finer is not None:
+            code_radius = self.code_radius(1, query, limit)
+            if self.finer.norm == L2:
+                code_radius = code_radius * code_radius * (1.0 + 2.0 ** -50)
+            self.finer.approximate(query, 1, 0, indices, n, thread, distances)
+            code_radius = code_radius * self.finer.approx_error + self.finer.approx_underflow
+            n = keep_within(code_radius, indices, n, distances)
+        self.counts[8 * thread + 1] += n
+        if self.rows.approximates and not self.exact_at_once:
+            if self.rooted:
+                limit = limit * limit * (1.0 + 2.0 ** -50)
+            self.rows.approximate(query, 1, 0, indices, n, thread, distances)
+            limit = limit * self.rows.approx_error + self.rows.approx_underflow
+            n = keep_within(limit, indices, n, distances)
+        return n
 
     cdef void evaluate(
         self, Py_ssize_t query, const int64_t *indices, Py_ssize_t n, double *distances, int thread
     ) noexcept nogil:
         """The distances that are returned, from the query to some samples."""
         cdef Py_ssize_t i
-        self.rows.evaluate(query, 0, indices, n, thread, distances)
-        self.counts[8 * thread + 1] += n
+        if self.exact_at_once:
+            self.rows.approximate(query, 1, 0, indices, n, thread, distances)
+        else:
+            self.rows.evaluate(query, 0, indices, n, thread, distances)
         if self.rooted:
             for i in range(n):
                 distances[i] = sqrt(distances[i])
@@ -332,8 +355,7 @@ def find_neighbors_by_bounds(
     -------
     (ndarray of float64, ndarray of int64, list of int), or None
         The first two of shape (n_queries, k). What was left are pairs after the codes of the first
-        stage, and those whose distances were evaluated, seeds with them. None where the bounds
-        cannot serve such queries.
+        stage, and after all. None where the bounds cannot serve such queries.
     """
     cdef Rows queries = rows_of(X), samples = queries if Y is X else rows_of(Y), part, codes
     cdef Py_ssize_t first = 0, start, size, n_seeds, step

@@ -16,7 +16,11 @@ class Encoding: ...
 @disjoint_base
 class Encoder:
     def __init__(
-        self, center: NDArray[np.float64], scale: float, units: NDArray[np.float64]
+        self,
+        center: NDArray[np.float64],
+        scale: float,
+        units: NDArray[np.float64],
+        middle: float = 128.0,
     ) -> None: ...
     def encode(
         self, X: _Rows, n_threads: int
@@ -37,6 +41,7 @@ class ProjectionEncoder(Encoder):
         directions: NDArray[np.float32],
         widths: NDArray[np.intp],
         rest_center: float,
+        middle: float,
     ) -> None: ...
 
 @disjoint_base

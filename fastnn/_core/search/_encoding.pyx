@@ -65,14 +65,14 @@ cdef class Encoder:
     scale : float, a power of two
         Of rows; p stands for one as it is packed, (x - center) * scale rounded to float32.
     units : ndarray of shape (n_stages,), float64
-        A code stands for unit * (code - 128), but for what a kind says. Numbers beyond what codes
-        hold are cut off.
+        A code stands for unit * (code - middle), but for what a kind says. Numbers beyond what
+        codes hold, 0 to 2 middle - 1, are cut off.
     """
 
     # Those that were active when the encoder was made: they belong to the panels' shapes.
     cdef const fnn_kernels *kernels
     cdef object center
-    cdef double scale
+    cdef double scale, middle
     cdef const double[::1] units
     cdef Norm norm
     cdef Py_ssize_t n_stages
@@ -82,8 +82,8 @@ cdef class Encoder:
     # Of the constructor, for pickles.
     cdef object arguments
 
-    def __init__(self, center, double scale, units):
-        self.kernels = active_kernels()
+    def __init__(self, center, double scale, units, double middle=128.0):
+        self.kernels, self.middle = active_kernels(), middle
         self.center, self.scale, self.units = center, scale, units
         self.n_stages = len(units)
         self.types = [np.uint8] * self.n_stages
@@ -168,12 +168,12 @@ cdef void encode_task(void *job, Py_ssize_t panel, int thread) noexcept nogil:
     (<Encoder>(<Encoding>job).encoder).encode_panel(<Encoding>job, panel, thread)
 
 
-cdef inline uint8_t encode(double value, double *rounded) noexcept nogil:
+cdef inline uint8_t encode(double value, double middle, double *rounded) noexcept nogil:
     """Cut off and round a number of units; tell what rounding takes away."""
-    cdef double shifted = value + 128.0
+    cdef double shifted = value + middle, most = 2.0 * middle - 1.0
     cdef uint8_t code
     shifted = shifted if shifted > 0.0 else 0.0  # NaN, too
-    shifted = shifted if shifted < 255.0 else 255.0
+    shifted = shifted if shifted < most else most
     code = <uint8_t>(shifted + 0.5)
     rounded[0] = shifted - code
     return code
@@ -186,7 +186,7 @@ cdef class ProjectionEncoder(Encoder):
 
     Parameters
     ----------
-    center, scale, units
+    center, scale, units, middle
         As for `Encoder`.
     directions : ndarray of shape (m, d), float32
     widths : ndarray of shape (n_stages,), intp
@@ -200,9 +200,11 @@ cdef class ProjectionEncoder(Encoder):
     cdef const Py_ssize_t[::1] widths
     cdef double rest_center
 
-    def __init__(self, center, double scale, units, directions, widths, double rest_center):
-        Encoder.__init__(self, center, scale, units)
-        self.arguments = center, scale, units, directions, widths, rest_center
+    def __init__(
+        self, center, double scale, units, directions, widths, double rest_center, double middle
+    ):
+        Encoder.__init__(self, center, scale, units, middle)
+        self.arguments = center, scale, units, directions, widths, rest_center, middle
         cdef Py_ssize_t m = directions.shape[0], d = directions.shape[1]
         self.norm, self.widths, self.rest_center = L2, widths, rest_center
         self.directions = new_panels(
@@ -252,9 +254,9 @@ cdef class ProjectionEncoder(Encoder):
             job.errors[at] = 2.0 ** -24 * sqrt(held + rest * rest)
             return
         for i in range(width):
-            coded[i] = encode(numbers[i * apart] * units, &rounded)
+            coded[i] = encode(numbers[i * apart] * units, self.middle, &rounded)
             error += rounded * rounded
-        coded[width] = encode((rest - self.rest_center) * units, &rounded)
+        coded[width] = encode((rest - self.rest_center) * units, self.middle, &rounded)
         job.errors[at] = sqrt(error + rounded * rounded) * self.units[stage]
 
 
@@ -319,7 +321,7 @@ cdef class GroupEncoder(Encoder):
         cdef double units = 1.0 / self.units[stage], error = 0.0, rounded
         cdef uint8_t *coded = <uint8_t *>job.codes[stage] + row * n
         for i in range(n):
-            coded[i] = encode(numbers[(first + i) * apart] * units, &rounded)
+            coded[i] = encode(numbers[(first + i) * apart] * units, self.middle, &rounded)
             error += fabs(rounded)
         job.errors[stage * job.rows.n_rows + row] = error * self.units[stage]
 

@@ -36,6 +36,8 @@ cdef class FlatIndex:
     # The samples in the order in which they are scanned; NULL: their own.
     cdef readonly object order
     cdef const int64_t *row_ids
+    # Whether all values are bytes below 128.
+    cdef readonly bint narrow
     # What resident panels may take.
     cdef readonly Py_ssize_t budget
     cdef bint is_planned

@@ -120,9 +120,13 @@ cdef class FlatIndex:
         Samples that are scanned together, at most; None: as suits the caches.
     order : ndarray of shape (n,), int64, optional
         All samples, in the order in which they are scanned; None: their own.
+    narrow : bool
+        Whether all values are bytes below 128: for some tiles that is half of the work.
     """
 
-    def __init__(self, rows, str metric, budget=None, block_rows=None, order=None):
+    def __init__(
+        self, rows, str metric, budget=None, block_rows=None, order=None, bint narrow=False
+    ):
         cdef const int64_t[::1] ids
         self.rows = rows_of(rows)
         self.metric = metric
@@ -131,7 +135,7 @@ cdef class FlatIndex:
         self.norm = norm_of(metric)
         if self.norm == CHEBYSHEV and self.rows.value_type == UINT8:
             raise TypeError("no kernel takes Chebyshev distances of uint8")
-        self.order, self.row_ids = order, NULL
+        self.order, self.row_ids, self.narrow = order, NULL, narrow
         if order is not None:
             ids = order
             self.row_ids = &ids[0]
@@ -141,7 +145,9 @@ cdef class FlatIndex:
 
     def __reduce__(self):
         # Panels are packed anew: for other tiles, perhaps.
-        return FlatIndex, (self.rows, self.metric, self.budget, self.most_block_rows, self.order)
+        return FlatIndex, (
+            self.rows, self.metric, self.budget, self.most_block_rows, self.order, self.narrow
+        )
 
     @property
     def nbytes(self):
@@ -173,7 +179,9 @@ cdef class FlatIndex:
                     self.mode = BY_ROWS
                 else:
                     self.center, self.scale = frame
-            self.expansion = choose_scan(active_kernels(), self.tile_rows.value_type, self.norm)
+            self.expansion = choose_scan(
+                active_kernels(), self.tile_rows.value_type, self.norm, self.narrow
+            )
             cols = self.expansion.tile.cols
             row_bytes = (d + self.expansion.tile.step - 1) // self.expansion.tile.step
             row_bytes *= self.expansion.tile.word_bytes
@@ -318,10 +326,10 @@ cdef class FlatIndex:
                 else:
                     (<float *>chunk.starts)[i] = <float>(error - terms[i] / self.expansion.beta)
             elif self.expansion.quads:
-                # The tile is q . (s - 128), which is (q - 128) . (s - 128) + 128 sum (s - 128).
-                centered = <int64_t>magnitudes[i] - 128 * self.rows.n_features
+                # The tile is q . (s - c), which is (q - c) . (s - c) + c sum (s - c).
+                centered = <int64_t>magnitudes[i] - self.expansion.offset * self.rows.n_features
                 (<int32_t *>chunk.starts)[i] = <int32_t>(
-                    -128 * centered - ((<int64_t>terms[i]) >> 1)
+                    -self.expansion.offset * centered - ((<int64_t>terms[i]) >> 1)
                 )
                 chunk.parities[i] = (<int64_t>terms[i]) & 1
             elif self.norm == L2:
