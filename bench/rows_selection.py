@@ -1,4 +1,4 @@
-"""Rows of ratios.py: choosing k, and reading images.
+"""Rows of ratios.py: choosing k, filling in what is missing, and reading images.
 
 The data are 5,000 digits of 784 bytes (see digits.py). Peers get them as the floats that suit them:
 scikit-learn float64, scikit-learn-intelex float32. Limits: "search" is the search of all rows among
@@ -13,10 +13,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import sklearn.impute
 import sklearn.neighbors
 from sklearn.model_selection import GridSearchCV
 
 import fastnn
+import fastnn.impute
 from contest import N_THREADS, Row, import_or_none
 from digits import make_digits
 from fastnn.datasets import load_cifar10
@@ -71,6 +73,29 @@ def selection_row():
         "k of 1 to 50, 2 weightings, 5 folds, 5,000 x 784 digits",
         {"scikit-learn": 250, "sklearnex": 100},
         contestants,
+        (),
+        check,
+    )
+
+
+def imputation_row(n, d, target):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, d)) @ rng.standard_normal((d, d))
+    X[rng.random((n, d)) < 0.25] = np.nan
+
+    def check():
+        some = X[:200]
+        ours, theirs = fastnn.impute.KNNImputer(), sklearn.impute.KNNImputer()
+        found = ours.fit(X).transform(some)
+        np.testing.assert_allclose(found, theirs.fit(X).transform(some), rtol=1e-6, atol=1e-9)
+
+    return Row(
+        f"KNNImputer, {n:,} x {d}, a quarter missing",
+        {"scikit-learn": target},
+        {
+            "fastnn": lambda: fastnn.impute.KNNImputer().fit_transform(X),
+            "scikit-learn": lambda: sklearn.impute.KNNImputer().fit_transform(X),
+        },
         (),
         check,
     )
@@ -185,5 +210,7 @@ def load_row():
 ROWS = {
     "select-k": selection_row,
     "select-k-loo": leave_one_out_row,
+    "impute-8": lambda: imputation_row(20_000, 8, 30),
+    "impute-100": lambda: imputation_row(20_000, 100, 30),
     "load-cifar10": load_row,
 }

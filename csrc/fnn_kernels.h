@@ -157,6 +157,14 @@ typedef struct {
     fnn_block f32, f64, u8;
 } fnn_block_family;
 
+/* distances[i] = factor / m * the sum of squares of differences over the m features that both the
+ * query and point i of a block have, NaN if there are none; returns the bits of those that are at
+ * most `limit`. query[n] holds what the query has of the `features`; points[feature][width], NaN
+ * where a value is missing, width FNN_MAX_BLOCK_POINTS. */
+typedef uint32_t (*fnn_missing_points)(const double *query, const int32_t *features, ptrdiff_t n,
+                                       const double *points, ptrdiff_t width, double factor,
+                                       double limit, double *distances);
+
 /* Take each row of a packed panel around a center of its own, about its mean (see short_center),
  * and give the sums of squares, of squares times how often a tile's product rounds the feature's,
  * and of values, and whether the row is short: products with other short rows, and their sums in
@@ -333,6 +341,7 @@ typedef struct {
     fnn_approx_family approx_squares, approx_absolutes;
     fnn_move move_f32, move_f64, move_u8;
     fnn_block_family block_squares, block_absolutes, block_largest;
+    fnn_missing_points missing_squares;
     fnn_center_panel center_panel_f32, center_panel_f64;
     fnn_expand expand;
     fnn_linear linear_f32, linear_u8, linear_f64; /* named for the rows; bytes meet floats */

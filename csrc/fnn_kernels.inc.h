@@ -20,6 +20,7 @@ _Static_assert(2 * sizeof(f32v) <= FNN_MAX_TILE_COLS * sizeof(float),
 #include "fnn_row_distances.inc.h"
 #include "fnn_approx_distances.inc.h"
 #include "fnn_blocks.inc.h"
+#include "fnn_missing.inc.h"
 #include "fnn_expansion.inc.h"
 #include "fnn_linear.inc.h"
 #include "fnn_losses.inc.h"
@@ -75,6 +76,7 @@ const fnn_kernels FNN_TABLE = {
     .absolute_differences = {absolute_differences_f32, absolute_differences_f64,
                              absolute_differences_u8},
     .largest_difference = {largest_difference_f32, largest_difference_f64, NULL},
+    .missing_squares = missing_squares,
     .block_squares = {{block_squares_f32_points, block_squares_f32_boxes},
                       {block_squares_f64_points, block_squares_f64_boxes},
                       {block_squares_u8_points, block_squares_u8_boxes}},

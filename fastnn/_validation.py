@@ -177,16 +177,17 @@ def is_finite(X):
     return math.isfinite(total) or bool(np.isfinite(X).all())
 
 
-def require_finite(X, name, first_row=0):
+def require_finite(X, name, first_row=0, allow_nan=False):
     """Raise a ValueError that says where `X` has a NaN or an infinity, if anywhere.
 
-    `first_row`: the number of X's first row.
+    `first_row`: the number of X's first row. `allow_nan`: NaN is no error.
     """
     if X.dtype == UINT8:
         return
     rows = max(1, (1 << 20) // X.shape[1])  # a mask of the whole array could be large
     for start in range(0, X.shape[0], rows):
-        finite = np.isfinite(X[start : start + rows])
+        part = X[start : start + rows]
+        finite = ~np.isinf(part) if allow_nan else np.isfinite(part)
         if not finite.all():
             row, column = np.unravel_index(finite.argmin(), finite.shape)
             value = X[start + row, column]

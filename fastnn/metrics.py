@@ -4,6 +4,7 @@ Signatures are those of `sklearn.metrics`. Dense rows and the metrics that the k
 computed here, everything else by scikit-learn's own functions; the logger "fastnn" says so, once.
 """
 
+import numbers
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -17,8 +18,10 @@ from sklearn.utils import gen_batches
 from . import _validation
 from ._core._rows import Rows
 from ._core._threads import effective_n_threads
+from ._core.search._missing import RowsWithMissing, fill_present_distances
 from ._core.search._pairwise import fill_distances
 from ._observation import observe
+from ._search.brute import HELD_DISTANCES
 from ._search.metric_spaces import check_pair, space_of
 from ._search.searcher import Searcher
 from ._sklearn.private import check_chunk_size, get_chunk_n_rows
@@ -27,6 +30,7 @@ __all__ = [
     "cosine_distances",
     "euclidean_distances",
     "manhattan_distances",
+    "nan_euclidean_distances",
     "pairwise_distances",
     "pairwise_distances_argmin",
     "pairwise_distances_argmin_min",
@@ -48,7 +52,7 @@ def pairwise_distances(
 
     ``"l1"``: sum of \\|x - y\\|; ``"sqeuclidean"``: sum of (x - y)²; ``"l2"``: its square root;
     ``"chebyshev"``: the largest \\|x - y\\|; ``"cosine"``: half the squared L2 distance of the rows
-    divided by their norms.
+    divided by their norms; ``"nan_euclidean"``: see `fastnn.metrics.nan_euclidean_distances`.
 
     Parameters
     ----------
@@ -57,13 +61,14 @@ def pairwise_distances(
     Y : array-like of shape (n_y, n_features), optional
         None stands for X: half of the work, an exactly symmetric result, an exactly zero diagonal.
     metric : str or callable, default="l2"
-        "l1" ("manhattan", "cityblock"), "l2" ("euclidean"), "sqeuclidean", "chebyshev", "cosine"
-        and "minkowski" with p=1 or 2 and weights w are computed here, others by
+        "l1" ("manhattan", "cityblock"), "l2" ("euclidean"), "sqeuclidean", "chebyshev", "cosine",
+        "nan_euclidean" and "minkowski" with p=1 or 2 and weights w are computed here, others by
         `sklearn.metrics.pairwise_distances`.
     n_jobs : int, optional
         Threads, as in scikit-learn; None: all the cores that this process may use.
     ensure_all_finite : bool or "allow-nan", default=True
-        For scikit-learn's metrics. Here NaN and infinity are always refused.
+        For scikit-learn's metrics. Here infinity is always refused, and NaN but under
+        "nan_euclidean".
     out : ndarray of shape (n_x, n_y), optional
         Where to write the result: C-contiguous and of the result's dtype. After an error it may
         hold anything.
@@ -106,7 +111,8 @@ def pairwise_distances(
            [5., 0.]])
     """
     reason = _why_not(X, Y, metric, kwds)
-    if reason is None and ensure_all_finite is not True:
+    passes = (True, "allow-nan") if metric == "nan_euclidean" else (True,)
+    if reason is None and ensure_all_finite not in passes:
         reason = f"ensure_all_finite={ensure_all_finite!r}"
     if reason is not None:
         if out is not None:
@@ -121,6 +127,9 @@ def pairwise_distances(
         X, Y, space = _checked(given, metric, kwds)
         out = _room_for(X, Y, out, given)
         n_threads = effective_n_threads(n_jobs)
+        if space.allows_nan:
+            _fill_among_missing(X, _with_missing(X, Y, space, n_threads), out, n_threads)
+            return out
         rows = space.rows(X, n_threads)
         samples = rows if symmetric else space.rows(Y, n_threads)
         if not _fill(rows, samples, space.kernel, out, symmetric, n_threads):
@@ -171,6 +180,25 @@ def _fill(X, Y, kernel, out, symmetric, n_threads):
     if kernel == "chebyshev" and X.values.dtype == np.uint8 and not X.transformed:
         X, Y = Rows(X.values.astype(np.float32)), Rows(Y.values.astype(np.float32))
     return fill_distances(X, Y, kernel, out, symmetric, n_threads)
+
+
+def _with_missing(X, Y, space, n_threads):
+    """Return the rows of Y, of which values may be missing, as those of X, for their distances."""
+    space.require_valid(X, "X")
+    space.require_valid(Y, "Y")
+    return RowsWithMissing(Y.astype(np.float64, copy=False), n_threads)
+
+
+def _fill_among_missing(X, samples, out, n_threads, squared=False):
+    """Fill `out` with distances between rows of which values are missing."""
+    X = X.astype(np.float64, copy=False)
+    if out.dtype == np.float64:
+        fill_present_distances(X, samples, out, squared, n_threads)
+        return
+    for part in gen_batches(len(X), max(1, HELD_DISTANCES // len(samples))):
+        distances = np.empty((len(X[part]), len(samples)))
+        fill_present_distances(X[part], samples, distances, squared, n_threads)
+        out[part] = distances
 
 
 def euclidean_distances(
@@ -285,6 +313,68 @@ def cosine_distances(
     array([[1., 0.]])
     """
     return pairwise_distances(X, Y, "cosine", n_jobs=n_jobs)
+
+
+def nan_euclidean_distances(
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
+    *,
+    squared: bool = False,
+    missing_values: Any = np.nan,
+    n_jobs: int | None = None,
+) -> NDArray[Any]:
+    """L2 distances between rows of which values are missing.
+
+    Taken over the features that both rows have, and made up for the others [1]_: the square root of
+    n_features / m times the sum of (x - y)² over m features.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_x, n_features)
+    Y : array-like of shape (n_y, n_features), optional
+        None stands for X.
+    squared : bool, default=False
+        Return squared distances.
+    missing_values : float, default=NaN
+        What stands for a missing value.
+    n_jobs : int, optional
+        Threads; None: all the cores that this process may use.
+
+    Returns
+    -------
+    ndarray of shape (n_x, n_y)
+        NaN for rows without a feature in common. float32 or float64, as of `pairwise_distances`;
+        evaluated in float64, from the differences.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pairwise_distances`, but for NaN.
+
+    References
+    ----------
+    .. [1] J. K. Dixon, "Pattern recognition with partly missing data", IEEE Transactions on
+       Systems, Man, and Cybernetics 9 (1979).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.metrics import nan_euclidean_distances
+    >>> nan_euclidean_distances([[3.0, np.nan, 4.0, 1.0]], [[0.0, 2.0, np.nan, 5.0]], squared=True)
+    array([[50.]])
+    """
+    if not isinstance(missing_values, numbers.Real):
+        raise TypeError(f"missing_values must be a number, got {type(missing_values).__name__}")
+    same = Y is None or Y is X
+    X, Y, space = _checked((X, X if same else Y), "nan_euclidean", {})
+    if not np.isnan(missing_values):
+        _validation.require_finite(X, "X")
+        _validation.require_finite(Y, "Y")
+        X, Y = (np.where(rows == missing_values, np.nan, rows) for rows in (X, Y))
+    out = np.empty((len(X), len(Y)), _dtype_of_distances(X))
+    n_threads = effective_n_threads(n_jobs)
+    _fill_among_missing(X, _with_missing(X, Y, space, n_threads), out, n_threads, bool(squared))
+    return out
 
 
 def pairwise_distances_argmin_min(
@@ -455,16 +545,20 @@ def pairwise_distances_chunked(
             )
         return
     X, Y, space = _checked((X, X if Y is None else Y), name, kwds)
-    _validation.require_finite(X, "X")
-    _validation.require_finite(Y, "Y")
+    space.require_valid(X, "X")
+    space.require_valid(Y, "Y")
     n_threads = effective_n_threads(n_jobs)
-    samples = space.rows(Y, n_threads)
+    may_miss = space.allows_nan
+    samples = _with_missing(X, Y, space, n_threads) if may_miss else space.rows(Y, n_threads)
     n_rows = get_chunk_n_rows(8 * Y.shape[0], max_n_rows=X.shape[0], working_memory=working_memory)
     for rows in gen_batches(X.shape[0], n_rows):
         whole = Y is X and n_rows >= X.shape[0]
-        queries = samples if whole else space.rows(X[rows], n_threads)
-        distances = np.empty((len(queries), len(samples)), _dtype_of_distances(X))
-        _fill(queries, samples, space.kernel, distances, whole, n_threads)
+        distances = np.empty((len(X[rows]), len(samples)), _dtype_of_distances(X))
+        if may_miss:
+            _fill_among_missing(X[rows], samples, distances, n_threads)
+        else:
+            queries = samples if whole else space.rows(X[rows], n_threads)
+            _fill(queries, samples, space.kernel, distances, whole, n_threads)
         if reduce_func is not None:
             reduced = reduce_func(distances, rows.start)
             check_chunk_size(reduced, distances.shape[0])

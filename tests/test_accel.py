@@ -173,13 +173,13 @@ def test_a_refit_by_scikit_learn_alone_is_noticed(blobs):
             sklearn.semi_supervised.LabelSpreading(kernel="knn", n_neighbors=9),
             ("kneighbors", True),
         ),
-        (sklearn.impute.KNNImputer(), ("pairwise_distances", False)),
+        (sklearn.impute.KNNImputer(), ("KNNImputer.transform", True)),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_inside_scikit_learn(blobs, estimator, expected):
     X, y = blobs
-    if expected == ("pairwise_distances", False):
+    if expected == ("KNNImputer.transform", True):
         X = X.copy()
         X[::7, 2] = np.nan  # distances between gaps are scikit-learn's
     report = accel.Report()

@@ -2,9 +2,10 @@
 
     python tools/their_tests.py classes|accel|none PACKAGE [FOLDER] [pytest's options]
 
-"classes": the estimators and functions of fastnn.neighbors and fastnn.neural_network replace those
-of that name in scikit-learn, under its tests of them. "accel": fastnn.accel is installed, under the
-tests of what uses neighbors or distances. "none": scikit-learn alone, to compare.
+"classes": the estimators and functions of fastnn.neighbors, fastnn.neural_network and fastnn.impute
+replace those of that name in scikit-learn, under its tests of them. "accel": fastnn.accel is
+installed, under the tests of what uses neighbors or distances. "none": scikit-learn alone, to
+compare.
 
 PACKAGE is one of those in TESTS, and has to be installed. Its tests are those that it is installed
 with, or those in FOLDER; scikit-learn's are for float64 and float32. What is deselected stands in
@@ -23,10 +24,12 @@ os.environ["SKLEARN_RUN_FLOAT32_TESTS"] = "1"
 
 import pytest
 import sklearn
+import sklearn.impute
 import sklearn.neighbors
 import sklearn.neural_network
 
 import fastnn.accel
+import fastnn.impute
 import fastnn.neighbors
 import fastnn.neural_network
 
@@ -36,7 +39,7 @@ NEIGHBORS = (
     "neighbors/tests/test_graph.py",
     "neighbors/tests/test_neighbors_pipeline.py",
 )
-CLASSES = (*NEIGHBORS, "neural_network/tests/test_mlp.py")
+CLASSES = (*NEIGHBORS, "neural_network/tests/test_mlp.py", "impute/tests/test_knn.py")
 ACCEL = (
     *NEIGHBORS,
     "metrics/tests/test_pairwise.py",
@@ -122,6 +125,7 @@ def pytest_load_initial_conftests():
         for theirs, ours in (
             (sklearn.neighbors, fastnn.neighbors),
             (sklearn.neural_network, fastnn.neural_network),
+            (sklearn.impute, fastnn.impute),
         ):
             for name in ours.__all__:
                 if hasattr(theirs, name):

@@ -98,6 +98,11 @@ cdef extern from "fnn_kernels.h" nogil:
         const double *, const double *, const void *, const void *, Py_ssize_t, double, double *
     ) noexcept nogil
 
+    ctypedef uint32_t (*fnn_missing_points)(
+        const double *, const int32_t *, Py_ssize_t, const double *, Py_ssize_t, double, double,
+        double *
+    ) noexcept nogil
+
     ctypedef struct fnn_block:
         fnn_block_points points
         fnn_block_boxes boxes
@@ -260,6 +265,7 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_move move_f32
         fnn_move move_f64
         fnn_move move_u8
+        fnn_missing_points missing_squares
         fnn_block_family block_squares
         fnn_block_family block_absolutes
         fnn_block_family block_largest

@@ -108,6 +108,8 @@ cdef enum:
     # Rows of X and of Y of a task without tiles or blocks.
     ROWS_PER_TASK = 256
     QUERIES_PER_TASK = 16
+    # Blocks of rows with missing values that a task packs.
+    MISSING_BLOCKS_PER_TASK = 64
 
     # ---- training ------------------------------------------------------------------------------
     # Sums are over tasks or chunks: on what is marked with * the last bits of results depend.

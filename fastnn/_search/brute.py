@@ -1,8 +1,22 @@
-"""All pairs of queries and samples, tile by tile: `_core/search/_scan`."""
+"""All pairs of queries and samples.
+
+Tile by tile: `_core/search/_scan`; or, where values are missing, block by block:
+`_core/search/_missing`.
+"""
+
+import numpy as np
 
 from .._core.search._flat import find_neighbors, find_within_radius
 from .._core.search._index import FlatIndex
+from .._core.search._missing import (
+    RowsWithMissing,
+    fill_present_distances,
+    find_present_neighbors,
+)
 from .protocol import NonFiniteError
+
+# Distances that are held at a time.
+HELD_DISTANCES = 1 << 21
 
 
 class BruteForce:
@@ -13,6 +27,8 @@ class BruteForce:
 
     @classmethod
     def build(cls, samples, design=None, n_threads=1, advance=None):
+        if samples.space.allows_nan:
+            return BruteForceAmongMissing.build(samples, n_threads)
         return cls(samples, FlatIndex(samples.rows(n_threads), samples.metric, samples.memory))
 
     def __reduce__(self):
@@ -42,3 +58,66 @@ class BruteForce:
         if found is None:
             raise NonFiniteError
         return found
+
+
+class BruteForceAmongMissing:
+    """The same, where NaN stands for a value that is missing."""
+
+    name = "brute"
+
+    def __init__(self, samples, packed):
+        self.samples, self.packed = samples, packed
+
+    @classmethod
+    def build(cls, samples, n_threads=1):
+        return cls(samples, RowsWithMissing(_floats(samples.values), n_threads))
+
+    def __reduce__(self):
+        return BruteForceAmongMissing.build, (self.samples,)
+
+    @property
+    def nbytes(self):
+        return self.packed.nbytes
+
+    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False):
+        numbers = np.arange(len(X) + 1)
+        distances, indices = find_present_neighbors(
+            _floats(X), self.packed, k, numbers, np.full(len(X), -1), n_threads,
+            numbers[:-1].copy() if exclude_self else None, advance,
+        )  # fmt: skip
+        # Too few have a feature in common with the query: others come last, at no distance.
+        for query in np.flatnonzero(indices[:, -1] < 0):
+            found = indices[query][indices[query] >= 0]
+            left_out = np.append(found, query) if exclude_self else found
+            others = np.setdiff1d(np.arange(len(self.samples)), left_out)
+            indices[query, len(found) :] = others[: k - len(found)]
+        return distances, indices
+
+    def radius_neighbors(
+        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True
+    ):
+        X, n, slices = _floats(X), len(self.samples), []
+        size = max(1, HELD_DISTANCES // n)
+        held = np.empty((min(size, len(X)), n))
+        for start in range(0, len(X), size):
+            part = X[start : start + size]
+            distances = held[: len(part)]
+            fill_present_distances(part, self.packed, distances, False, n_threads)
+            if exclude_self:
+                rows = np.arange(len(part))
+                distances[rows, start + rows] = np.nan
+            queries, indices = np.nonzero(distances <= radius)
+            found = distances[queries, indices]
+            if sort_results:
+                order = np.lexsort((indices, found, queries))
+                found, indices = found[order], indices[order]
+            slices.append((np.bincount(queries, minlength=len(part)), found, indices))
+        return slices
+
+
+def _floats(X):
+    """Return rows as float64, which may have NaN, but no infinity."""
+    X = np.ascontiguousarray(X, np.float64)
+    if np.isinf(X).any():
+        raise NonFiniteError
+    return X

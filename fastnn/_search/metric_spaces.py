@@ -7,6 +7,7 @@
 | cosine                    | normalized               | sqeuclidean     | half     |
 | minkowski, p=1, weights w | weighted                 | l1              | the same |
 | minkowski, p=2, weights w | weighted                 | l2              | the same |
+| nan_euclidean             | see `_core/search/_missing` | nan_euclidean | the same |
 
 Rows of zeros are at cosine distance 1 from all others, as in scikit-learn, and at 0 from each
 other.
@@ -38,7 +39,7 @@ class MetricSpace:
 
     Attributes
     ----------
-    kernel : {"l1", "l2", "sqeuclidean", "chebyshev"}
+    kernel : {"l1", "l2", "sqeuclidean", "chebyshev", "nan_euclidean"}
     normalized : bool
         Rows are divided by their norms (cosine).
     weights : ndarray of shape (n_features,), float64, optional
@@ -55,6 +56,11 @@ class MetricSpace:
         return not self.normalized and self.weights is None
 
     @property
+    def allows_nan(self):
+        """Whether NaN stands for a value that is missing. Brute force alone serves there."""
+        return self.kernel == "nan_euclidean"
+
+    @property
     def max_distance(self):
         """Where the kernels' distances end."""
         return 4.0 if self.normalized else math.inf
@@ -69,6 +75,10 @@ class MetricSpace:
             raise ValueError(
                 f"w must have one weight per feature, got {self.weights.size} for {n_features}"
             )
+
+    def require_valid(self, X, name, first_row=0):
+        """Raise a ValueError if X has infinity or, where it stands for nothing, NaN."""
+        _validation.require_finite(X, name, first_row, self.allows_nan)
 
     def rows(self, X, n_threads=1):
         """Return rows that have passed the border as the kernels take them, without a copy."""
@@ -117,6 +127,8 @@ def space_of(metric, /, **parameters):
         return MetricSpace(KERNEL_METRICS[metric])
     if metric == "cosine":
         return MetricSpace("sqeuclidean", normalized=True)
+    if metric == "nan_euclidean":
+        return MetricSpace("nan_euclidean")
     return f"metric {metric!r}"
 
 
@@ -156,7 +168,7 @@ def check_space(metric, /, **parameters):
     space = space_of(metric, **parameters)
     if not isinstance(space, str):
         return space
-    names = sorted([*KERNEL_METRICS, "cosine", "minkowski"])
+    names = sorted([*KERNEL_METRICS, "cosine", "minkowski", "nan_euclidean"])
     if metric == "minkowski":
         raise ValueError(
             "metric 'minkowski' must have p = 1, 2 or infinity and, with 1 and 2, finite weights w "

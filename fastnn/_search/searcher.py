@@ -253,8 +253,8 @@ class Searcher:
                 chosen = Plan("brute", str(error))
                 return search(self._build("brute", X, k, radius, n_threads), X), chosen
         except NonFiniteError:
-            _validation.require_finite(X, "X")
-            _validation.require_finite(self.samples.values, "Y")
+            self.space.require_valid(X, "X")
+            self.space.require_valid(self.samples.values, "Y")
             raise
 
     def _build(self, name, X, k, radius, n_threads, advance=None):
@@ -300,6 +300,8 @@ class Searcher:
 
     def _plan(self, X, k, radius, n_threads, advance):
         """Return the plan for such queries, and note that they were asked for."""
+        if self.space.allows_nan:
+            return Plan("brute", "values may be missing")
         within = radius is not None
         approximate = self.recall < 1.0 and not within
         if self.algorithm not in ("auto", "ivf") or (self.algorithm == "ivf" and approximate):
@@ -381,6 +383,8 @@ class Searcher:
     @property
     def _plan_of_lists(self):
         """The plan of searches for the k nearest if they visit lists, or None."""
+        if self.space.allows_nan:
+            return None
         chosen = self._history.plans[False][1]
         if self.algorithm == "ivf" and chosen is None:
             chosen = Plan("ivf", "algorithm='ivf'")

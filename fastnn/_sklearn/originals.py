@@ -2,6 +2,7 @@
 
 import functools
 
+from sklearn.impute import KNNImputer
 from sklearn.neighbors import (
     KNeighborsClassifier,
     RadiusNeighborsClassifier,
@@ -21,6 +22,7 @@ ORIGINALS = {
         (KNeighborsClassifier, "predict_proba"),
         (RadiusNeighborsClassifier, "predict_proba"),
         (RadiusNeighborsRegressor, "predict"),
+        (KNNImputer, "transform"),
     ]
 }
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
 from .. import _validation
@@ -114,7 +115,14 @@ def queries_for(estimator, X):
         or X.shape[1] != n_features
         or "feature_names_in_" in vars(estimator)
     ):
-        X = validate_data(estimator, X, accept_sparse="csr", reset=False, order="C")
+        X = validate_data(
+            estimator,
+            X,
+            accept_sparse="csr",
+            reset=False,
+            order="C",
+            ensure_all_finite=_finite_for(estimator),
+        )
     rows = numeric_rows(X)
     if isinstance(rows, str):
         return rows
@@ -126,11 +134,17 @@ def queries_for(estimator, X):
     return rows
 
 
+def _finite_for(estimator):
+    """Return which values scikit-learn's checks let pass."""
+    return "allow-nan" if get_tags(estimator).input_tags.allow_nan else True
+
+
 def refuse_non_finite(estimator, rows):
     """Raise scikit-learn's error for NaN and infinity among queries."""
     if rows.dtype != _validation.UINT8 and not np.isfinite(rows).all():
-        validate_data(estimator, rows, reset=False)
-        _validation.require_finite(rows, "X")  # where scikit-learn's check is switched off
+        validate_data(estimator, rows, reset=False, ensure_all_finite=_finite_for(estimator))
+        # Where scikit-learn's check is switched off:
+        _validation.require_finite(rows, "X", allow_nan=_finite_for(estimator) == "allow-nan")
 
 
 def labels_of(estimator):

@@ -16,7 +16,10 @@ from sklearn.neighbors._base import (
 from sklearn.neighbors._base import _get_weights as get_weights
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._chunking import get_chunk_n_rows
+from sklearn.utils._mask import _get_mask as get_mask
+from sklearn.utils._missing import is_scalar_nan
 from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._set_output import _wrap_method_output as wrap_method_output
 from sklearn.utils.metaestimators import _safe_split as safe_split
 from sklearn.utils.multiclass import _check_partial_fit_first_call as check_partial_fit_first_call
 from sklearn.utils.validation import _check_feature_names as check_feature_names
@@ -51,12 +54,15 @@ __all__ = [
     "check_partial_fit_first_call",
     "fit_context",
     "get_chunk_n_rows",
+    "get_mask",
     "get_weights",
     "graph",
+    "is_scalar_nan",
     "num_samples",
     "safe_indexing",
     "safe_split",
     "validate_params",
+    "wrap_method_output",
 ]
 
 # Of scikit-learn's grid search, which takes a fifth of a second to import.

@@ -5,6 +5,7 @@ import functools
 import sys
 
 import numpy as np
+from sklearn.impute import KNNImputer
 from sklearn.metrics import pairwise
 from sklearn.neighbors import (
     KNeighborsClassifier,
@@ -15,8 +16,14 @@ from sklearn.neighbors import (
 from .. import _validation, metrics
 from .._observation import observe
 from .._search.metric_spaces import space_of
+from .._sklearn.imputation import transform as impute
 from .._sklearn.originals import ORIGINALS
-from .._sklearn.private import KNeighborsMixin, NeighborsBase, RadiusNeighborsMixin
+from .._sklearn.private import (
+    KNeighborsMixin,
+    NeighborsBase,
+    RadiusNeighborsMixin,
+    wrap_method_output,
+)
 from .._sklearn.searches import fit_neighbors, kneighbors, radius_neighbors
 from .._sklearn.votes import predict, predict_proba, radius_predict_proba, radius_regressor_predict
 
@@ -29,6 +36,7 @@ REPLACEMENTS = {
     (KNeighborsClassifier, "predict_proba"): predict_proba,
     (RadiusNeighborsClassifier, "predict_proba"): radius_predict_proba,
     (RadiusNeighborsRegressor, "predict"): radius_regressor_predict,
+    (KNNImputer, "transform"): wrap_method_output(impute, "transform"),
 }
 
 # scikit-learn's functions and what stands in for them, while anyone wants that.
@@ -120,6 +128,8 @@ def _pairwise(X, Y=None, metric="euclidean", *, n_jobs=None, ensure_all_finite=T
         return NotImplemented
     if metric in ("euclidean", "l2") and set(kwds) <= {"squared"}:
         return metrics.euclidean_distances(X, Y, n_jobs=n_jobs, **kwds)
+    if metric == "nan_euclidean" and set(kwds) <= {"squared", "missing_values"}:
+        return metrics.nan_euclidean_distances(X, Y, n_jobs=n_jobs, **kwds)
     if not _served(metric, kwds):
         return NotImplemented
     if metric == "cosine":
@@ -154,6 +164,12 @@ def _cosine(X, Y=None):
     return _pairwise(X, Y, "cosine")
 
 
+def _nan_euclidean(X, Y=None, *, squared=False, missing_values=np.nan, copy=True):
+    if not isinstance(missing_values, float):
+        return NotImplemented
+    return metrics.nan_euclidean_distances(X, Y, squared=squared, missing_values=missing_values)
+
+
 def _argmin_min(X, Y, *, axis=1, metric="euclidean", metric_kwargs=None):
     parameters = dict(metric_kwargs or {})
     if metric == "euclidean":
@@ -180,6 +196,7 @@ def _function_replacements():
         ("euclidean_distances", _euclidean),
         ("manhattan_distances", _manhattan),
         ("cosine_distances", _cosine),
+        ("nan_euclidean_distances", _nan_euclidean),
         ("pairwise_distances_argmin", _argmin),
         ("pairwise_distances_argmin_min", _argmin_min),
     ]:

@@ -169,7 +169,7 @@ def kneighbors_of_blocks(
     recall, n_threads = _validation.check_recall(recall), effective_n_threads(n_jobs)
     k = _validation.check_integer(n_neighbors, "n_neighbors")
     _validation.check_n_neighbors(k, max(k, 1))
-    _validation.require_finite(X, "X")
+    space.require_valid(X, "X")
     from tqdm.auto import tqdm
 
     found, n, i = [], 0, -1  # enumerate() would hold a block until it has the next one
@@ -200,7 +200,7 @@ def search_block(searcher, X, k, n_threads, first, name):
     try:
         found = searcher.kneighbors(X, min(k, len(searcher.Y)), n_threads)
     except ValueError:
-        _validation.require_finite(searcher.Y, name, first)
+        searcher.space.require_valid(searcher.Y, name, first)
         raise
     return found.distances, found.indices + first
 

@@ -210,7 +210,7 @@ def precomputed_knn(
     k = _validation.check_n_neighbors(n_neighbors, n if include_self else n - 1) - include_self
     itself = np.arange(n)[:, None]
     if k == 0:
-        _validation.require_finite(X, "X")
+        searcher.space.require_valid(X, "X")
         return itself, np.zeros((n, 1))
     distances, indices = _search(searcher, X, k, n_threads, verbose, exclude_self=True)
     if not include_self:
