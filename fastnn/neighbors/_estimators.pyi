@@ -29,12 +29,7 @@ class KNeighborsClassifier(sklearn.neighbors.KNeighborsClassifier):
     def predict_proba(self, X: Any) -> NDArray[np.float64]: ...
     def fit(self, X: Any, y: Any) -> Self: ...
     def kneighbors(
-        self,
-        X: Any = None,
-        n_neighbors: int | None = None,
-        return_distance: bool = True,
-        *,
-        where: Any = None,
+        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
@@ -69,12 +64,7 @@ class KNeighborsRegressor(sklearn.neighbors.KNeighborsRegressor):
     def recall_(self) -> Recall: ...
     def calibrate(self, X: Any) -> Self: ...
     def kneighbors(
-        self,
-        X: Any = None,
-        n_neighbors: int | None = None,
-        return_distance: bool = True,
-        *,
-        where: Any = None,
+        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
@@ -109,12 +99,7 @@ class KNeighborsTransformer(sklearn.neighbors.KNeighborsTransformer):
     def recall_(self) -> Recall: ...
     def calibrate(self, X: Any) -> Self: ...
     def kneighbors(
-        self,
-        X: Any = None,
-        n_neighbors: int | None = None,
-        return_distance: bool = True,
-        *,
-        where: Any = None,
+        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
@@ -150,12 +135,7 @@ class LocalOutlierFactor(sklearn.neighbors.LocalOutlierFactor):
     def recall_(self) -> Recall: ...
     def calibrate(self, X: Any) -> Self: ...
     def kneighbors(
-        self,
-        X: Any = None,
-        n_neighbors: int | None = None,
-        return_distance: bool = True,
-        *,
-        where: Any = None,
+        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
@@ -191,12 +171,7 @@ class NearestNeighbors(sklearn.neighbors.NearestNeighbors):
     def recall_(self) -> Recall: ...
     def calibrate(self, X: Any) -> Self: ...
     def kneighbors(
-        self,
-        X: Any = None,
-        n_neighbors: int | None = None,
-        return_distance: bool = True,
-        *,
-        where: Any = None,
+        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
     ) -> Any: ...
     def radius_neighbors(
         self,
@@ -204,8 +179,6 @@ class NearestNeighbors(sklearn.neighbors.NearestNeighbors):
         radius: float | None = None,
         return_distance: bool = True,
         sort_results: bool = False,
-        *,
-        where: Any = None,
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
@@ -248,8 +221,6 @@ class RadiusNeighborsClassifier(sklearn.neighbors.RadiusNeighborsClassifier):
         radius: float | None = None,
         return_distance: bool = True,
         sort_results: bool = False,
-        *,
-        where: Any = None,
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
@@ -288,8 +259,6 @@ class RadiusNeighborsRegressor(sklearn.neighbors.RadiusNeighborsRegressor):
         radius: float | None = None,
         return_distance: bool = True,
         sort_results: bool = False,
-        *,
-        where: Any = None,
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
@@ -326,8 +295,6 @@ class RadiusNeighborsTransformer(sklearn.neighbors.RadiusNeighborsTransformer):
         radius: float | None = None,
         return_distance: bool = True,
         sort_results: bool = False,
-        *,
-        where: Any = None,
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
