@@ -257,25 +257,6 @@ def test_parameters_are_scikit_learns(parameters, dtype, rng):
         np.testing.assert_allclose(found, expected, rtol=1e-3 if dtype == np.float32 else 1e-9)
 
 
-def test_weights_that_look_at_a_row(rng):
-    """They get as many distances as there are donors."""
-    X = rng.random((10, 3))
-    X[3:, 0] = np.nan
-    found, expected = (
-        model.fit_transform(X)
-        for model in both(weights=lambda d: 1 / (d + d.max(axis=1, keepdims=True)))
-    )
-    np.testing.assert_allclose(found, expected)
-
-
-def test_where_nothing_counts_it_is_the_mean_of_the_column(rng):
-    X = with_gaps(rng, 50, 3)
-    found = KNNImputer(weights=np.zeros_like).fit_transform(X)
-    for column, filled in zip(X.T, found.T, strict=True):
-        np.testing.assert_array_equal(filled[np.isnan(column)], np.nanmean(column))
-    assert np.isfinite(KNNImputer(weights="distance").fit_transform(1e200 * X)).all()
-
-
 def test_ties_go_to_the_smaller_index():
     Y = np.array([[0.0, 1.0], [0.0, 2.0], [0.0, 4.0], [0.0, 8.0]])
     X = np.array([[0.0, np.nan]])
