@@ -31,6 +31,7 @@ BUILD_FOLDER = "build/{}-{}-{}".format(
 )
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 X86_64 = TARGETS in (["x86_64"], ["amd64"]) and not MSVC
+AARCH64 = TARGETS in (["aarch64"], ["arm64"]) and not MSVC
 
 # What Cython needs for memoryviews, compiled once: else it is more than half of every module.
 SHARED_MODULE = "fastnn._core._cyutility"
@@ -91,10 +92,17 @@ if X86_64:
     libraries += [
         kernel_library("isa_avx2.c", ["-mavx2", "-mfma"]),
         kernel_library("isa_avx512.c", AVX512_FLAGS),
-        # Without what old compilers do not know these are empty.
+    ]
+# Quads of bytes: without what old compilers do not know these are empty.
+QUADS = []
+if X86_64:
+    QUADS = [
         kernel_library("isa_avx2_vnni.c", ["-mavx2", "-mfma", "-mavxvnni"]),
         kernel_library("isa_avx512_vnni.c", [*AVX512_FLAGS, "-mavx512vnni"]),
     ]
+if AARCH64:
+    QUADS = [kernel_library("isa_neon_dotprod.c", ["-march=armv8.2-a+dotprod"])]
+libraries += QUADS
 
 
 def openmp_flags(compiler):
@@ -142,18 +150,16 @@ class BuildClib(build_clib):
 
     def build_libraries(self, libraries):
         build = super().build_libraries
-        with_vnni = [
-            name for name, library in libraries if any("vnni" in flag for flag in library["cflags"])
+        flags = [
+            flag for _, library in QUADS for flag in library["cflags"] if flag.startswith("-m")
         ]
-        flags = [flag for name, library in libraries for flag in library["cflags"]
-                 if name in with_vnni and flag.startswith("-m")]  # fmt: skip
-        if with_vnni and not MSVC and accepts(self.compiler, flags):
+        if QUADS and accepts(self.compiler, flags):
             for name, library in libraries:
-                if name in (*with_vnni, "fnn_dispatch"):
+                if (name, library) in QUADS or name == "fnn_dispatch":
                     library["macros"].append(("FNN_HAVE_QUADS", "1"))
         else:
-            for _, library in libraries:
-                library["cflags"] = [flag for flag in library["cflags"] if "vnni" not in flag]
+            for _, library in QUADS:
+                library["cflags"] = [flag for flag in library["cflags"] if flag not in flags]
         with ThreadPoolExecutor(CPUS) as pool:
             list(pool.map(lambda library: build([library]), reversed(libraries)))
 

@@ -252,6 +252,55 @@ def radius_row(dtype):
     return Row(name, 1.0, contestants, ("product",), check)
 
 
+def where_row(n, d, n_queries):
+    """Among a tenth of the samples: of all, and of a copy that is searched as a set of its own."""
+    rng = np.random.default_rng(0)
+    Y, X = make(rng, n, d, np.float32), make(rng, n_queries, d, np.float32)
+    mask = rng.random(n) < 0.1
+    model = fastnn.neighbors.NearestNeighbors(n_neighbors=10, n_jobs=N_THREADS)
+    model.fit(Y).kneighbors(X)
+
+    def copied():
+        other = fastnn.neighbors.NearestNeighbors(n_neighbors=10, n_jobs=N_THREADS)
+        return other.fit(Y[mask]).kneighbors(X)
+
+    def check():
+        expected = oracle(X[:CHECKED_QUERIES], Y[mask], 10, "l2")
+        found = model.kneighbors(X[:CHECKED_QUERIES], where=mask)[1]
+        np.testing.assert_array_equal(found, np.flatnonzero(mask)[expected])
+
+    return Row(
+        f"where: a tenth of {n:,} x {d}, {n_queries} queries",
+        {"all": 5, "copied": 3},
+        {
+            "fastnn": lambda: model.kneighbors(X, where=mask),
+            "all": lambda: model.kneighbors(X),
+            "copied": copied,
+        },
+        (),
+        check,
+    )
+
+
+def haversine_row():
+    rng = np.random.default_rng(0)
+    sines, longitudes = rng.uniform(-1, 1, 100_000), rng.uniform(-np.pi, np.pi, 100_000)
+    places = np.stack([np.arcsin(sines), longitudes], axis=1)
+
+    def search(module, **parameters):
+        model = module.NearestNeighbors(metric="haversine", n_jobs=N_THREADS, **parameters)
+        return lambda: model.fit(places).kneighbors(places)[0]
+
+    ours = search(fastnn.neighbors)
+    theirs = search(import_or_none("sklearn.neighbors"), algorithm="ball_tree")
+
+    def check():
+        np.testing.assert_allclose(ours(), theirs(), atol=1e-7)
+
+    contestants = {"fastnn": ours, "scikit-learn": theirs}
+    return Row("haversine, 100,000 places, all queried, with fit", 10.0, contestants, (), check)
+
+
 def graph_row():
     rng = np.random.default_rng(0)
     X = make(rng, 20_000, 50, np.float32)
@@ -332,4 +381,8 @@ ROWS = {
     "radius": lambda: radius_row(np.float32),
     "radius-f64": lambda: radius_row(np.float64),
     "graph": graph_row,
+    "where-1": lambda: where_row(100_000, 128, 1),
+    "where-100": lambda: where_row(100_000, 128, 100),
+    "where-2000": lambda: where_row(100_000, 128, 2000),
+    "haversine": haversine_row,
 }

@@ -4,7 +4,7 @@
 extern const fnn_kernels fnn_kernels_baseline;
 
 #if defined(FNN_HAVE_QUADS) || defined(FNN_HAVE_EMULATED_QUADS)
-extern const fnn_tile fnn_quads_avx2, fnn_quads_avx512, fnn_quads_emulated;
+extern const fnn_tile fnn_quads_avx2, fnn_quads_avx512, fnn_quads_neon, fnn_quads_emulated;
 
 static const fnn_kernels *with_quads(const fnn_kernels *table, const fnn_tile *quads,
                                      const char *name, fnn_kernels *copy) {
@@ -47,6 +47,18 @@ static int has_avx_vnni(void) {
 #endif
 #endif
 
+#if defined(FNN_HAVE_QUADS) && defined(__aarch64__)
+#if defined(__linux__)
+#include <sys/auxv.h>
+#define FNN_HWCAP_DOTPROD (1ul << 20)
+static int has_dotprod(void) { return (getauxval(AT_HWCAP) & FNN_HWCAP_DOTPROD) != 0; }
+#elif defined(__APPLE__) /* all that there are */
+static int has_dotprod(void) { return 1; }
+#else
+static int has_dotprod(void) { return 0; }
+#endif
+#endif
+
 ptrdiff_t fnn_available(const fnn_kernels **tables, ptrdiff_t capacity) {
     ptrdiff_t n = 0;
 #if defined(FNN_HAVE_X86_TABLES)
@@ -68,6 +80,13 @@ ptrdiff_t fnn_available(const fnn_kernels **tables, ptrdiff_t capacity) {
             tables[n++] = with_quads(&fnn_kernels_avx2, &fnn_quads_avx2, "avx2_vnni", &vnni);
 #endif
         if (n < capacity) tables[n++] = &fnn_kernels_avx2;
+    }
+#endif
+#if defined(FNN_HAVE_QUADS) && defined(__aarch64__)
+    static fnn_kernels dotprod;
+    if (n < capacity && has_dotprod()) {
+        tables[n++] = with_quads(&fnn_kernels_baseline, &fnn_quads_neon, "neon_dotprod", &dotprod);
+        dotprod.quads_are_signed = 1;
     }
 #endif
     if (n < capacity) tables[n++] = &fnn_kernels_baseline;

@@ -327,6 +327,7 @@ typedef struct {
     fnn_tile dot_f32, chain_f32, max_f32, chebyshev_f32, dot_f64, max_f64, dot_u8, sad_u8;
     /* On CPUs that have it; else its rows are 0. */
     fnn_tile quad_u8;
+    int quads_are_signed; /* those of the queries, too */
     /* The same for bytes of seven bits; baseline: rows are 0, too. */
     fnn_tile narrow_u8;
     /* dot's partial for a third, two thirds and all of the rows of a tile. */

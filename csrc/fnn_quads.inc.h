@@ -1,6 +1,7 @@
-/* Tiles of bytes, four features a step: products of unsigned and signed bytes, added to sums of 32
- * bits without saturation. An isa_*_vnni.c file names the instruction set, its geometry and the
- * tile; FNN_EMULATED has the instruction in plain C, for tests where no CPU has it. */
+/* Tiles of bytes, four features a step: products of unsigned and signed bytes (NEON: of signed
+ * ones), added to sums of 32 bits without saturation. An isa_*.c file names the instruction set,
+ * its geometry and the tile; FNN_EMULATED has the instruction in plain C, for tests where no CPU
+ * has it. */
 #include "fnn_kernels.h"
 #include "fnn_simd.h"
 #include "fnn_tile_loops.h"
@@ -15,6 +16,8 @@ FNN_INLINE i32v i32_add_quads(i32v sum, i32v q, i32v s) {
     i32_store(sums, sum);
     for (size_t i = 0; i < sizeof x; ++i) sums[i / 4] += x[i] * y[i];
     return i32_load(sums);
+#elif defined(FNN_DOTPROD)
+    return (i32v)vdotq_s32((int32x4_t)sum, (int8x16_t)q, (int8x16_t)s);
 #elif defined(FNN_ISA_AVX512)
     return (i32v)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)q, (__m512i)s);
 #else

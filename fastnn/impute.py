@@ -18,7 +18,8 @@ class KNNImputer(sklearn.impute.KNNImputer):
     Parameters, attributes and methods are those of `sklearn.impute.KNNImputer`. Samples at the same
     distance come in the order of their indices. Distances are those of
     `fastnn.metrics.nan_euclidean_distances`, in float64; a row needs no more memory than its
-    neighbors. Metrics that are called are left to scikit-learn.
+    neighbors. Where no neighbor counts, by its distance or weight, it is the mean of the column.
+    Callable metrics are left to scikit-learn.
 
     Examples
     --------

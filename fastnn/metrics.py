@@ -52,7 +52,9 @@ def pairwise_distances(
 
     ``"l1"``: sum of \\|x - y\\|; ``"sqeuclidean"``: sum of (x - y)²; ``"l2"``: its square root;
     ``"chebyshev"``: the largest \\|x - y\\|; ``"cosine"``: half the squared L2 distance of the rows
-    divided by their norms; ``"nan_euclidean"``: see `fastnn.metrics.nan_euclidean_distances`.
+    divided by their norms; ``"correlation"``: the same of rows less their means; ``"haversine"``:
+    the arc between two points of the unit sphere, rows of latitude and longitude in radians, from
+    their chord; ``"nan_euclidean"``: see `fastnn.metrics.nan_euclidean_distances`.
 
     Parameters
     ----------
@@ -62,8 +64,8 @@ def pairwise_distances(
         None stands for X: half of the work, an exactly symmetric result, an exactly zero diagonal.
     metric : str or callable, default="l2"
         "l1" ("manhattan", "cityblock"), "l2" ("euclidean"), "sqeuclidean", "chebyshev", "cosine",
-        "nan_euclidean" and "minkowski" with p=1 or 2 and weights w are computed here, others by
-        `sklearn.metrics.pairwise_distances`.
+        "correlation", "haversine", "nan_euclidean" and "minkowski" with p=1 or 2 and weights w are
+        computed here, others by `sklearn.metrics.pairwise_distances`.
     n_jobs : int, optional
         Threads, as in scikit-learn; None: all the cores that this process may use.
     ensure_all_finite : bool or "allow-nan", default=True
@@ -99,6 +101,10 @@ def pairwise_distances(
     within these errors. Float64 entries of up to 16 features (15 under ``"cosine"``) without
     weights are the very distances of `fastnn.kneighbors`.
 
+    Under ``"haversine"`` chords are between points that are rounded: arcs are within 5e-16 of the
+    exact ones, and entries of float32 rounded to it. Under ``"correlation"`` rows of one value are
+    at distance 1 from all others and at 0 from each other.
+
     Squares of differences and their sums, in float64, have to have room, for all of this and under
     ``"l2"``, too: where a sum is beyond 1e308 the distance is infinite, and squares below 1e-308
     lose digits, down to 5e-324, below which they count as none.
@@ -132,7 +138,7 @@ def pairwise_distances(
             return out
         rows = space.rows(X, n_threads)
         samples = rows if symmetric else space.rows(Y, n_threads)
-        if not _fill(rows, samples, space.kernel, out, symmetric, n_threads):
+        if not _fill(rows, samples, space, out, symmetric, n_threads):
             _validation.require_finite(X, "X")
             _validation.require_finite(Y, "Y")
         return out
@@ -175,8 +181,17 @@ def _dtype_of_distances(X):
     return np.float32 if X.dtype == np.float32 else np.float64
 
 
-def _fill(X, Y, kernel, out, symmetric, n_threads):
+def _fill(X, Y, space, out, symmetric, n_threads):
     """Fill `out` with distances between Rows; return whether all values are seen to be finite."""
+    kernel = space.kernel
+    if space.mapping == "sphere":
+        finite = True
+        for part in gen_batches(len(X), max(1, HELD_DISTANCES // len(Y))):
+            points = Rows(X.values[part])
+            chords = np.empty((len(points), len(Y)))
+            finite &= fill_distances(points, Y, kernel, chords, False, n_threads)
+            out[part] = space.distances(chords)
+        return finite
     if kernel == "chebyshev" and X.values.dtype == np.uint8 and not X.transformed:
         X, Y = Rows(X.values.astype(np.float32)), Rows(Y.values.astype(np.float32))
     return fill_distances(X, Y, kernel, out, symmetric, n_threads)
@@ -558,7 +573,7 @@ def pairwise_distances_chunked(
             _fill_among_missing(X[rows], samples, distances, n_threads)
         else:
             queries = samples if whole else space.rows(X[rows], n_threads)
-            _fill(queries, samples, space.kernel, distances, whole, n_threads)
+            _fill(queries, samples, space, distances, whole, n_threads)
         if reduce_func is not None:
             reduced = reduce_func(distances, rows.start)
             check_chunk_size(reduced, distances.shape[0])

@@ -14,11 +14,13 @@ import fastnn
 import oracles
 from fastnn._search.ivf import Centroids, InvertedLists, ListRanking
 from fastnn._search.metric_spaces import space_of
+from fastnn._search.protocol import Subset
 from fastnn._search.searcher import Searcher
+from fastnn._search.subsets import Part
 from fastnn.metrics import pairwise_distances_argmin_min
 
 KINDS = ("brute", "bounded", "kd_tree")
-METRICS = ("l1", "l2", "sqeuclidean", "chebyshev", "cosine", "minkowski")
+METRICS = ("l1", "l2", "sqeuclidean", "chebyshev", "cosine", "correlation", "minkowski")
 # Around the widths of vectors, tiles and strips.
 FEATURES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 127, 128, 130, 200, 520)
 SAMPLES = (1, 2, 3, 7, 23, 24, 25, 31, 32, 33, 64, 65, 193, 400, 900)
@@ -152,6 +154,13 @@ def searches(case):
             counts = np.array([len(distances) for distances, _ in within])
             both = [np.concatenate([found[i] for found in within]) for i in range(2)]
             yield f"{kind}, within {radius}", found, [counts, *both]
+    some = np.sort(rng.permutation(len(Y))[: rng.integers(k, len(Y) + 1)])
+    among = oracles.kneighbors(X, Y[some], k, case.oracle)
+    parts = [Part(None, Subset(None, some, len(Y)))]
+    for kind in (*KINDS, "auto"):
+        index = Searcher(Y, space_of(case.metric, **case.parameters), kind)
+        found = index.kneighbors(X, k, int(rng.integers(1, 4)), where=parts)[:2]
+        yield f"{kind}, among {len(some)}", found, [among[0], some[among[1]]]
     if len(Y) > k:
         index = Searcher(Y, space_of(case.metric, **case.parameters), KINDS[rng.integers(3)])
         found = index.kneighbors(Y, k, 2, exclude_self=True)[:2]

@@ -29,11 +29,34 @@ def assert_same(found, expected):
     assert found[1].dtype == np.int64
 
 
+def centered_rows(X):
+    """Rows less their means; of constant ones nothing is left. Large ones are scaled exactly."""
+    X = np.array([np.ldexp(row, -np.frexp(np.abs(row).max())[1]) for row in X])
+    X[(X[:, :1] == X).all(axis=1)] = 0.0
+    return X - X.mean(axis=1, keepdims=True)
+
+
+def points_of_angles(X):
+    """Rows of latitude and longitude, as points of the unit sphere."""
+    latitude, longitude = X.astype(np.float64).T
+    return np.stack(
+        [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude),
+         np.sin(latitude)], axis=1,
+    )  # fmt: skip
+
+
 def distances(X, Y, metric, dtype=np.float64):
     """All distances between rows, each a plain sum over the difference of two rows.
 
-    `metric` may be "cosine", or ("minkowski", p, weights).
+    `metric` may be "cosine", "correlation", "haversine", or ("minkowski", p, weights).
     """
+    if metric == "correlation":
+        X, Y = (rows.astype(np.float64) for rows in (X, Y))
+        X, Y = (centered_rows(rows) for rows in (X, Y))
+        metric = "cosine"
+    if metric == "haversine":
+        chords = distances(points_of_angles(X), points_of_angles(Y), "l2")
+        return 2.0 * np.arcsin(np.minimum(0.5 * chords, 1.0))
     if metric == "cosine":
         return np.minimum(0.5 * distances(unit_rows(X), unit_rows(Y), "sqeuclidean"), 2.0)
     X, Y = X.astype(dtype), Y.astype(dtype)

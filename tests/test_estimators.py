@@ -40,6 +40,7 @@ METRICS = [
     ("sqeuclidean", {}),
     ("chebyshev", {}),
     ("cosine", {}),
+    ("correlation", {}),
     ("minkowski", {"p": 1}),
     ("minkowski", {"p": 2}),
     ("minkowski", {"p": np.inf}),
@@ -316,7 +317,7 @@ FALLBACKS = [
     ({"metric": "minkowski", "p": 3}, "metric 'minkowski' with p=3"),
     ({"metric": lambda x, y: abs(x - y).sum()}, "is not a name"),
     ({"algorithm": "ball_tree"}, "algorithm 'ball_tree'"),
-    ({"metric": "haversine", "algorithm": "ball_tree"}, "metric 'haversine'"),
+    ({"metric": "haversine", "algorithm": "ball_tree"}, "algorithm 'ball_tree'"),
     (
         {"metric": "seuclidean", "metric_params": {"V": np.ones(2)}, "algorithm": "brute"},
         "with parameters ['V']",

@@ -55,8 +55,9 @@ def nearest(X, Y, k, own=None):
     keys = np.where(np.isnan(distances), np.inf, distances)
     result = np.empty((len(X), k)), np.empty((len(X), k), np.int64)
     for i, row in enumerate(keys):
-        order = np.argsort(row, kind="stable")
-        order = order[order != own[i]][:k] if own is not None else order[:k]
+        order = np.argsort(row, kind="stable")[: k + (own is not None)]
+        if own is not None:  # itself, or the first where others displaced it
+            order = order[order != own[i]] if own[i] in order else order[1:]
         result[0][i], result[1][i] = distances[i, order], order
     return result
 
@@ -255,6 +256,25 @@ def test_parameters_are_scikit_learns(parameters, dtype, rng):
         )
         assert found.dtype == expected.dtype
         np.testing.assert_allclose(found, expected, rtol=1e-3 if dtype == np.float32 else 1e-9)
+
+
+def test_weights_that_look_at_a_row(rng):
+    """They get as many distances as there are donors."""
+    X = rng.random((10, 3))
+    X[3:, 0] = np.nan
+    found, expected = (
+        model.fit_transform(X)
+        for model in both(weights=lambda d: 1 / (d + d.max(axis=1, keepdims=True)))
+    )
+    np.testing.assert_allclose(found, expected)
+
+
+def test_where_nothing_counts_it_is_the_mean_of_the_column(rng):
+    X = with_gaps(rng, 50, 3)
+    found = KNNImputer(weights=np.zeros_like).fit_transform(X)
+    for column, filled in zip(X.T, found.T, strict=True):
+        np.testing.assert_array_equal(filled[np.isnan(column)], np.nanmean(column))
+    assert np.isfinite(KNNImputer(weights="distance").fit_transform(1e200 * X)).all()
 
 
 def test_ties_go_to_the_smaller_index():

@@ -73,10 +73,11 @@ cd "$work/outside"
 "${on_aarch64[@]}" -c "
 import platform, fastnn
 print(platform.machine(), platform.python_version(), fastnn.available_isas())
-assert platform.machine() == 'aarch64' and fastnn.get_isa() == 'neon'"
+assert platform.machine() == 'aarch64' and fastnn.get_isa() == 'neon_dotprod'"
 run_tests() { "${on_aarch64[@]}" -m pytest -p no:cacheprovider "$@"; }
 # Side by side: kernels against their oracles, and random searches.
 run_tests -m each_isa --part 1/2 tests/test_pairwise_distances.py &
 run_tests -m each_isa --part 1/2 tests/test_{losses,linear_model}.py
+run_tests --part 1/4 tests/test_quads.py
 run_tests "tests/test_fuzzing.py::test_searches_are_the_oracles[0]"
 wait $!

@@ -237,6 +237,7 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_tile max_f64
         fnn_tile dot_u8
         fnn_tile quad_u8
+        int quads_are_signed
         fnn_tile narrow_u8
         fnn_tile sad_u8
         fnn_pack pack_f32_as_f32

@@ -46,9 +46,10 @@ cdef struct Expansion:
     bint integer
     # What is taken from bytes when they are packed: 128; 64 where they have seven bits.
     int offset
-    # Scans of uint8 under L2 take four features a step. Queries are packed as they are, samples
-    # less the offset c: a tile is off by c sum (s - c), and it is half of the other tiles'.
+    # Scans of uint8 under L2 take four features a step. Queries are packed less their own offset a,
+    # 0 or c, samples less c: a tile is off by (c - a) sum (s - c), and half of the other tiles'.
     bint quads
+    int query_offset
     Py_ssize_t value_bytes
 
 

@@ -23,7 +23,7 @@ cdef Expansion choose_expansion(
     e.norm = norm
     e.squared = squared
     e.integer = value_type == UINT8
-    e.quads, e.offset = False, 128
+    e.quads, e.offset, e.query_offset = False, 128, 128
     e.beta = 1.0 if e.integer or norm == CHEBYSHEV else 2.0
     e.query_factor = 2.0 if e.integer and squared else 1.0
     e.value_bytes = 1 if value_type == UINT8 else 4 if value_type == FLOAT32 else 8
@@ -57,6 +57,7 @@ cdef Expansion choose_scan(
     if e.integer and e.squared and (has_quads or (narrow and kernels.narrow_u8.rows > 0)):
         e.quads, e.row_sums = True, kernels.absolute_differences.u8
         e.tile, e.pack, e.query_factor = kernels.quad_u8, kernels.pack_u8_as_quads, 1.0
+        e.query_offset = e.offset if kernels.quads_are_signed else 0
         if not has_quads:
             e.tile, e.offset = kernels.narrow_u8, 64
     return e
@@ -152,7 +153,7 @@ cdef class Panels:
             center = np.full(n_features, float(expansion.offset) if expansion.squared else 0.0)
             rows = np.stack([center, np.zeros(n_features)]).astype(np.uint8)
             if expansion.quads and queries:
-                center = np.zeros(n_features)
+                center = np.full(n_features, float(expansion.query_offset))
         self.keep_alive = (data, sums, center, rows)
         self.data = <char *>cnp.PyArray_DATA(data)
         self.terms = <double *>cnp.PyArray_DATA(sums)

@@ -53,6 +53,7 @@ References
 .. [1] N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 3.1.
 """
 
+import copy
 import functools
 import itertools
 import logging
@@ -146,20 +147,23 @@ class BoundedSearch:
         codes = sum(codes.nbytes for codes in self.bounds.codes)
         return codes + (seeds.rows.values.nbytes if seeds is not self.bounds.index else 0)
 
-    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False):
+    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, subset=None):
+        bounds = self.bounds if subset is None else self.bounds.among(subset.indices)
         found = find_neighbors_by_bounds(
             self.samples.queries(X, n_threads), self.samples.rows(n_threads), k,
-            self.samples.metric, self.bounds, n_threads, advance, exclude_self,
+            self.samples.metric, bounds, n_threads, advance, exclude_self,
         )  # fmt: skip
         distances, indices, _ = self._logged(X, found)
         return distances, indices
 
     def radius_neighbors(
-        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True
-    ):
+        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True,
+        subset=None,
+    ):  # fmt: skip
+        bounds = self.bounds if subset is None else self.bounds.among(subset.indices)
         found = find_within_radius_by_bounds(
             self.samples.queries(X, n_threads), self.samples.rows(n_threads), radius,
-            self.samples.metric, self.bounds, n_threads, sort_results, exclude_self,
+            self.samples.metric, bounds, n_threads, sort_results, exclude_self,
         )  # fmt: skip
         return self._logged(X, found)[0]
 
@@ -370,6 +374,17 @@ class _Bounds:
             some = self.codes[0][:: self.seed_step].copy()
             self.seed_index = FlatIndex(some, self.metric, 0, None, None, narrow)
         return self
+
+    def among(self, indices):
+        """Return the same bounds, where some of the samples are scanned and have seeds."""
+        some, narrow = copy.copy(self), self.index.narrow
+        block_rows = self.index.most_block_rows
+        some.index = FlatIndex(self.codes[0], self.metric, 0, block_rows, indices, narrow)
+        some.seed_index, some.seed_step = some.index, 1
+        if self.seed_step > 1:
+            seeds = np.ascontiguousarray(indices[:: self.seed_step])
+            some.seed_index = FlatIndex(self.codes[0], self.metric, 0, None, seeds, narrow)
+        return some
 
     def encode(self, X, n_threads):
         """Return [(codes, margins) of each stage], or None where values are too large."""

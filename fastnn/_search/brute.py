@@ -14,6 +14,7 @@ from .._core.search._missing import (
     find_present_neighbors,
 )
 from .protocol import NonFiniteError
+from .subsets import without_itself
 
 # Distances that are held at a time.
 HELD_DISTANCES = 1 << 21
@@ -39,21 +40,28 @@ class BruteForce:
     def nbytes(self):
         return self.index.nbytes
 
-    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False):
+    def _index_of(self, subset):
+        """Return an index of some of the samples, or that of all."""
+        if subset is None:
+            return self.index
+        return FlatIndex(self.index.rows, self.samples.metric, 0, None, subset.indices)
+
+    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, subset=None):
         found = find_neighbors(
-            self.samples.queries(X, n_threads), self.index, k, self.samples.metric, n_threads,
-            False, advance, exclude_self,
+            self.samples.queries(X, n_threads), self._index_of(subset), k, self.samples.metric,
+            n_threads, False, advance, exclude_self,
         )  # fmt: skip
         if found is None:
             raise NonFiniteError
         return found
 
     def radius_neighbors(
-        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True
-    ):
+        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True,
+        subset=None,
+    ):  # fmt: skip
         found = find_within_radius(
-            self.samples.queries(X, n_threads), self.index, radius, self.samples.metric, n_threads,
-            sort_results, False, exclude_self,
+            self.samples.queries(X, n_threads), self._index_of(subset), radius,
+            self.samples.metric, n_threads, sort_results, False, exclude_self,
         )  # fmt: skip
         if found is None:
             raise NonFiniteError
@@ -79,23 +87,33 @@ class BruteForceAmongMissing:
     def nbytes(self):
         return self.packed.nbytes
 
-    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False):
+    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, subset=None):
+        if subset is not None:
+            part = BruteForceAmongMissing.build(self.samples.part(subset), n_threads)
+            distances, indices = part.kneighbors(X, k, n_threads, advance)
+            return distances, subset.indices[indices]
+        if exclude_self:
+            found = self.kneighbors(X, k + 1, n_threads, advance)
+            return without_itself(*found, np.arange(len(X)), k)
         numbers = np.arange(len(X) + 1)
         distances, indices = find_present_neighbors(
-            _floats(X), self.packed, k, numbers, np.full(len(X), -1), n_threads,
-            numbers[:-1].copy() if exclude_self else None, advance,
-        )  # fmt: skip
+            _floats(X), self.packed, k, numbers, np.full(len(X), -1), n_threads, advance
+        )
         # Too few have a feature in common with the query: others come last, at no distance.
         for query in np.flatnonzero(indices[:, -1] < 0):
             found = indices[query][indices[query] >= 0]
-            left_out = np.append(found, query) if exclude_self else found
-            others = np.setdiff1d(np.arange(len(self.samples)), left_out)
+            others = np.setdiff1d(np.arange(len(self.samples)), found)
             indices[query, len(found) :] = others[: k - len(found)]
         return distances, indices
 
     def radius_neighbors(
-        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True
-    ):
+        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True,
+        subset=None,
+    ):  # fmt: skip
+        if subset is not None:
+            part = BruteForceAmongMissing.build(self.samples.part(subset), n_threads)
+            slices = part.radius_neighbors(X, radius, n_threads, sort_results)
+            return [(counts, found, subset.indices[i]) for counts, found, i in slices]
         X, n, slices = _floats(X), len(self.samples), []
         size = max(1, HELD_DISTANCES // n)
         held = np.empty((min(size, len(X)), n))

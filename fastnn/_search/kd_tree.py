@@ -4,6 +4,8 @@ import logging
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from .._core.search._kd_tree import KDTree
 from .protocol import CannotServe
 from .sampling import spread_out
@@ -20,6 +22,13 @@ class KDTreeSearch:
 
     def __init__(self, samples, tree):
         self.samples, self.tree = samples, tree
+        self._latest = None, None
+
+    def __getstate__(self):
+        return self.samples, self.tree
+
+    def __setstate__(self, state):
+        self.__init__(*state)
 
     @classmethod
     def build(cls, samples, design=None, n_threads=1, advance=None):
@@ -29,10 +38,11 @@ class KDTreeSearch:
     def nbytes(self):
         return self.tree.nbytes
 
-    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False):
+    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, subset=None):
         found = self.tree.kneighbors(
-            queries_for(self.samples, X, self.tree), k, n_threads, advance, exclude_self
-        )
+            queries_for(self.samples, X, self.tree), k, n_threads, advance, exclude_self,
+            self._leaves_of(subset),
+        )  # fmt: skip
         if found is None:
             raise CannotServe("the tree cannot serve such values")
         distances, indices, n_pairs = found
@@ -40,15 +50,26 @@ class KDTreeSearch:
         return distances, indices
 
     def radius_neighbors(
-        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True
-    ):
+        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True,
+        subset=None,
+    ):  # fmt: skip
         found = self.tree.radius_neighbors(
             queries_for(self.samples, X, self.tree), radius, n_threads, sort_results, exclude_self,
-            with_distances,
+            with_distances, self._leaves_of(subset),
         )  # fmt: skip
         if found is None:
             raise CannotServe("the tree cannot serve such values")
         return found
+
+    def _leaves_of(self, subset):
+        """Return which samples may be found, as a tree takes it; the next search may need it."""
+        if subset is None:
+            return None
+        mask, leaves = self._latest
+        if mask is None or not np.array_equal(mask, subset.mask):
+            leaves = self.tree.leaves_where(subset.mask)
+            self._latest = subset.mask.copy(), leaves
+        return leaves
 
 
 def tree_of(samples, some, n_threads, advance=None):

@@ -7,6 +7,8 @@
 | cosine                    | normalized               | sqeuclidean     | half     |
 | minkowski, p=1, weights w | weighted                 | l1              | the same |
 | minkowski, p=2, weights w | weighted                 | l2              | the same |
+| correlation               | centered, normalized     | sqeuclidean     | half     |
+| haversine                 | points on the unit sphere | l2             | its arc  |
 | nan_euclidean             | see `_core/search/_missing` | nan_euclidean | the same |
 
 Rows of zeros are at cosine distance 1 from all others, as in scikit-learn, and at 0 from each
@@ -33,6 +35,28 @@ KERNEL_METRICS = {
 }
 
 
+OTHER_METRICS = ("correlation", "cosine", "haversine", "minkowski", "nan_euclidean")
+
+
+def _centered(X):
+    """Return rows less their means, scaled by powers of two; of constant rows nothing is left."""
+    low, high = X.min(axis=1, keepdims=True), X.max(axis=1, keepdims=True)
+    exponents = np.frexp(np.maximum(np.abs(low), np.abs(high)))[1]
+    # In two steps: the power itself may be beyond float64.
+    X = np.ldexp(np.ldexp(X, -(exponents // 2)), exponents // 2 - exponents)
+    return np.where(low == high, 0.0, X - X.mean(axis=1, keepdims=True))
+
+
+def _on_the_sphere(angles):
+    latitude, longitude = angles.T
+    around = np.cos(latitude)
+    points = around * np.cos(longitude), around * np.sin(longitude), np.sin(latitude)
+    return np.stack(points, axis=1)
+
+
+MAPPINGS = {"centered": _centered, "sphere": _on_the_sphere}
+
+
 @dataclass(frozen=True)
 class MetricSpace:
     """Where the kernels search on behalf of a metric.
@@ -44,16 +68,20 @@ class MetricSpace:
         Rows are divided by their norms (cosine).
     weights : ndarray of shape (n_features,), float64, optional
         Of the features, in the sums.
+    mapping : {"", "centered", "sphere"}
+        What is done to rows first, in float64: their mean is taken away (correlation), or latitude
+        and longitude become a point of the unit sphere (haversine).
     """
 
     kernel: str
     normalized: bool = False
     weights: np.ndarray | None = None
+    mapping: str = ""
 
     @property
     def is_plain(self):
         """Whether the kernels see the very values."""
-        return not self.normalized and self.weights is None
+        return not self.normalized and self.weights is None and not self.mapping
 
     @property
     def allows_nan(self):
@@ -66,11 +94,17 @@ class MetricSpace:
         return 4.0 if self.normalized else math.inf
 
     def fits(self, n_features):
-        """Whether there is a weight for each feature, if there are weights."""
+        """Whether there is a weight for each feature, if there are weights; or two angles."""
+        if self.mapping == "sphere":
+            return n_features == 2
         return self.weights is None or self.weights.shape == (n_features,)
 
     def require_fit(self, n_features):
         """Raise a ValueError unless `fits`."""
+        if self.mapping == "sphere" and n_features != 2:
+            raise ValueError(
+                f"metric 'haversine' takes 2 features, latitude and longitude, got {n_features}"
+            )
         if not self.fits(n_features):
             raise ValueError(
                 f"w must have one weight per feature, got {self.weights.size} for {n_features}"
@@ -81,25 +115,39 @@ class MetricSpace:
         _validation.require_finite(X, name, first_row, self.allows_nan)
 
     def rows(self, X, n_threads=1):
-        """Return rows that have passed the border as the kernels take them, without a copy."""
+        """Return rows that have passed the border as the kernels take them.
+
+        Without a copy, unless there is a mapping.
+        """
+        if self.mapping:
+            # Infinity and NaN are for the search to find.
+            with np.errstate(invalid="ignore", over="ignore"):
+                X = MAPPINGS[self.mapping](X.astype(np.float64, copy=False))
         return Rows(X, self.normalized, self.weights, self.kernel, n_threads)
 
     def is_same(self, other):
         """Whether rows and distances are transformed in the same way."""
-        return (self.kernel, self.normalized) == (
+        return (self.kernel, self.normalized, self.mapping) == (
             other.kernel,
             other.normalized,
+            other.mapping,
         ) and np.array_equal(self.weights, other.weights)
 
     def distances(self, found):
         """Return the metric's distances for the kernels'; may write to `found`."""
+        if self.mapping == "sphere":
+            np.multiply(found, 0.5, out=found)
+            np.arcsin(np.minimum(found, 1.0, out=found), out=found)
+            return np.multiply(found, 2.0, out=found)
         if not self.normalized:
             return found
         # Norms are rounded, so that tiles may give a little more than 2 for opposite rows.
         return np.minimum(np.multiply(found, 0.5, out=found), 2.0, out=found)
 
     def radius(self, radius):
-        """Return the kernels' distance for one of the metric."""
+        """Return the kernels' distance for one of the metric; for arcs, one that is safe."""
+        if self.mapping == "sphere":
+            return 2.0 * math.sin(0.5 * radius) * (1.0 + 2.0**-48) if radius < 3.14 else np.inf
         if self.normalized:
             return 2.0 * radius if radius < 2.0 else np.inf
         return radius
@@ -129,6 +177,10 @@ def space_of(metric, /, **parameters):
         return MetricSpace("sqeuclidean", normalized=True)
     if metric == "nan_euclidean":
         return MetricSpace("nan_euclidean")
+    if metric == "correlation":
+        return MetricSpace("sqeuclidean", normalized=True, mapping="centered")
+    if metric == "haversine":
+        return MetricSpace("l2", mapping="sphere")
     return f"metric {metric!r}"
 
 
@@ -168,7 +220,7 @@ def check_space(metric, /, **parameters):
     space = space_of(metric, **parameters)
     if not isinstance(space, str):
         return space
-    names = sorted([*KERNEL_METRICS, "cosine", "minkowski", "nan_euclidean"])
+    names = sorted([*KERNEL_METRICS, *OTHER_METRICS])
     if metric == "minkowski":
         raise ValueError(
             "metric 'minkowski' must have p = 1, 2 or infinity and, with 1 and 2, finite weights w "

@@ -52,6 +52,44 @@ class RadiusNeighbors(NamedTuple):
     reason: str
 
 
+class Subset:
+    """Some of the samples, told by either of two arrays; the other is made when it is needed.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (n_samples,), bool, optional
+    indices : ndarray of int64, optional
+        Ascending.
+    n_samples : int, optional
+        Of all, with indices.
+    """
+
+    def __init__(self, mask=None, indices=None, n_samples=None):
+        self._mask, self._indices, self._n_samples = mask, indices, n_samples
+        self._n = np.count_nonzero(mask) if indices is None else len(indices)
+
+    def __len__(self):
+        return self._n
+
+    @property
+    def mask(self):
+        if self._mask is None:
+            mask = np.zeros(self._n_samples, np.bool_)
+            mask[self._indices] = True
+            self._mask = mask
+        return self._mask
+
+    @property
+    def indices(self):
+        if self._indices is None:
+            self._indices = np.flatnonzero(self._mask)
+        return self._indices
+
+    def own(self, rows):
+        """Return these numbers of samples, -1 for those that are not among them."""
+        return np.where(np.isin(rows, self.indices, assume_unique=True), rows, -1)
+
+
 class Samples:
     """The rows that are searched, as a metric has them; shared by the algorithms.
 
@@ -76,6 +114,10 @@ class Samples:
 
     def __setstate__(self, state):
         self.__init__(*state)
+
+    def part(self, subset):
+        """Return a copy of some of the samples."""
+        return Samples(self.values[subset.indices], self.space, self.memory)
 
     @property
     def metric(self):
@@ -112,8 +154,8 @@ class Algorithm(Protocol):
     def nbytes(self):
         """How many bytes are held beside the samples."""
 
-    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False):
-        """Return (distances, indices).
+    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, subset=None):
+        """Return (distances, indices); `subset`: a Subset that is searched, None: all samples.
 
         Raises
         ------
@@ -123,8 +165,9 @@ class Algorithm(Protocol):
         """
 
     def radius_neighbors(
-        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True
-    ):
+        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True,
+        subset=None,
+    ):  # fmt: skip
         """Return slices of neighbors: see `RadiusNeighbors`."""
 
 

@@ -12,7 +12,7 @@ from .. import _validation
 from .._core._jobs import ieee_arithmetic
 from .bounded import BoundedSearch, design_bounds
 from .brute import BruteForce
-from .costs import current_costs
+from .costs import SearchCosts, current_costs
 from .ivf import (
     TRIED_QUERIES,
     Calibration,
@@ -34,8 +34,17 @@ from .planner import (
     TryLists,
     plan,
 )
-from .protocol import CannotServe, Neighbors, NonFiniteError, RadiusNeighbors, Samples, build_lock
+from .protocol import (
+    CannotServe,
+    Neighbors,
+    NonFiniteError,
+    RadiusNeighbors,
+    Samples,
+    build_lock,
+    within_each_radius,
+)
 from .sampling import spread_out
+from .subsets import FEW_QUERIES, in_order, require_valid_among, without_itself
 
 __all__ = ["ALGORITHMS", "Searcher"]
 
@@ -145,7 +154,7 @@ class Searcher:
 
     # ---- searches --------------------------------------------------------------------------------
 
-    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False):
+    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, where=None):
         """Return the k nearest rows of Y to each row of X.
 
         Parameters
@@ -159,6 +168,9 @@ class Searcher:
             Called with the share of the work done since the last call.
         exclude_self : bool
             X is Y, and no row is its own neighbor.
+        where : list of Part, optional
+            Of `subsets`: which samples are searched, each with at least k, and one more with
+            exclude_self; None: all.
 
         Returns
         -------
@@ -169,6 +181,8 @@ class Searcher:
         ValueError
             For NaN and infinity.
         """
+        if where is not None:
+            return self._kneighbors_where(X, k, n_threads, advance, exclude_self, where)
         searcher, X = self._agreeing(X, n_threads)
         progress = Progress(advance)
 
@@ -183,9 +197,83 @@ class Searcher:
         self._note(chosen)
         return Neighbors(self.space.distances(distances), indices, *chosen)
 
+    def _kneighbors_where(self, X, k, n_threads, advance, exclude_self, where):
+        self.space.require_valid(X, "X")
+        searcher, X = self._agreeing(X, n_threads)
+        wanted = k + exclude_self
+        distances, indices = np.empty((len(X), wanted)), np.empty((len(X), wanted), np.int64)
+        own = np.full(len(X), -1)
+        chosen = self.latest_plan
+        for part in where:
+            rows = slice(None) if part.queries is None else part.queries
+            queries = X if part.queries is None else X[rows]
+            share = len(queries) / max(1, len(X))
+            tell = advance and (lambda done, share=share: advance(done * share))
+
+            def search(algorithm, queries, subset, tell=tell):
+                return algorithm.kneighbors(queries, wanted, n_threads, tell, False, subset)
+
+            found, chosen = searcher._search_subset(
+                queries, wanted, None, n_threads, search, part.subset, True
+            )
+            distances[rows], indices[rows] = found
+            if exclude_self:
+                own[rows] = part.subset.own(np.arange(len(X))[rows])
+        if exclude_self:
+            distances, indices = without_itself(distances, indices, own, k)
+        self._note(chosen)
+        return Neighbors(self.space.distances(distances), indices, *chosen)
+
+    def _search_subset(self, X, k, radius, n_threads, search, subset, may_copy):
+        """Return what `search` finds among some samples, and the plan followed.
+
+        By an index that is there, or else by those of the rows that are left: where they lie, or of
+        a copy.
+        """
+        name = self._algorithm_for(subset, k, radius)
+        reason = f"{len(subset):,} of {len(self.Y):,} samples are searched"
+        try:
+            if name == "brute" and name != self.algorithm and may_copy and len(X) > FEW_QUERIES:
+                copied = Searcher(self.samples.values[subset.indices], self.space)
+                (distances, indices), chosen = copied._search(
+                    X, k, radius, n_threads,
+                    lambda algorithm, X: search(algorithm, X, None), Progress(None),
+                )  # fmt: skip
+                return (distances, subset.indices[indices]), Plan(chosen.algorithm, reason)
+            try:
+                algorithm = self._build(name, X, k, radius, n_threads)
+                return search(algorithm, X, subset), Plan(name, reason)
+            except CannotServe:
+                brute = self._build("brute", X, k, radius, n_threads)
+                return search(brute, X, subset), Plan("brute", reason)
+        except NonFiniteError:  # queries have been looked at
+            require_valid_among(self.space, self.samples.values, subset)
+            raise
+
+    def _algorithm_for(self, subset, k, radius):
+        if self.space.allows_nan or self.algorithm == "brute":
+            return "brute"
+        if self.algorithm in ("kd_tree", "bounded"):
+            return self.algorithm
+        name = next((name for name in ("kd_tree", "bounded") if name in self._built), "brute")
+        return "brute" if name == "kd_tree" and self._tree_is_slower(subset, k, radius) else name
+
+    def _tree_is_slower(self, subset, k, radius):
+        """Whether a tree of all samples visits more than there are to compare with."""
+        n, d = self.samples.values.shape
+        costs = SearchCosts(
+            current_costs(), n, d, self.samples.values.itemsize, self.space.kernel,
+            self.samples.values.dtype == _validation.UINT8 and self.space.is_plain,
+            radius is not None,
+        )  # fmt: skip
+        among = round(k * n / max(1, len(subset)))
+        points = costs.uniform_points(n, among, radius is not None)
+        return costs.search(k, points) > current_costs().query + len(subset) * costs.pair
+
     def radius_neighbors(
-        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True
-    ):
+        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True,
+        where=None,
+    ):  # fmt: skip
         """Return all rows of Y within a radius of each row of X.
 
         Parameters and errors are those of `kneighbors`, but:
@@ -203,19 +291,33 @@ class Searcher:
         RadiusNeighbors
         """
         searcher, X = self._agreeing(X, n_threads)
-        radius = self.space.radius(radius)
+        asked, radius = radius, self.space.radius(radius)
 
-        def search(algorithm, X):
+        def search(algorithm, X, subset=None):
             return algorithm.radius_neighbors(
-                X, radius, n_threads, sort_results, exclude_self, with_distances
-            )
+                X, radius, n_threads, sort_results, exclude_self and subset is None,
+                with_distances or self.space.mapping == "sphere", subset,
+            )  # fmt: skip
 
-        slices, chosen = searcher._search(X, 1, radius, n_threads, search, Progress(None))
+        if where is None:
+            slices, chosen = searcher._search(X, 1, radius, n_threads, search, Progress(None))
+        else:
+            self.space.require_valid(X, "X")
+            found = []
+            for part in where:
+                queries = X if part.queries is None else X[part.queries]
+                slices, chosen = searcher._search_subset(
+                    queries, 1, radius, n_threads, search, part.subset, False
+                )
+                found.append(slices)
+            slices = in_order(found, where, len(X), exclude_self)
         self._note(chosen)
-        if with_distances:
+        if with_distances or self.space.mapping == "sphere":
             slices = [(counts, self.space.distances(found), i) for counts, found, i in slices]
         else:
             slices = [(counts, None, i) for counts, _, i in slices]
+        if self.space.mapping == "sphere":
+            slices = list(within_each_radius(slices, np.full(len(X), asked)))
         return RadiusNeighbors(slices, *chosen)
 
     def _agreeing(self, X, n_threads):
@@ -223,7 +325,7 @@ class Searcher:
         if X is self.Y:
             return self, self.samples.values
         dtype = self.samples.values.dtype
-        if X.dtype == dtype or self.space.normalized:
+        if X.dtype == dtype or self.space.normalized or self.space.mapping:
             return self, X
         _kept = ieee_arithmetic()
         X = _as_narrow_as(X, dtype)
@@ -330,7 +432,7 @@ class Searcher:
             n_features=values.shape[1],
             k=k,
             metric=self.space.kernel,
-            value_bytes=8 if self.space.normalized else values.itemsize,
+            value_bytes=8 if self.space.normalized or self.space.mapping else values.itemsize,
             bytes_in_tiles=values.dtype == _validation.UINT8 and self.space.is_plain,
             within_radius=within,
             n_threads=n_threads,

@@ -18,7 +18,7 @@ CHUNK_BYTES = 16 << 20
 @in_place_of(KNNImputer, "transform")
 def transform(self, X):
     if self.metric != "nan_euclidean":
-        with observe("KNNImputer.transform", "a metric that is called"):
+        with observe("KNNImputer.transform", "a callable metric"):
             return ORIGINALS[KNNImputer, "transform"](self, X)
     check_is_fitted(self)
     with observe("KNNImputer.transform"):
@@ -50,6 +50,7 @@ def _impute(self, X, mask):
     n_threads = effective_n_threads(None)
     samples = _with_nan(self._fit_X, self._mask_fit_X)
     packed = RowsWithMissing(samples, n_threads)
+    n_donors = (~self._mask_fit_X).sum(axis=0)
     k = min(self.n_neighbors, len(samples))
     row_bytes = 16 * k * missing[rows].sum(axis=1, dtype=np.int64)
     chunks = np.split(rows, np.flatnonzero(np.diff(row_bytes.cumsum() // CHUNK_BYTES)) + 1)
@@ -59,11 +60,13 @@ def _impute(self, X, mask):
         distances, indices = find_present_neighbors(
             _with_nan(X[chunk], mask[chunk]), packed, k, starts, columns, n_threads
         )
-        values = _means(samples, columns, distances, indices, self.weights)
-        for column in np.unique(columns[indices[:, 0] < 0]):  # no sample is at any distance
+        weights = _weights(self.weights, n_donors, columns, distances)
+        values = _means(samples, columns, indices, weights)
+        # No sample is at any distance, or none counts.
+        unknown = np.isnan(values)
+        for column in np.unique(columns[unknown]):
             of_column = samples[:, column]
-            mean = of_column[~np.isnan(of_column)].mean()
-            values[(columns == column) & (indices[:, 0] < 0)] = mean
+            values[(columns == column) & unknown] = of_column[~np.isnan(of_column)].mean()
         X[chunk[in_chunk], columns] = values
 
 
@@ -74,12 +77,25 @@ def _with_nan(X, mask):
     return X
 
 
-def _means(samples, columns, distances, indices, weights):
-    """Return the weighted means of neighbors' values of a column each."""
-    found = indices >= 0
-    values = np.where(found, samples[indices, columns[:, None]], 0.0)
-    weights = get_weights(distances.copy(), weights)
-    weights = found.astype(float) if weights is None else weights
-    weights = np.where(found & ~np.isnan(weights), weights, 0.0)
+def _weights(weights, n_donors, columns, distances):
+    """Return what neighbors count; 0 where there is none.
+
+    Callables get the distances of a column at a time, to as many neighbors as it may have.
+    """
+    if callable(weights):
+        result = np.zeros(distances.shape)
+        for column in np.unique(columns):
+            of_column = columns == column
+            k = min(distances.shape[1], n_donors[column])
+            result[of_column, :k] = get_weights(distances[of_column, :k], weights)
+    else:
+        result = get_weights(distances.copy(), weights)
+        result = np.ones(distances.shape) if result is None else result
+    return np.where(np.isnan(result) | np.isnan(distances), 0.0, result)
+
+
+def _means(samples, columns, indices, weights):
+    """Return the weighted means of neighbors' values of a column each, NaN without weights."""
+    values = np.where(indices >= 0, samples[indices, columns[:, None]], 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (weights * values).sum(axis=1) / weights.sum(axis=1)

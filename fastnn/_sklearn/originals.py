@@ -27,12 +27,23 @@ ORIGINALS = {
 }
 
 
-def in_place_of(owner, name):
+def in_place_of(owner, name, more_parameters=""):
     """Return a decorator for a method that stands in for another: all but the module is that one's.
 
-    So one can see whose method an estimator has.
+    So one can see whose method an estimator has. Its signature is its own; `more_parameters` says
+    what that one does not know.
     """
-    return functools.wraps(ORIGINALS[owner, name], assigned=("__name__", "__qualname__", "__doc__"))
+
+    def decorate(method):
+        names = "__name__", "__qualname__", "__doc__"
+        functools.update_wrapper(method, ORIGINALS[owner, name], assigned=names)
+        del method.__wrapped__
+        if method.__doc__ and more_parameters:
+            parts = method.__doc__.partition("\n        Returns\n")
+            method.__doc__ = parts[0] + more_parameters + "".join(parts[1:])
+        return method
+
+    return decorate
 
 
 def asks_for(estimator, name):

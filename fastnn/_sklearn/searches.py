@@ -19,6 +19,7 @@ from .._core._threads import effective_n_threads
 from .._observation import observe
 from .._search.metric_spaces import space_of
 from .._search.protocol import ragged, within_each_radius
+from .._search.subsets import read_where, require_enough
 from .originals import ORIGINALS, in_place_of
 from .preparation import forget, prepare, queries_for, refuse_non_finite
 from .private import KNeighborsMixin, NeighborsBase, RadiusNeighborsMixin
@@ -66,8 +67,16 @@ def _minkowski_p(estimator):
     return {"p": estimator.p} if estimator.metric == "minkowski" else {}
 
 
-@in_place_of(KNeighborsMixin, "kneighbors")
-def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
+WHERE = """
+        where : array-like of bool of shape (n_samples_fit,), or pair of array-likes, optional
+            Which samples may be found, at a cost that follows how many these are; or, as a tuple,
+            the groups of the queries and of the samples: each query finds samples of its own group.
+            The search among them is exact, whatever `recall` says.
+"""
+
+
+@in_place_of(KNeighborsMixin, "kneighbors", WHERE)
+def kneighbors(self, X=None, n_neighbors=None, return_distance=True, *, where=None):
     theirs = ORIGINALS[KNeighborsMixin, "kneighbors"]
     k = self.n_neighbors if n_neighbors is None else n_neighbors
     fitted = "_fit_X" in vars(self)
@@ -78,15 +87,19 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
     if not isinstance(prepared, str):
         reason = queries = None if X is None else queries_for(self, X)
     if isinstance(reason, str):
+        _refuse(where, reason)
         with observe("kneighbors", reason):
             return theirs(self, X, n_neighbors, return_distance)
     with observe("kneighbors"):
         n_threads = effective_n_threads(self.n_jobs)
         searcher = prepared.searcher
         queries = searcher.Y if X is None else queries
+        if where is not None:
+            where = read_where(where, len(queries), len(searcher.Y))
+            require_enough(where, k, X is None)
         try:
             distances, indices, *_ = searcher.kneighbors(
-                queries, int(k), n_threads, None, exclude_self=X is None
+                queries, int(k), n_threads, None, X is None, where
             )
         except ValueError:
             refuse_non_finite(self, queries)  # in scikit-learn's words
@@ -94,8 +107,10 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
         return (distances, indices) if return_distance else indices
 
 
-@in_place_of(RadiusNeighborsMixin, "radius_neighbors")
-def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_results=False):
+@in_place_of(RadiusNeighborsMixin, "radius_neighbors", WHERE)
+def radius_neighbors(
+    self, X=None, radius=None, return_distance=True, sort_results=False, *, where=None
+):
     theirs = ORIGINALS[RadiusNeighborsMixin, "radius_neighbors"]
     r = self.radius if radius is None else radius
     radii = _radii_of_queries(r)
@@ -111,12 +126,15 @@ def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_resul
         n_queries = self.n_samples_fit_ if X is None else len(queries)
         reason = reason if len(radii) == n_queries else "radii that do not fit the queries"
     if isinstance(reason, str):
+        _refuse(where, reason)
         with observe("radius_neighbors", reason):
             return theirs(self, X, radius, return_distance, sort_results)
     with observe("radius_neighbors"):
         n_threads = effective_n_threads(self.n_jobs)
         searcher = prepared.searcher
         queries = searcher.Y if X is None else queries
+        if where is not None:
+            where = read_where(where, len(queries), len(searcher.Y))
         try:
             slices, *_ = searcher.radius_neighbors(
                 queries,
@@ -125,6 +143,7 @@ def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_resul
                 sort_results,
                 X is None,
                 return_distance or radii is not None,
+                where,
             )
         except ValueError:
             refuse_non_finite(self, queries)
@@ -135,6 +154,11 @@ def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_resul
         if not return_distance:
             return indices
         return ragged((counts, distances) for counts, distances, _ in slices), indices
+
+
+def _refuse(where, reason):
+    if where is not None:
+        raise ValueError(f"where cannot be given where scikit-learn searches: {reason}")
 
 
 def _radii_of_queries(radius):

@@ -29,7 +29,12 @@ class KNeighborsClassifier(sklearn.neighbors.KNeighborsClassifier):
     def predict_proba(self, X: Any) -> NDArray[np.float64]: ...
     def fit(self, X: Any, y: Any) -> Self: ...
     def kneighbors(
-        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
+        self,
+        X: Any = None,
+        n_neighbors: int | None = None,
+        return_distance: bool = True,
+        *,
+        where: Any = None,
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
@@ -64,7 +69,12 @@ class KNeighborsRegressor(sklearn.neighbors.KNeighborsRegressor):
     def recall_(self) -> Recall: ...
     def calibrate(self, X: Any) -> Self: ...
     def kneighbors(
-        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
+        self,
+        X: Any = None,
+        n_neighbors: int | None = None,
+        return_distance: bool = True,
+        *,
+        where: Any = None,
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
@@ -99,7 +109,12 @@ class KNeighborsTransformer(sklearn.neighbors.KNeighborsTransformer):
     def recall_(self) -> Recall: ...
     def calibrate(self, X: Any) -> Self: ...
     def kneighbors(
-        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
+        self,
+        X: Any = None,
+        n_neighbors: int | None = None,
+        return_distance: bool = True,
+        *,
+        where: Any = None,
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
@@ -135,7 +150,12 @@ class LocalOutlierFactor(sklearn.neighbors.LocalOutlierFactor):
     def recall_(self) -> Recall: ...
     def calibrate(self, X: Any) -> Self: ...
     def kneighbors(
-        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
+        self,
+        X: Any = None,
+        n_neighbors: int | None = None,
+        return_distance: bool = True,
+        *,
+        where: Any = None,
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
@@ -171,7 +191,12 @@ class NearestNeighbors(sklearn.neighbors.NearestNeighbors):
     def recall_(self) -> Recall: ...
     def calibrate(self, X: Any) -> Self: ...
     def kneighbors(
-        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
+        self,
+        X: Any = None,
+        n_neighbors: int | None = None,
+        return_distance: bool = True,
+        *,
+        where: Any = None,
     ) -> Any: ...
     def radius_neighbors(
         self,
@@ -179,6 +204,8 @@ class NearestNeighbors(sklearn.neighbors.NearestNeighbors):
         radius: float | None = None,
         return_distance: bool = True,
         sort_results: bool = False,
+        *,
+        where: Any = None,
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
@@ -221,6 +248,8 @@ class RadiusNeighborsClassifier(sklearn.neighbors.RadiusNeighborsClassifier):
         radius: float | None = None,
         return_distance: bool = True,
         sort_results: bool = False,
+        *,
+        where: Any = None,
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
@@ -259,6 +288,8 @@ class RadiusNeighborsRegressor(sklearn.neighbors.RadiusNeighborsRegressor):
         radius: float | None = None,
         return_distance: bool = True,
         sort_results: bool = False,
+        *,
+        where: Any = None,
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...
@@ -295,6 +326,8 @@ class RadiusNeighborsTransformer(sklearn.neighbors.RadiusNeighborsTransformer):
         radius: float | None = None,
         return_distance: bool = True,
         sort_results: bool = False,
+        *,
+        where: Any = None,
     ) -> Any: ...
     @property
     def effective_algorithm_(self) -> str: ...

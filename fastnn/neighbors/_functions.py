@@ -10,6 +10,7 @@ from .._core._threads import effective_n_threads
 from .._search.metric_spaces import check_pair, metric_parameters
 from .._search.protocol import ragged
 from .._search.searcher import ALGORITHMS, Searcher
+from .._search.subsets import read_where, require_enough
 
 
 def kneighbors(
@@ -22,6 +23,7 @@ def kneighbors(
     metric_params: dict[str, Any] | None = None,
     algorithm: Literal["auto", "brute", "bounded", "kd_tree", "ivf"] = "auto",
     recall: float = 1.0,
+    where: Any = None,
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -40,8 +42,12 @@ def kneighbors(
     n_neighbors : int, default=5
         1 <= n_neighbors <= n_samples.
     metric : str, default="minkowski"
-        "minkowski", "l1" ("manhattan", "cityblock"), "l2" ("euclidean"), "sqeuclidean", "chebyshev"
-        or "cosine" (half the squared L2 distance of the rows divided by their norms, in float64).
+        "minkowski", "l1" ("manhattan", "cityblock"), "l2" ("euclidean"), "sqeuclidean",
+        "chebyshev", "cosine" (half the squared L2 distance of the rows divided by their norms, in
+        float64), "correlation" (the same of rows less their means), "haversine" (the arc between
+        points of the unit sphere, rows of latitude and longitude in radians, from their chord:
+        within 5e-16) or "nan_euclidean" (NaN is a
+        missing value, see `fastnn.metrics.nan_euclidean_distances`).
     p : float, default=2
         Of "minkowski": 1 (L1), 2 (L2) or infinity (Chebyshev).
     metric_params : dict, optional
@@ -54,6 +60,10 @@ def kneighbors(
         The share of the true neighbors that is found on average: above 0 and at most 1. Below 1,
         some of the rows returned may not be among the nearest; their distances are exact. See
         :ref:`approximate_search`.
+    where : array-like of bool of shape (n_samples,), or pair of array-likes, optional
+        Which rows of Y may be found, at a cost that follows how many these are; or, as a tuple, the
+        groups of X's rows and of Y's: each query finds rows of its own group. Searches are exact
+        then, whatever `recall` says.
     n_jobs : int, optional
         Threads, as in scikit-learn; None: all the cores that this process may use.
     verbose : int, default=0
@@ -88,7 +98,9 @@ def kneighbors(
     """
     X, searcher = _searcher_of(X, Y, metric, p, metric_params, algorithm, recall)
     k = _validation.check_n_neighbors(n_neighbors, len(searcher.Y))
-    return _search(searcher, X, k, effective_n_threads(n_jobs), verbose)
+    parts = None if where is None else read_where(where, len(X), len(searcher.Y))
+    require_enough(parts, k)
+    return _search(searcher, X, k, effective_n_threads(n_jobs), verbose, where=parts)
 
 
 def radius_neighbors(
@@ -101,6 +113,7 @@ def radius_neighbors(
     metric_params: dict[str, Any] | None = None,
     algorithm: Literal["auto", "brute", "bounded", "kd_tree"] = "auto",
     sort_results: bool = False,
+    where: Any = None,
     n_jobs: int | None = None,
 ) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
     """Find all rows of Y within a radius of each row of X, exactly.
@@ -119,6 +132,7 @@ def radius_neighbors(
     algorithm : {"auto", "brute", "bounded", "kd_tree"}, default="auto"
     sort_results : bool, default=False
         Neighbors ascend by (distance, index), or by index alone.
+    where : array-like of bool of shape (n_samples,), or pair of array-likes, optional
     n_jobs : int, optional
 
     Returns
@@ -142,7 +156,8 @@ def radius_neighbors(
     X, searcher = _searcher_of(X, Y, metric, p, metric_params, algorithm)
     radius = _validation.check_number(radius, "radius", 0.0, finite=False)
     n_threads = effective_n_threads(n_jobs)
-    slices, *_ = searcher.radius_neighbors(X, radius, n_threads, bool(sort_results))
+    parts = None if where is None else read_where(where, len(X), len(searcher.Y))
+    slices, *_ = searcher.radius_neighbors(X, radius, n_threads, bool(sort_results), where=parts)
     distances = ragged((counts, distances) for counts, distances, _ in slices)
     return distances, ragged((counts, indices) for counts, _, indices in slices)
 
@@ -230,13 +245,13 @@ def _searcher_of(X, Y, metric, p, metric_params, algorithm, recall=None):
     return X, Searcher(Y, space, algorithm, recall=recall)
 
 
-def _search(searcher, X, k, n_threads, verbose, exclude_self=False):
+def _search(searcher, X, k, n_threads, verbose, exclude_self=False, where=None):
     """Search with arguments that have passed the border, with a progress bar if wanted.
 
     NaN and infinity among them are left to the index, whose searches meet every value anyway.
     """
     if not verbose:
-        return searcher.kneighbors(X, k, n_threads, None, exclude_self)[:2]
+        return searcher.kneighbors(X, k, n_threads, None, exclude_self, where)[:2]
     from tqdm.auto import tqdm
 
     with tqdm(total=X.shape[0], desc="kneighbors", unit=" queries", unit_scale=True) as bar:
@@ -244,4 +259,4 @@ def _search(searcher, X, k, n_threads, verbose, exclude_self=False):
         def advance(share):
             bar.update(share * X.shape[0])
 
-        return searcher.kneighbors(X, k, n_threads, advance, exclude_self)[:2]
+        return searcher.kneighbors(X, k, n_threads, advance, exclude_self, where)[:2]

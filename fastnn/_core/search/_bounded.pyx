@@ -376,7 +376,7 @@ def find_neighbors_by_bounds(
     step, seed_index = bounds.seed_step, bounds.seed_index
     if len(seed_index) < n_seeds:
         step, seed_index = 1, index
-    n_seeds = min(n_seeds, samples.n_rows)
+    n_seeds = min(n_seeds, len(index))
     while first < n_queries:
         part = queries.part(first, first + MAX_SLICE_QUERIES)
         encoded = bounds.encode(part, n_threads)

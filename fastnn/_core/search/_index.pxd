@@ -33,7 +33,8 @@ cdef class Chunk:
 cdef class FlatIndex:
     cdef readonly Rows rows
     cdef readonly str metric
-    # The samples in the order in which they are scanned; NULL: their own.
+    # Of those that are scanned: in this order; NULL: all rows in their own.
+    cdef readonly Py_ssize_t n_samples
     cdef readonly object order
     cdef const int64_t *row_ids
     # Whether all values are bytes below 128.
@@ -53,7 +54,8 @@ cdef class FlatIndex:
     # E = rate * m^2 or rate * m, and the rest.
     cdef double rate, underflow
     # Samples that threads take at a time, and steps of depth; what a packed row takes.
-    cdef Py_ssize_t block_rows, most_block_rows, part_depth, packed_row_bytes
+    cdef Py_ssize_t block_rows, part_depth, packed_row_bytes
+    cdef readonly Py_ssize_t most_block_rows
     # [n_samples], of BY_BOUNDS: how far a sample's key may be off by its own share.
     cdef float *errors
     # The first samples, if they are packed once for all searches.

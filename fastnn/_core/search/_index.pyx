@@ -118,8 +118,8 @@ cdef class FlatIndex:
         Bytes that resident panels may take; None: as many as the rows.
     block_rows : int, optional
         Samples that are scanned together, at most; None: as suits the caches.
-    order : ndarray of shape (n,), int64, optional
-        All samples, in the order in which they are scanned; None: their own.
+    order : ndarray of int64, optional
+        All samples, or some, in the order in which they are scanned; None: all in their own.
     narrow : bool
         Whether all values are bytes below 128: for some tiles that is half of the work.
     """
@@ -136,12 +136,13 @@ cdef class FlatIndex:
         if self.norm == CHEBYSHEV and self.rows.value_type == UINT8:
             raise TypeError("no kernel takes Chebyshev distances of uint8")
         self.order, self.row_ids, self.narrow = order, NULL, narrow
+        self.n_samples = self.rows.n_rows
         if order is not None:
             ids = order
-            self.row_ids = &ids[0]
+            self.row_ids, self.n_samples = &ids[0], ids.shape[0]
 
     def __len__(self):
-        return self.rows.n_rows
+        return self.n_samples
 
     def __reduce__(self):
         # Panels are packed anew: for other tiles, perhaps.
@@ -208,9 +209,9 @@ cdef class FlatIndex:
             if self.n_searches != 2:
                 return
             n = self.budget // self.packed_row_bytes
-            if n < self.rows.n_rows:
+            if n < self.n_samples:
                 n = n // self.block_rows * self.block_rows
-            n = min(n, self.rows.n_rows)
+            n = min(n, self.n_samples)
             if n > 0:
                 chunk = self.new_chunk(n)
                 residents = Residents(<void *>self, <void *>chunk, n)
@@ -326,11 +327,10 @@ cdef class FlatIndex:
                 else:
                     (<float *>chunk.starts)[i] = <float>(error - terms[i] / self.expansion.beta)
             elif self.expansion.quads:
-                # The tile is q . (s - c), which is (q - c) . (s - c) + c sum (s - c).
+                # The tile is (q - a) . (s - c), which is (q - c) . (s - c) + (c - a) sum (s - c).
                 centered = <int64_t>magnitudes[i] - self.expansion.offset * self.rows.n_features
-                (<int32_t *>chunk.starts)[i] = <int32_t>(
-                    -self.expansion.offset * centered - ((<int64_t>terms[i]) >> 1)
-                )
+                centered *= self.expansion.offset - self.expansion.query_offset
+                (<int32_t *>chunk.starts)[i] = <int32_t>(-centered - ((<int64_t>terms[i]) >> 1))
                 chunk.parities[i] = (<int64_t>terms[i]) & 1
             elif self.norm == L2:
                 (<int32_t *>chunk.starts)[i] = <int32_t>(-terms[i])

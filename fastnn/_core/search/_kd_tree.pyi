@@ -17,6 +17,7 @@ class SearchMemory: ...
 
 @final
 class KDTree(Tree):
+    def leaves_where(self, mask: NDArray[np.bool_]) -> NDArray[np.uint32] | None: ...
     def kneighbors(
         self,
         X: _Rows,
@@ -24,6 +25,7 @@ class KDTree(Tree):
         n_threads: int,
         advance: Callable[[float], object] | None = None,
         exclude_self: bool = False,
+        leaves: NDArray[np.uint32] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], int] | None: ...
     def radius_neighbors(
         self,
@@ -33,4 +35,5 @@ class KDTree(Tree):
         sort_results: bool = False,
         exclude_self: bool = False,
         with_distances: bool = True,
+        leaves: NDArray[np.uint32] | None = None,
     ) -> list[_Slice] | None: ...

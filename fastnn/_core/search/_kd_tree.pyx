@@ -103,6 +103,8 @@ cdef struct Search:
     # Leaves that were looked at, by all queries.
     int64_t n_leaves
     bint root, out_of_memory
+    # [n_leaves]: the bits of the samples of a leaf that may be found; NULL: all.
+    const uint32_t *allowed
     # Within a radius: instead of candidates, items are numbers of samples, of four bytes.
     bint numbers_alone
     # No two threads write to one cache line, or the next, which is fetched with it.
@@ -140,6 +142,7 @@ cdef class SearchMemory:
     cdef Search *searches
     cdef double *queries
     cdef int n_threads
+    cdef object allowed
 
     def __cinit__(self, int n_threads, Py_ssize_t n_features, Py_ssize_t capacity):
         cdef int i
@@ -156,8 +159,12 @@ cdef class SearchMemory:
             if self.searches[i].items == NULL:
                 raise MemoryError()
 
-    cdef void start(self, KDTree tree, Collect collect, double radius, Py_ssize_t k) noexcept:
+    cdef object start(
+        self, KDTree tree, Collect collect, double radius, Py_ssize_t k, object allowed
+    ):
         cdef int i
+        cdef const uint32_t[::1] bits = allowed
+        self.allowed = allowed
         for i in range(self.n_threads):
             self.searches[i].kernels = tree.block_kernels()
             self.searches[i].weights = tree.weight_data
@@ -166,6 +173,7 @@ cdef class SearchMemory:
             self.searches[i].radius = radius
             self.searches[i].root = tree.root
             self.searches[i].k = k
+            self.searches[i].allowed = NULL if allowed is None else &bits[0]
 
     cdef int64_t n_leaves(self) noexcept:
         cdef int64_t n = 0
@@ -329,12 +337,17 @@ cdef class KDTree(Tree):
 
     cdef inline void scan_leaf(self, Search *search, Py_ssize_t leaf) noexcept nogil:
         cdef const uint32_t *indices = self.indices + leaf * LEAF_POINTS
-        cdef uint32_t bits = search.kernels.points(
+        cdef uint32_t bits
+        cdef int i
+        if search.allowed != NULL and search.allowed[leaf] == 0:
+            return
+        bits = search.kernels.points(
             search.query, search.weights, self.points + leaf * self.point_bytes, LEAF_POINTS,
             self.n_features, search.limit, search.root, search.distances,
         )
-        cdef int i
         search.n_leaves += 1
+        if search.allowed != NULL:
+            bits &= search.allowed[leaf]
         if leaf == self.n_nodes[0] - 1:
             bits &= first_bits(self.n_samples - leaf * LEAF_POINTS)
         if search.collect == WITHIN:
@@ -435,6 +448,7 @@ cdef class KDTree(Tree):
         int n_threads,
         object advance=None,
         bint exclude_self=False,
+        object leaves=None,
     ):
         """Return the k nearest samples to each row of X, and how many were looked at; or None.
 
@@ -449,6 +463,8 @@ cdef class KDTree(Tree):
             Called with the share of the work done since the last call.
         exclude_self : bool
             X is Y, and no row is its own neighbor.
+        leaves : ndarray of uint32, optional
+            Which samples may be found, at least k: see `leaves_where`.
 
         Returns
         -------
@@ -469,7 +485,10 @@ cdef class KDTree(Tree):
         if wanted > MAX_SORTED:
             capacity = min(2 * wanted + 48, self.n_samples + 1)
         memory = SearchMemory(n_threads, self.n_features, capacity)
-        memory.start(self, SORTED if wanted <= MAX_SORTED else NEAREST, INFINITY, wanted)
+        memory.start(
+            self, SORTED if wanted <= MAX_SORTED else NEAREST, INFINITY, wanted,
+            leaves,
+        )
         distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
         indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
         for first in range(0, n_queries, n_queries if X is self.Y else TREE_SLICE_QUERIES):
@@ -522,6 +541,7 @@ cdef class KDTree(Tree):
         bint sort_results=False,
         bint exclude_self=False,
         bint with_distances=True,
+        object leaves=None,
     ):
         """Return the samples within the radius of each row of X, or None.
 
@@ -537,6 +557,8 @@ cdef class KDTree(Tree):
         exclude_self : bool
             X is Y, and no row is its own neighbor.
         with_distances : bool
+        leaves : ndarray of uint32, optional
+            Which samples may be found: see `leaves_where`.
 
         Returns
         -------
@@ -552,7 +574,7 @@ cdef class KDTree(Tree):
         if not self.usable or (X is not self.Y and not all_finite(X, n_threads)):
             return None
         memory = SearchMemory(n_threads, self.n_features, FIRST_CAPACITY)
-        memory.start(self, WITHIN, radius, 0)
+        memory.start(self, WITHIN, radius, 0, leaves)
         own_leaves = self.leaves_of_samples() if X is self.Y else None
         slices = []
         while first < n_queries:
@@ -570,6 +592,21 @@ cdef class KDTree(Tree):
             size = SLICE_PAIRS * n // max(1, len(found[2]))
             size = max(<Py_ssize_t>TREE_QUERIES_PER_TASK, min(size, <Py_ssize_t>TREE_SLICE_QUERIES))
         return slices
+
+    def leaves_where(self, cnp.ndarray mask):
+        """Return the bits of each leaf's samples that a mask of all samples chooses, as uint32.
+
+        None when a value of Y is not finite: there are no leaves.
+        """
+        cdef const uint8_t *chosen = <const uint8_t *>cnp.PyArray_DATA(mask)
+        if not self.usable:
+            return None
+        leaves = np.zeros(self.n_nodes[0], np.uint32)
+        cdef uint32_t[::1] bits = leaves
+        cdef Py_ssize_t i
+        for i in range(self.n_samples):
+            bits[i // LEAF_POINTS] |= <uint32_t>chosen[self.indices[i]] << i % LEAF_POINTS
+        return leaves
 
     cdef object leaves_of_samples(self):
         cdef Py_ssize_t i

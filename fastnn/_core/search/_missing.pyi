@@ -33,7 +33,6 @@ def find_present_neighbors(
     starts: NDArray[np.int64],
     wanted: NDArray[np.int64],
     n_threads: int,
-    own: NDArray[np.int64] | None = None,
     advance: Callable[[float], object] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]: ...
 def fill_present_distances(

@@ -151,11 +151,9 @@ cdef class Lists(Comparison):
     """Lists of the k nearest, each of the samples that have a value of one feature."""
 
     cdef Py_ssize_t k
-    # Of each list: the feature, or -1 for any sample. Of each query: where its lists start, and its
-    # own index, which it does not find, or -1.
+    # Of each list: the feature, or -1 for any sample. Of each query: where its lists start.
     cdef const int64_t *wanted
     cdef const int64_t *starts
-    cdef const int64_t *own
     # [n_lists][k], ascending by (distance, index); infinite and -1 where there is none.
     cdef double *distances
     cdef int64_t *indices
@@ -185,7 +183,7 @@ cdef class Lists(Comparison):
         cdef int64_t index = block * WIDTH + i, slot
         cdef double worst = 0.0
         cdef bint taken = False
-        if index == self.own[query] or distance > self.limits[query]:
+        if distance > self.limits[query]:
             return
         distance = sqrt(distance)
         for slot in range(self.starts[query], self.starts[query + 1]):
@@ -223,7 +221,6 @@ def find_present_neighbors(
     const int64_t[::1] starts,
     const int64_t[::1] wanted,
     int n_threads,
-    const int64_t[::1] own=None,
     object advance=None,
 ):
     """Return (distances, indices) of lists of the k nearest samples that have a value.
@@ -240,16 +237,14 @@ def find_present_neighbors(
     wanted : ndarray of shape (n_lists,), int64
         The feature that samples of a list have; -1: any sample will do.
     n_threads : int
-    own : ndarray of shape (n_queries,), int64, optional
-        A sample that a query does not find.
     advance : callable or None
         Called with the share of the work done since the last call.
 
     Returns
     -------
     (ndarray of float64, ndarray of int64), each of shape (n_lists, k)
-        Ascending by (distance, index). Samples at no distance, which have no feature in common with
-        the query, are not found; NaN and -1 stand where there are too few others.
+        Ascending by (distance, index). Samples that have no feature in common with the query
+        are not found; NaN and -1 stand where there are too few others.
     """
     cdef Lists lists = Lists.__new__(Lists)
     cdef IEEEScope _ieee = ieee_scope()
@@ -261,10 +256,8 @@ def find_present_neighbors(
     indices.fill(-1)
     lists.set_up(X, Y)
     limits = np.empty(lists.n_queries)
-    if own is None:
-        own = np.full(lists.n_queries, -1, np.int64)
     lists.k, lists.limits = k, <double *>cnp.PyArray_DATA(limits)
-    lists.starts, lists.own = &starts[0], &own[0]
+    lists.starts = &starts[0]
     lists.distances = <double *>cnp.PyArray_DATA(distances)
     lists.indices = <int64_t *>cnp.PyArray_DATA(indices)
     if n_lists > 0:

@@ -88,7 +88,7 @@ cdef Py_ssize_t few_queries(FlatIndex index) noexcept:
         few = MAX_APPROX_QUERIES
         if index.rows.value_type == UINT8:
             few = max(1, min(few, d // FEATURES_PER_QUERY_OF_BYTES))
-    if index.resident_rows == index.rows.n_rows:
+    if index.resident_rows == index.n_samples:
         few = min(few, <Py_ssize_t>1)
     return few
 
@@ -102,10 +102,10 @@ cdef Mode mode_for(FlatIndex index, Py_ssize_t n_queries, bint by_rows):
 
 
 cdef int scan_threads(FlatIndex index, Py_ssize_t n_queries, int n_threads):
-    cdef double n_differences = <double>n_queries * index.rows.n_rows * index.rows.n_features
-    cdef double n_bytes = <double>index.rows.n_rows * index.rows.row_bytes
+    cdef double n_differences = <double>n_queries * index.n_samples * index.rows.n_features
+    cdef double n_bytes = <double>index.n_samples * index.rows.row_bytes
     return threads_for(
-        n_threads, index.rows.n_rows,
+        n_threads, index.n_samples,
         nanoseconds_to_compare(n_differences) + nanoseconds_to_read(n_bytes),
     )
 
@@ -113,12 +113,12 @@ cdef int scan_threads(FlatIndex index, Py_ssize_t n_queries, int n_threads):
 cdef Mode mode_of_visits(FlatIndex index, Visits visits):
     """Choose how the queries that visit a list are compared with it."""
     cdef Py_ssize_t few = min(<Py_ssize_t>MAX_ROW_QUERIES, few_queries(index))
-    return mode_for(index, index.rows.n_rows, visits.n_visits <= few * visits.n_visited)
+    return mode_for(index, index.n_samples, visits.n_visits <= few * visits.n_visited)
 
 
 cdef int visit_threads(FlatIndex index, Visits visits, int n_threads):
     """Like `scan_threads`, for lists of average length."""
-    cdef double n_values = <double>index.rows.n_rows / visits.n_lists * index.rows.n_features
+    cdef double n_values = <double>index.n_samples / visits.n_lists * index.rows.n_features
     return threads_for(
         n_threads, visits.n_visited,
         nanoseconds_to_compare(visits.n_visits * n_values)
@@ -155,7 +155,7 @@ cdef Scan new_scan(
     cdef const double *terms = NULL
     scan.index, scan.collector, scan.mode, scan.n_threads = index, collector, mode, n_threads
     scan.visits = visits
-    scan.n_queries, scan.n_samples = X.n_rows, index.rows.n_rows
+    scan.n_queries, scan.n_samples = X.n_rows, index.n_samples
     scan.exact = new_distances(X, index.rows, index.norm, n_threads)
     collector.attach(index, scan.exact, mode, n_threads)
     collector.in_order = visits is None and index.row_ids == NULL
