@@ -1,6 +1,8 @@
 """scikit-learn's methods that others stand in for, as scikit-learn has them."""
 
 import functools
+import re
+import textwrap
 
 from sklearn.impute import KNNImputer
 from sklearn.neighbors import (
@@ -39,8 +41,10 @@ def in_place_of(owner, name, more_parameters=""):
         functools.update_wrapper(method, ORIGINALS[owner, name], assigned=names)
         del method.__wrapped__
         if method.__doc__ and more_parameters:
-            parts = method.__doc__.partition("\n        Returns\n")
-            method.__doc__ = parts[0] + more_parameters + "".join(parts[1:])
+            # Pythons from 3.13 on indent no docstrings.
+            before, indent, after = re.split(r"\n( *)Returns\n", method.__doc__, maxsplit=1)
+            text = textwrap.indent(more_parameters, indent)
+            method.__doc__ = f"{before}\n{text}\n{indent}Returns\n{after}"
         return method
 
     return decorate

@@ -67,11 +67,11 @@ def _minkowski_p(estimator):
     return {"p": estimator.p} if estimator.metric == "minkowski" else {}
 
 
-WHERE = """
-        where : array-like of bool of shape (n_samples_fit,), or pair of array-likes, optional
-            Which samples may be found, at a cost that follows how many these are; or, as a tuple,
-            the groups of the queries and of the samples: each query finds samples of its own group.
-            The search among them is exact, whatever `recall` says.
+WHERE = """\
+where : array-like of bool of shape (n_samples_fit,), or pair of array-likes, optional
+    Which samples may be found, at a cost that follows how many these are; or, as a tuple, the
+    groups of the queries and of the samples: each query finds samples of its own group. The search
+    among them is exact, whatever `recall` says.
 """
 
 
