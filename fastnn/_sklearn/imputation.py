@@ -87,7 +87,8 @@ def _weights(weights, n_donors, columns, distances):
         for column in np.unique(columns):
             of_column = columns == column
             k = min(distances.shape[1], n_donors[column])
-            result[of_column, :k] = get_weights(distances[of_column, :k], weights)
+            found = get_weights(distances[of_column, :k], weights)
+            result[of_column, :k] = 1.0 if found is None else found
     else:
         result = get_weights(distances.copy(), weights)
         result = np.ones(distances.shape) if result is None else result
