@@ -30,6 +30,9 @@ PEERS = (
     "plain Python",
     "map over chunks",
     "ParallelPostFit",
+    # What users would do without a feature, with the same library.
+    "all samples",
+    "a copied subset",
 )
 # A peer that takes so many times as long as the best one is not waited for again,
 FAR_BEHIND = 3.0

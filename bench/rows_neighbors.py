@@ -271,11 +271,11 @@ def where_row(n, d, n_queries):
 
     return Row(
         f"where: a tenth of {n:,} x {d}, {n_queries} queries",
-        {"all": 5, "copied": 3},
+        {"all samples": 5, "a copied subset": 3},
         {
             "fastnn": lambda: model.kneighbors(X, where=mask),
-            "all": lambda: model.kneighbors(X),
-            "copied": copied,
+            "all samples": lambda: model.kneighbors(X),
+            "a copied subset": copied,
         },
         (),
         check,
