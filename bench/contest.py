@@ -33,6 +33,7 @@ PEERS = (
     # What users would do without a feature, with the same library.
     "all samples",
     "a copied subset",
+    "a fit on all",
 )
 # A peer that takes so many times as long as the best one is not waited for again,
 FAR_BEHIND = 3.0

@@ -221,6 +221,30 @@ def vote_row(method, weights):
     return Row(name, 1.0, contestants, ("kneighbors",), check)
 
 
+def regression_row():
+    """Means of several targets; of the search alone the whole should reach 1 / 1.1."""
+    import sklearn.neighbors
+
+    rng = np.random.default_rng(0)
+    X, y = make(rng, 20_000, 64, np.float32), rng.standard_normal((20_000, 8))
+    queries = make(rng, 10_000, 64, np.float32)
+    ours, theirs = (
+        module.KNeighborsRegressor(15, weights="distance", n_jobs=N_THREADS).fit(X, y)
+        for module in (fastnn.neighbors, sklearn.neighbors)
+    )
+
+    def check():
+        np.testing.assert_allclose(ours.predict(queries[:200]), theirs.predict(queries[:200]), 1e-3)
+
+    contestants = {
+        "fastnn": lambda: ours.predict(queries),
+        "scikit-learn": lambda: theirs.predict(queries),
+        "kneighbors": lambda: ours.kneighbors(queries),
+    }
+    name = "KNeighborsRegressor, 8 outputs by distance, k=15, 10,000 queries on 20,000 x 64"
+    return Row(name, 1.0, contestants, ("kneighbors",), check)
+
+
 def radius_row(dtype):
     """About 30 neighbors each: with fit, and all samples as queries."""
     rng = np.random.default_rng(0)
@@ -280,6 +304,38 @@ def where_row(n, d, n_queries):
         (),
         check,
     )
+
+
+def growing_row(algorithm, n, d, **parameters):
+    """One percent more, ten queries, and one percent less; or all that by another fit."""
+    rng = np.random.default_rng(0)
+    Y = rng.standard_normal((n, min(d, 8))) @ rng.standard_normal((min(d, 8), d))
+    Y = Y.astype(np.float32)
+    more, queries = make(rng, n // 100, d, np.float32), Y[:: n // 10] + np.float32(0.01)
+    both = np.concatenate([Y, more])
+
+    def fitted(Y):
+        model = fastnn.neighbors.NearestNeighbors(
+            algorithm=algorithm, n_jobs=N_THREADS, **parameters
+        )
+        return model.fit(Y)
+
+    model = fitted(Y)
+    model.kneighbors(queries)
+
+    def search():
+        found = model.partial_fit(more).kneighbors(queries)
+        model.remove(model.sample_indices_[-len(more) :])
+        return found
+
+    def check():
+        if not parameters:
+            expected = fitted(both).kneighbors(queries)
+            np.testing.assert_array_equal(search()[0], expected[0])
+
+    name = f"1 % more of {n:,} x {d} in {algorithm!r}, 10 queries, 1 % less"
+    contestants = {"fastnn": search, "a fit on all": lambda: fitted(both).kneighbors(queries)}
+    return Row(name, {"a fit on all": 33}, contestants, (), check)
 
 
 def haversine_row():
@@ -378,11 +434,15 @@ ROWS = {
     "vote-distance": lambda: vote_row("predict", "distance"),
     "proba": lambda: vote_row("predict_proba", "uniform"),
     "proba-distance": lambda: vote_row("predict_proba", "distance"),
+    "regression": regression_row,
     "radius": lambda: radius_row(np.float32),
     "radius-f64": lambda: radius_row(np.float64),
     "graph": graph_row,
     "where-1": lambda: where_row(100_000, 128, 1),
     "where-100": lambda: where_row(100_000, 128, 100),
     "where-2000": lambda: where_row(100_000, 128, 2000),
+    "grow-tree": lambda: growing_row("kd_tree", 1_000_000, 3),
+    "grow-bounds": lambda: growing_row("bounded", 60_000, 384),
+    "grow-lists": lambda: growing_row("ivf", 100_000, 64, recall=0.9),
     "haversine": haversine_row,
 }

@@ -12,6 +12,7 @@ import numpy as np
 import datasets_for_search as data
 import fastnn
 import oracles
+from fastnn._search.growing import Blocks, GrowingSearcher
 from fastnn._search.ivf import Centroids, InvertedLists, ListRanking
 from fastnn._search.metric_spaces import space_of
 from fastnn._search.protocol import Subset
@@ -124,7 +125,7 @@ def find_error(seed):
     try:
         with np.errstate(all="ignore"):
             for name, found, expected in itertools.chain(
-                searches(case), lists(case), entries(case)
+                searches(case), changes(case), lists(case), entries(case)
             ):
                 if not all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)):
                     return f"{case}: {name}"
@@ -172,6 +173,38 @@ def searches(case):
         X, Y, metric=case.metric, metric_kwargs=case.parameters or None
     )
     yield "argmin", nearest[:1], [expected[1][:, 0]]
+
+
+def changes(case):
+    """Searches of samples that come block by block, and of which some are gone again."""
+    rng, X, Y = case.rng, case.X, case.Y
+    kind = str(rng.choice((*KINDS, "auto")))
+    plain = Searcher(Y[:0], space_of(case.metric, **case.parameters), kind)
+    first, *others = np.split(Y, np.sort(rng.integers(1, len(Y) + 1, 4)))
+    index, left = GrowingSearcher(Blocks.of(first), plain), np.arange(len(first))
+    for rows in others:
+        contents = index.contents
+        if len(rows):
+            left = np.append(left, contents.n_indices + np.arange(len(rows)))
+            contents = contents.append(rows)
+        if rng.integers(2):
+            gone = rng.permutation(left)[: int(len(left) * rng.random())]
+            left = np.setdiff1d(left, gone)
+            contents = contents.remove(np.sort(gone))
+        index = index.with_contents(contents)
+        if not len(left):
+            continue
+        k, name = min(case.k, len(left)), f"{kind}, {len(left)} left of {contents.n_indices}"
+        expected = oracles.kneighbors(X, Y[left], k, case.oracle)
+        expected = expected[0], left[expected[1]]
+        yield name, index.kneighbors(X, k, int(rng.integers(1, 4)))[:2], expected
+        radius = float(expected[0][:, -1].max())
+        if np.isfinite(radius):
+            counts, *found = index.radius_neighbors(X, radius, 2, True).slices[0]
+            within = oracles.radius_neighbors(X, Y[left], radius, case.oracle)
+            distances, indices = (np.concatenate([row[i] for row in within]) for i in range(2))
+            expected = np.array([len(row[0]) for row in within]), distances, left[indices]
+            yield f"{name}, within {radius}", (counts, *found), expected
 
 
 def lists(case):

@@ -277,7 +277,7 @@ class Shuffled:
     def nbytes(self):
         return self.inner.nbytes
 
-    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False):
+    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, subset=None):
         distances, places = self.inner.kneighbors(X, len(self.order), n_threads, advance)
         indices = self.order[places]
         first = np.lexsort((indices, distances))[:, :k]

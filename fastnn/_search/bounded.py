@@ -148,7 +148,7 @@ class BoundedSearch:
         return codes + (seeds.rows.values.nbytes if seeds is not self.bounds.index else 0)
 
     def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, subset=None):
-        bounds = self.bounds if subset is None else self.bounds.among(subset.indices)
+        bounds = self._bounds_among(subset)
         found = find_neighbors_by_bounds(
             self.samples.queries(X, n_threads), self.samples.rows(n_threads), k,
             self.samples.metric, bounds, n_threads, advance, exclude_self,
@@ -160,12 +160,17 @@ class BoundedSearch:
         self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True,
         subset=None,
     ):  # fmt: skip
-        bounds = self.bounds if subset is None else self.bounds.among(subset.indices)
+        bounds = self._bounds_among(subset)
         found = find_within_radius_by_bounds(
             self.samples.queries(X, n_threads), self.samples.rows(n_threads), radius,
             self.samples.metric, bounds, n_threads, sort_results, exclude_self,
         )  # fmt: skip
         return self._logged(X, found)[0]
+
+    def _bounds_among(self, subset):
+        if subset is None:
+            return self.bounds
+        return subset.kept(self.name, lambda: self.bounds.among(subset.indices))
 
     def _logged(self, X, found):
         if found is None:
@@ -374,6 +379,12 @@ class _Bounds:
             some = self.codes[0][:: self.seed_step].copy()
             self.seed_index = FlatIndex(some, self.metric, 0, None, None, narrow)
         return self
+
+    @property
+    def nbytes(self):
+        """How many bytes the indexes hold beside the codes."""
+        seeds = 0 if self.seed_index is self.index else self.seed_index.nbytes
+        return self.index.nbytes + seeds
 
     def among(self, indices):
         """Return the same bounds, where some of the samples are scanned and have seeds."""

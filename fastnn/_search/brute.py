@@ -44,7 +44,11 @@ class BruteForce:
         """Return an index of some of the samples, or that of all."""
         if subset is None:
             return self.index
-        return FlatIndex(self.index.rows, self.samples.metric, 0, None, subset.indices)
+        memory = self.samples.memory if subset.stays else 0
+        return subset.kept(
+            self.name,
+            lambda: FlatIndex(self.index.rows, self.samples.metric, memory, None, subset.indices),
+        )
 
     def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, subset=None):
         found = find_neighbors(
@@ -87,9 +91,16 @@ class BruteForceAmongMissing:
     def nbytes(self):
         return self.packed.nbytes
 
+    def _among(self, subset, n_threads):
+        """Return the same of some of the samples."""
+        return subset.kept(
+            self.name,
+            lambda: BruteForceAmongMissing.build(self.samples.part(subset), n_threads),
+        )
+
     def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, subset=None):
         if subset is not None:
-            part = BruteForceAmongMissing.build(self.samples.part(subset), n_threads)
+            part = self._among(subset, n_threads)
             distances, indices = part.kneighbors(X, k, n_threads, advance)
             return distances, subset.indices[indices]
         if exclude_self:
@@ -111,7 +122,7 @@ class BruteForceAmongMissing:
         subset=None,
     ):  # fmt: skip
         if subset is not None:
-            part = BruteForceAmongMissing.build(self.samples.part(subset), n_threads)
+            part = self._among(subset, n_threads)
             slices = part.radius_neighbors(X, radius, n_threads, sort_results)
             return [(counts, found, subset.indices[i]) for counts, found, i in slices]
         X, n, slices = _floats(X), len(self.samples), []

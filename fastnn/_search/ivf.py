@@ -447,8 +447,21 @@ class InvertedLists:
         arrays = self.sizes, self.starts, self.index.order, self.index
         return self.centroids.nbytes + sum(a.nbytes for a in arrays)
 
-    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, n_probes=math.inf):
+    def among(self, subset):
+        """Return the same lists without the samples that are not in a subset."""
+        order = self.index.order
+        kept = subset.mask[order]
+        lists = np.repeat(np.arange(len(self.sizes)), np.diff(self.starts))[kept]
+        sizes = np.bincount(lists, minlength=len(self.sizes)).astype(np.float64)
+        return InvertedLists(self.samples, self.centroids, order[kept], sizes)
+
+    def kneighbors(
+        self, X, k, n_threads, advance=None, exclude_self=False, subset=None, n_probes=math.inf
+    ):
         """Return (distances, indices) of the k nearest samples among those within n_probes."""
+        if subset is not None:
+            some = subset.kept(self.name, lambda: self.among(subset))
+            return some.kneighbors(X, k, n_threads, advance, exclude_self, None, n_probes)
         ranking = self._ranking(k, min(n_probes, len(self.sizes)))
         found = find_neighbors(
             self.samples.queries(X, n_threads), self.index, k, self.samples.metric, n_threads,

@@ -62,11 +62,18 @@ class Subset:
         Ascending.
     n_samples : int, optional
         Of all, with indices.
+    stays : bool
+        Whether these are most of the samples, for searches to come as well: what is made for them
+        is kept, and searches are planned as for all.
     """
 
-    def __init__(self, mask=None, indices=None, n_samples=None):
+    def __init__(self, mask=None, indices=None, n_samples=None, stays=False):
         self._mask, self._indices, self._n_samples = mask, indices, n_samples
         self._n = np.count_nonzero(mask) if indices is None else len(indices)
+        self.stays, self._kept = stays, {}
+
+    def __reduce__(self):
+        return Subset, (self._mask, self._indices, self._n_samples, self.stays)
 
     def __len__(self):
         return self._n
@@ -84,6 +91,19 @@ class Subset:
         if self._indices is None:
             self._indices = np.flatnonzero(self._mask)
         return self._indices
+
+    def kept(self, name, make):
+        """Return what `make` gives, the same again where the subset stays."""
+        if not self.stays:
+            return make()
+        if name not in self._kept:
+            self._kept.setdefault(name, make())
+        return self._kept[name]
+
+    @property
+    def nbytes(self):
+        """How many bytes are held for searches to come."""
+        return sum(kept.nbytes for kept in self._kept.copy().values())
 
     def own(self, rows):
         """Return these numbers of samples, -1 for those that are not among them."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _validation
 from .._core._jobs import ieee_arithmetic
+from .base import BaseSearcher
 from .bounded import BoundedSearch, design_bounds
 from .brute import BruteForce
 from .costs import SearchCosts, current_costs
@@ -36,15 +37,12 @@ from .planner import (
 )
 from .protocol import (
     CannotServe,
-    Neighbors,
     NonFiniteError,
-    RadiusNeighbors,
     Samples,
     build_lock,
-    within_each_radius,
 )
 from .sampling import spread_out
-from .subsets import FEW_QUERIES, in_order, require_valid_among, without_itself
+from .subsets import FEW_QUERIES, require_valid_among
 
 __all__ = ["ALGORITHMS", "Searcher"]
 
@@ -89,7 +87,7 @@ class History(NamedTuple):
         return History(self.n_queries, tuple(plans), self.latest)
 
 
-class Searcher:
+class Searcher(BaseSearcher):
     """Rows to search in, by any algorithm that serves.
 
     "auto" is settled by the first search that is large enough to make up for an index, small ones
@@ -133,6 +131,12 @@ class Searcher:
         # Of the same rows in wider types, for queries that need these.
         self._wider = {}
 
+    def of_other_rows(self, Y, algorithm):
+        """Return a searcher of other rows by the same rules but for the algorithm."""
+        return Searcher(
+            Y, self.space, algorithm, self.memory, self.recall, self.calibration_queries
+        )
+
     @property
     def latest_plan(self):
         """The plan of the last search, or of the next small one."""
@@ -154,77 +158,46 @@ class Searcher:
 
     # ---- searches --------------------------------------------------------------------------------
 
-    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, where=None):
-        """Return the k nearest rows of Y to each row of X.
+    @property
+    def n_indices(self):
+        return len(self.Y)
 
-        Parameters
-        ----------
-        X : ndarray of shape (n_queries, d)
-            That has passed the border, or `Y` itself.
-        k : int
-            1 <= k <= n; with exclude_self k < n.
-        n_threads : int
-        advance : callable or None
-            Called with the share of the work done since the last call.
-        exclude_self : bool
-            X is Y, and no row is its own neighbor.
-        where : list of Part, optional
-            Of `subsets`: which samples are searched, each with at least k, and one more with
-            exclude_self; None: all.
+    @property
+    def indices(self):
+        return np.arange(len(self.Y))
 
-        Returns
-        -------
-        Neighbors
-
-        Raises
-        ------
-        ValueError
-            For NaN and infinity.
-        """
-        if where is not None:
-            return self._kneighbors_where(X, k, n_threads, advance, exclude_self, where)
+    def find_neighbors(
+        self, X, k, n_threads, advance=None, exclude_self=False, subset=None
+    ):  # fmt: skip
         searcher, X = self._agreeing(X, n_threads)
         progress = Progress(advance)
 
-        def search(algorithm, X):
-            arguments = X, k, n_threads, progress.of_the_rest(), exclude_self
+        def search(algorithm, X, subset):
+            arguments = X, k, n_threads, progress.of_the_rest(), exclude_self, subset
             if isinstance(algorithm, InvertedLists):
                 setting = searcher._setting(algorithm, k, n_threads)
                 return algorithm.kneighbors(*arguments, setting.n_probes)
             return algorithm.kneighbors(*arguments)
 
-        (distances, indices), chosen = searcher._search(X, k, None, n_threads, search, progress)
+        found, chosen = searcher._search(X, k, None, n_threads, search, subset, progress)
         self._note(chosen)
-        return Neighbors(self.space.distances(distances), indices, *chosen)
+        return found, chosen
 
-    def _kneighbors_where(self, X, k, n_threads, advance, exclude_self, where):
-        self.space.require_valid(X, "X")
+    def find_within_radius(
+        self, X, radius, n_threads, sort_results, exclude_self, with_distances, subset=None
+    ):
         searcher, X = self._agreeing(X, n_threads)
-        wanted = k + exclude_self
-        distances, indices = np.empty((len(X), wanted)), np.empty((len(X), wanted), np.int64)
-        own = np.full(len(X), -1)
-        chosen = self.latest_plan
-        for part in where:
-            rows = slice(None) if part.queries is None else part.queries
-            queries = X if part.queries is None else X[rows]
-            share = len(queries) / max(1, len(X))
-            tell = advance and (lambda done, share=share: advance(done * share))
 
-            def search(algorithm, queries, subset, tell=tell):
-                return algorithm.kneighbors(queries, wanted, n_threads, tell, False, subset)
-
-            found, chosen = searcher._search_subset(
-                queries, wanted, None, n_threads, search, part.subset, True
+        def search(algorithm, X, subset):
+            return algorithm.radius_neighbors(
+                X, radius, n_threads, sort_results, exclude_self, with_distances, subset
             )
-            distances[rows], indices[rows] = found
-            if exclude_self:
-                own[rows] = part.subset.own(np.arange(len(X))[rows])
-        if exclude_self:
-            distances, indices = without_itself(distances, indices, own, k)
-        self._note(chosen)
-        return Neighbors(self.space.distances(distances), indices, *chosen)
 
-    def _search_subset(self, X, k, radius, n_threads, search, subset, may_copy):
+        slices, chosen = searcher._search(X, 1, radius, n_threads, search, subset)
+        self._note(chosen)
+        return slices, chosen
+
+    def _search_subset(self, X, k, radius, n_threads, search, subset):
         """Return what `search` finds among some samples, and the plan followed.
 
         By an index that is there, or else by those of the rows that are left: where they lie, or of
@@ -233,12 +206,10 @@ class Searcher:
         name = self._algorithm_for(subset, k, radius)
         reason = f"{len(subset):,} of {len(self.Y):,} samples are searched"
         try:
-            if name == "brute" and name != self.algorithm and may_copy and len(X) > FEW_QUERIES:
+            may_copy = name != self.algorithm and radius is None
+            if name == "brute" and may_copy and len(X) > FEW_QUERIES:
                 copied = Searcher(self.samples.values[subset.indices], self.space)
-                (distances, indices), chosen = copied._search(
-                    X, k, radius, n_threads,
-                    lambda algorithm, X: search(algorithm, X, None), Progress(None),
-                )  # fmt: skip
+                (distances, indices), chosen = copied._search(X, k, radius, n_threads, search)
                 return (distances, subset.indices[indices]), Plan(chosen.algorithm, reason)
             try:
                 algorithm = self._build(name, X, k, radius, n_threads)
@@ -270,56 +241,6 @@ class Searcher:
         points = costs.uniform_points(n, among, radius is not None)
         return costs.search(k, points) > current_costs().query + len(subset) * costs.pair
 
-    def radius_neighbors(
-        self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True,
-        where=None,
-    ):  # fmt: skip
-        """Return all rows of Y within a radius of each row of X.
-
-        Parameters and errors are those of `kneighbors`, but:
-
-        Parameters
-        ----------
-        radius : float
-            Not NaN.
-        sort_results : bool
-            Neighbors ascend by (distance, index), or by index alone.
-        with_distances : bool
-
-        Returns
-        -------
-        RadiusNeighbors
-        """
-        searcher, X = self._agreeing(X, n_threads)
-        asked, radius = radius, self.space.radius(radius)
-
-        def search(algorithm, X, subset=None):
-            return algorithm.radius_neighbors(
-                X, radius, n_threads, sort_results, exclude_self and subset is None,
-                with_distances or self.space.mapping == "sphere", subset,
-            )  # fmt: skip
-
-        if where is None:
-            slices, chosen = searcher._search(X, 1, radius, n_threads, search, Progress(None))
-        else:
-            self.space.require_valid(X, "X")
-            found = []
-            for part in where:
-                queries = X if part.queries is None else X[part.queries]
-                slices, chosen = searcher._search_subset(
-                    queries, 1, radius, n_threads, search, part.subset, False
-                )
-                found.append(slices)
-            slices = in_order(found, where, len(X), exclude_self)
-        self._note(chosen)
-        if with_distances or self.space.mapping == "sphere":
-            slices = [(counts, self.space.distances(found), i) for counts, found, i in slices]
-        else:
-            slices = [(counts, None, i) for counts, _, i in slices]
-        if self.space.mapping == "sphere":
-            slices = list(within_each_radius(slices, np.full(len(X), asked)))
-        return RadiusNeighbors(slices, *chosen)
-
     def _agreeing(self, X, n_threads):
         """Return a searcher and queries of one dtype; normalized rows are float64 anyway."""
         if X is self.Y:
@@ -328,32 +249,32 @@ class Searcher:
         if X.dtype == dtype or self.space.normalized or self.space.mapping:
             return self, X
         _kept = ieee_arithmetic()
-        X = _as_narrow_as(X, dtype)
+        X = as_narrow_as(X, dtype)
         wide = np.result_type(X, dtype)
         if wide == dtype:
             return self, X.astype(dtype, copy=False)
         wider = self._wider.get(wide)
         if wider is None:
-            wider = Searcher(
-                self.Y.astype(wide), self.space, self.algorithm, self.memory, self.recall,
-                self.calibration_queries,
-            )  # fmt: skip
+            wider = self.of_other_rows(self.Y.astype(wide), self.algorithm)
             self._share_lists(wider, n_threads)
             if self.algorithm != "brute":  # which builds nothing but the rows
                 self._wider[wide] = wider
         return wider, X.astype(wide, copy=False)
 
-    def _search(self, X, k, radius, n_threads, search, progress):
+    def _search(self, X, k, radius, n_threads, search, subset=None, progress=None):
         """Return what `search` finds with the algorithm that suits, and the plan followed."""
-        of_building = progress.of_a_part(len(self.Y) / (len(self.Y) + TREE_QUERY_COST * len(X)))
+        if subset is not None and not subset.stays:
+            return self._search_subset(X, k, radius, n_threads, search, subset)
+        building = len(self.Y) / (len(self.Y) + TREE_QUERY_COST * len(X))
+        of_building = progress and progress.of_a_part(building)
         try:
             chosen = self._plan(X, k, radius, n_threads, of_building)
             try:
                 algorithm = self._build(chosen.algorithm, X, k, radius, n_threads, of_building)
-                return search(algorithm, X), chosen
+                return search(algorithm, X, subset), chosen
             except CannotServe as error:
                 chosen = Plan("brute", str(error))
-                return search(self._build("brute", X, k, radius, n_threads), X), chosen
+                return search(self._build("brute", X, k, radius, n_threads), X, subset), chosen
         except NonFiniteError:
             self.space.require_valid(X, "X")
             self.space.require_valid(self.samples.values, "Y")
@@ -622,7 +543,7 @@ class Progress:
         return self.of_a_part(1.0 - self._done)
 
 
-def _as_narrow_as(X, dtype):
+def as_narrow_as(X, dtype):
     """Return X in this dtype if that holds all of its values, so that the samples stay as they are.
 
     Lists of numbers come as float64, and converting the samples for each query would take longer

@@ -141,16 +141,26 @@ def without_itself(distances, indices, own, k):
     return distances[kept].reshape(-1, k), indices[kept].reshape(-1, k)
 
 
-def in_order(slices_of_parts, parts, n_queries, exclude_self):
-    """Return one slice of all queries from those of parts; see `RadiusNeighbors`."""
+def in_order(found, queries, n_queries, own=None):
+    """Return one slice of all queries from those of several searches; see `RadiusNeighbors`.
+
+    Parameters
+    ----------
+    found : list of lists of slices
+        Of each search.
+    queries : list of ndarray of int64, or None
+        Those of each search; None: all. The neighbors of a query keep the order of the searches.
+    n_queries : int
+    own : ndarray of shape (n_queries,), int64, optional
+        The sample that is left out among the neighbors of each query.
+    """
     owners, columns = [], []
-    for slices, part in zip(slices_of_parts, parts, strict=True):
-        counts, *found = (
+    for slices, asked in zip(found, queries, strict=True):
+        counts, *values = (
             None if some[0] is None else np.concatenate(some) for some in zip(*slices, strict=True)
         )
-        queries = np.arange(n_queries) if part.queries is None else part.queries
-        owners.append(np.repeat(queries, counts))
-        columns.append(found)
+        owners.append(np.repeat(np.arange(n_queries) if asked is None else asked, counts))
+        columns.append(values)
     owners = np.concatenate(owners)
     order = np.argsort(owners, kind="stable")
     distances, indices = (
@@ -158,8 +168,8 @@ def in_order(slices_of_parts, parts, n_queries, exclude_self):
         for some in zip(*columns, strict=True)
     )
     owners = owners[order]
-    if exclude_self:
-        kept = indices != owners
+    if own is not None:
+        kept = indices != own[owners]
         owners, indices = owners[kept], indices[kept]
         distances = None if distances is None else distances[kept]
     return [(np.bincount(owners, minlength=n_queries), distances, indices)]

@@ -12,7 +12,7 @@ from .._core._threads import effective_n_threads
 from .._search.ivf import Recall, fewest_queries
 from . import searches
 from .originals import asks_for
-from .preparation import forget, prepare, prepared_before, queries_for
+from .preparation import forget, n_samples_of, prepare, prepared_before, queries_for
 from .private import Interval, StrOptions
 
 PLAIN_METRICS = ("l1", "manhattan", "cityblock", "l2", "euclidean", "sqeuclidean")
@@ -105,7 +105,7 @@ class KNeighbors(Neighbors):
         prepared = prepare(self)
         if isinstance(prepared, str):
             return Recall.exact(vars(self).get("recall", 1.0))
-        k = min(self.n_neighbors, self.n_samples_fit_)
+        k = min(self.n_neighbors, n_samples_of(self))
         return prepared.searcher.recall_of(k, effective_n_threads(self.n_jobs))
 
     def calibrate(self, X):
@@ -175,6 +175,7 @@ def fit_plain(self, X, y):
         and type(self.recall) is float
         and 0.0 < self.recall <= 1.0
         and self.metric_params is None
+        and self.class_weight is None
         and (self.n_jobs is None or type(self.n_jobs) is int)
         and asks_for(self, "_fit") is searches.fit_neighbors
     )

@@ -7,6 +7,7 @@ import textwrap
 from sklearn.impute import KNNImputer
 from sklearn.neighbors import (
     KNeighborsClassifier,
+    KNeighborsRegressor,
     RadiusNeighborsClassifier,
     RadiusNeighborsRegressor,
 )
@@ -22,6 +23,7 @@ ORIGINALS = {
         (RadiusNeighborsMixin, "radius_neighbors"),
         (KNeighborsClassifier, "predict"),
         (KNeighborsClassifier, "predict_proba"),
+        (KNeighborsRegressor, "predict"),
         (RadiusNeighborsClassifier, "predict_proba"),
         (RadiusNeighborsRegressor, "predict"),
         (KNNImputer, "transform"),

@@ -13,6 +13,8 @@ from sklearn.utils.validation import validate_data
 
 from .. import _validation
 from .._core._threads import RenewedLock
+from .._search.base import BaseSearcher
+from .._search.growing import Blocks, GrowingSearcher
 from .._search.metric_spaces import space_of
 from .._search.searcher import ALGORITHMS, Searcher
 
@@ -31,8 +33,8 @@ class Prepared(NamedTuple):
     """What a search needs, made once for each fit."""
 
     # The estimator's samples, as it holds them.
-    fitted: np.ndarray
-    searcher: Searcher
+    fitted: np.ndarray | Blocks
+    searcher: BaseSearcher
 
 
 # By the estimator's identity, with a weak reference: estimators may compare as equal, and need not
@@ -60,41 +62,73 @@ def prepare(estimator):
     if getattr(estimator, "_may_miss", False):
         state = vars(estimator)
         recall, calibration_queries = state.get("recall", 1.0), state.get("_calibration_queries")
-    key = id(estimator)
+    key, fitted = id(estimator), held_by(estimator)
     with _prepared_lock:  # threads that search for the first time share one searcher
         reference, kept = _prepared.get(key, (None, None))
         is_same = (
             kept is not None
-            and kept.fitted is estimator._fit_X
+            and kept.fitted is fitted
             and kept.searcher.space.is_same(space)
             and kept.searcher.algorithm == algorithm
         )
         old = kept.searcher if is_same else None
         if old and old.recall == recall and old.calibration_queries is calibration_queries:
             return kept
-        rows = numeric_rows(estimator._fit_X)
+        recall = _validation.check_recall(recall)
+
+        grown = isinstance(fitted, Blocks)
+        rows = fitted.empty if grown else numeric_rows(fitted)
         if isinstance(rows, str):
             return rows
         if not space.fits(rows.shape[1]):
             return "weights that do not fit the features"
-        searcher = Searcher(
-            rows, space, algorithm, None, _validation.check_recall(recall), calibration_queries
-        )
+        searcher = Searcher(rows, space, algorithm, None, recall, calibration_queries)
+        if grown:
+            searcher = GrowingSearcher(fitted, searcher)
         if recall < 1.0:
             lists = vars(estimator).pop("_lists_state", None) or (old and old.lists_state)
         if recall < 1.0 and lists:
             searcher.restore_lists(lists, not old or old.calibration_queries is calibration_queries)
-        kept = Prepared(estimator._fit_X, searcher)
+        kept = Prepared(fitted, searcher)
         if reference is None:
             reference = weakref.ref(estimator, lambda _: _prepared.pop(key, None))
         _prepared[key] = reference, kept
     return kept
 
 
+def hold(estimator, contents):
+    """Have the estimator hold other samples: `contents`, of the Blocks that it is prepared for."""
+    reference, kept = _prepared[id(estimator)]
+    vars(estimator).pop("_fit_X", None)
+    estimator._blocks = contents
+    searcher = kept.searcher
+    if not isinstance(searcher, GrowingSearcher):
+        searcher = GrowingSearcher(Blocks.of(searcher.Y), searcher, [searcher])
+    _prepared[id(estimator)] = reference, Prepared(contents, searcher.with_contents(contents))
+
+
+def held_by(estimator):
+    """Return the samples that an estimator holds, as it holds them, or None before a fit."""
+    state = vars(estimator)
+    return state["_blocks"] if "_blocks" in state else state.get("_fit_X")
+
+
+def n_samples_of(estimator):
+    """Return how many samples there are to find."""
+    held = held_by(estimator)
+    return held.n_samples if isinstance(held, Blocks) else estimator.n_samples_fit_
+
+
+def n_features_of(estimator):
+    """Return how many features the samples have, of fits that do not check it, too."""
+    held = held_by(estimator)
+    return (held.empty if isinstance(held, Blocks) else held).shape[1]
+
+
 def prepared_before(estimator):
     """Return what searches since the last fit have prepared, or None."""
     _, kept = _prepared.get(id(estimator), (None, None))
-    return kept if kept and kept.fitted is vars(estimator).get("_fit_X") else None
+    return kept if kept and kept.fitted is held_by(estimator) else None
 
 
 def forget(estimator):
@@ -109,7 +143,7 @@ def queries_for(estimator, X):
 
     Arrays that are right as they are pass quickly; the search itself meets NaN and infinity.
     """
-    n_features = estimator._fit_X.shape[1]
+    n_features = n_features_of(estimator)
     if (
         not _validation.is_native(X)
         or X.shape[1] != n_features

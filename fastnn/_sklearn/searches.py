@@ -17,11 +17,19 @@ from sklearn.neighbors import BallTree, KDTree
 
 from .._core._threads import effective_n_threads
 from .._observation import observe
+from .._search.growing import Blocks
 from .._search.metric_spaces import space_of
 from .._search.protocol import ragged, within_each_radius
-from .._search.subsets import read_where, require_enough
+from .._search.subsets import require_enough
 from .originals import ORIGINALS, in_place_of
-from .preparation import forget, prepare, queries_for, refuse_non_finite
+from .preparation import (
+    forget,
+    held_by,
+    n_samples_of,
+    prepare,
+    queries_for,
+    refuse_non_finite,
+)
 from .private import KNeighborsMixin, NeighborsBase, RadiusNeighborsMixin
 
 # scikit-learn's own estimators are fitted for these without a tree; ours know more.
@@ -79,15 +87,16 @@ where : array-like of bool of shape (n_samples_fit,), or pair of array-likes, op
 def kneighbors(self, X=None, n_neighbors=None, return_distance=True, *, where=None):
     theirs = ORIGINALS[KNeighborsMixin, "kneighbors"]
     k = self.n_neighbors if n_neighbors is None else n_neighbors
-    fitted = "_fit_X" in vars(self)
-    limit = self.n_samples_fit_ - (X is None) if fitted else 0
+    held = held_by(self)
+    limit = 0 if held is None else n_samples_of(self) - (X is None)
     if not (isinstance(k, numbers.Integral) and 1 <= k <= limit) or self.n_jobs == 0:
+        _refuse_after_changes(self, k, limit)
         return theirs(self, X, n_neighbors, return_distance)  # raises
     reason = prepared = prepare(self)
     if not isinstance(prepared, str):
         reason = queries = None if X is None else queries_for(self, X)
     if isinstance(reason, str):
-        _refuse(where, reason)
+        _refuse(self, where, reason)
         with observe("kneighbors", reason):
             return theirs(self, X, n_neighbors, return_distance)
     with observe("kneighbors"):
@@ -95,7 +104,7 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True, *, where=No
         searcher = prepared.searcher
         queries = searcher.Y if X is None else queries
         if where is not None:
-            where = read_where(where, len(queries), len(searcher.Y))
+            where = searcher.read_where(where, len(queries))
             require_enough(where, k, X is None)
         try:
             distances, indices, *_ = searcher.kneighbors(
@@ -115,7 +124,7 @@ def radius_neighbors(
     r = self.radius if radius is None else radius
     radii = _radii_of_queries(r)
     r = r if radii is None else radii.max()
-    fitted = "_fit_X" in vars(self)
+    fitted = held_by(self) is not None
     usable = isinstance(r, numbers.Real) and r >= 0 and (return_distance or not sort_results)
     if not (fitted and usable) or self.n_jobs == 0:
         return theirs(self, X, radius, return_distance, sort_results)  # raises
@@ -123,10 +132,10 @@ def radius_neighbors(
     if not isinstance(prepared, str):
         reason = queries = None if X is None else queries_for(self, X)
     if radii is not None and not isinstance(reason, str):
-        n_queries = self.n_samples_fit_ if X is None else len(queries)
+        n_queries = n_samples_of(self) if X is None else len(queries)
         reason = reason if len(radii) == n_queries else "radii that do not fit the queries"
     if isinstance(reason, str):
-        _refuse(where, reason)
+        _refuse(self, where, reason)
         with observe("radius_neighbors", reason):
             return theirs(self, X, radius, return_distance, sort_results)
     with observe("radius_neighbors"):
@@ -134,7 +143,7 @@ def radius_neighbors(
         searcher = prepared.searcher
         queries = searcher.Y if X is None else queries
         if where is not None:
-            where = read_where(where, len(queries), len(searcher.Y))
+            where = searcher.read_where(where, len(queries))
         try:
             slices, *_ = searcher.radius_neighbors(
                 queries,
@@ -156,9 +165,22 @@ def radius_neighbors(
         return ragged((counts, distances) for counts, distances, _ in slices), indices
 
 
-def _refuse(where, reason):
+def _refuse(self, where, reason):
     if where is not None:
         raise ValueError(f"where cannot be given where scikit-learn searches: {reason}")
+    if isinstance(held_by(self), Blocks):
+        raise ValueError(
+            f"samples have been added or removed, and scikit-learn cannot search them: {reason}"
+        )
+
+
+def _refuse_after_changes(self, k, limit):
+    """Raise a ValueError that scikit-learn would word by how many samples there once were."""
+    if isinstance(held_by(self), Blocks) and isinstance(k, numbers.Integral) and k > limit:
+        raise ValueError(
+            "Expected n_neighbors <= the number of samples that are left, but n_neighbors = "
+            f"{k}, and there are {n_samples_of(self)}"
+        )
 
 
 def _radii_of_queries(radius):

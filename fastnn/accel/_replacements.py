@@ -9,6 +9,7 @@ from sklearn.impute import KNNImputer
 from sklearn.metrics import pairwise
 from sklearn.neighbors import (
     KNeighborsClassifier,
+    KNeighborsRegressor,
     RadiusNeighborsClassifier,
     RadiusNeighborsRegressor,
 )
@@ -25,7 +26,13 @@ from .._sklearn.private import (
     wrap_method_output,
 )
 from .._sklearn.searches import fit_neighbors, kneighbors, radius_neighbors
-from .._sklearn.votes import predict, predict_proba, radius_predict_proba, radius_regressor_predict
+from .._sklearn.votes import (
+    predict,
+    predict_proba,
+    radius_predict_proba,
+    radius_regressor_predict,
+    regressor_predict,
+)
 
 # By class and name of the method.
 REPLACEMENTS = {
@@ -34,6 +41,7 @@ REPLACEMENTS = {
     (RadiusNeighborsMixin, "radius_neighbors"): radius_neighbors,
     (KNeighborsClassifier, "predict"): predict,
     (KNeighborsClassifier, "predict_proba"): predict_proba,
+    (KNeighborsRegressor, "predict"): regressor_predict,
     (RadiusNeighborsClassifier, "predict_proba"): radius_predict_proba,
     (RadiusNeighborsRegressor, "predict"): radius_regressor_predict,
     (KNNImputer, "transform"): wrap_method_output(impute, "transform"),

@@ -20,9 +20,10 @@ from sklearn.utils.validation import check_is_fitted
 from .. import _validation
 from .. import neighbors as local
 from .._core._threads import effective_n_threads
+from .._search.merging import first_of
 from .._search.metric_spaces import check_space, metric_parameters
 from .._search.searcher import ALGORITHMS, Searcher
-from ..neighbors._blocks import first_of, search_block
+from ..neighbors._blocks import search_block
 from ._collections import (
     as_column,
     as_rows,

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
+from .._sklearn.growing import places_of_found
 from .._sklearn.preparation import labels_of
 from ._plotting import check_image_shape, check_names, check_values, import_pyplot
 
@@ -235,16 +236,17 @@ class NeighborsDisplay:
             )
         X = np.asarray(X)
         distances, indices = model.kneighbors(X, n_neighbors)
+        places = places_of_found(model, indices)
         labels = {"query_labels": y}
         if is_classifier(model) and labels_of(model).ndim == 1:
-            labels["neighbor_labels"] = model.classes_[labels_of(model)][indices]
+            labels["neighbor_labels"] = model.classes_[labels_of(model)][places]
             labels["predictions"] = model.predict(X)
             if class_names is not None:
                 names = np.array(check_names(class_names, len(model.classes_)))
                 for role, values in labels.items():
                     if values is not None:
                         labels[role] = names[_places(values, model.classes_, role)]
-        neighbors = samples[indices]
+        neighbors = samples[places]
         if X.dtype == np.uint8:  # the samples were bytes, too, unless that would change them
             with np.errstate(invalid="ignore"):
                 as_bytes = neighbors.astype(np.uint8)

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _validation
 from .._core._threads import effective_n_threads
+from .._search.merging import merge_found, nearest_of
 from .._search.metric_spaces import check_space, metric_parameters
 from .._search.searcher import ALGORITHMS, Searcher
 
@@ -62,22 +63,7 @@ def merge_neighbors(
     k = _validation.check_integer(n_neighbors, "n_neighbors", 1)
     if k > n_found:
         raise ValueError(f"n_neighbors must be at most {n_found}, what all parts have, got {k}")
-    return merge_found(distances, indices, k)
-
-
-def merge_found(distances, indices, k):
-    """Return the first k by (distance, index) of arrays that have passed the border."""
-    if len(distances) == 1:
-        distances, indices = distances[0], indices[0]
-    else:
-        distances, indices = np.concatenate(distances, axis=1), np.concatenate(indices, axis=1)
-    first = first_of(distances, indices, k)
-    return np.take_along_axis(distances, first, 1), np.take_along_axis(indices, first, 1)
-
-
-def first_of(distances, indices, k):
-    """Return where the first k by (distance, index) are in each row, (n_queries, k)."""
-    return np.lexsort((indices, distances), axis=1)[:, :k]
+    return nearest_of(np.concatenate(distances, axis=1), np.concatenate(indices, axis=1), k)
 
 
 def _check_part(distances, indices, part, n_queries):

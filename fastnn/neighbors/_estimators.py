@@ -1,12 +1,19 @@
 """scikit-learn's neighbors estimators with the kernels' searches and votes."""
 
+from typing import ClassVar
+
 import sklearn.neighbors
 
 from .._sklearn import votes
+from .._sklearn.growing import GrowingClassifier, GrowingRegressor, GrowingSamples
 from .._sklearn.mixins import KNeighbors, RadiusNeighbors, fit_plain
+from .._sklearn.private import StrOptions
+from .._sklearn.targets import check_weights, set_weights
 
 
-class NearestNeighbors(KNeighbors, RadiusNeighbors, sklearn.neighbors.NearestNeighbors):
+class NearestNeighbors(
+    GrowingSamples, KNeighbors, RadiusNeighbors, sklearn.neighbors.NearestNeighbors
+):
     """Searches for the k nearest neighbors, or all within a radius.
 
     Parameters, attributes and methods are those of `sklearn.neighbors.NearestNeighbors`. The k
@@ -49,12 +56,16 @@ class NearestNeighbors(KNeighbors, RadiusNeighbors, sklearn.neighbors.NearestNei
         self.recall = recall
 
 
-class KNeighborsClassifier(KNeighbors, sklearn.neighbors.KNeighborsClassifier):
+class KNeighborsClassifier(GrowingClassifier, KNeighbors, sklearn.neighbors.KNeighborsClassifier):
     """Classifier that lets the k nearest training samples vote.
 
     Parameters, attributes and methods are those of `sklearn.neighbors.KNeighborsClassifier`. Among
     neighbors at the same distance those with the smaller index come first; among classes with the
     same votes the smallest wins.
+
+    A vote counts `weights` times what the sample weighs: its `sample_weight` times that of its
+    class by `class_weight`, a dict or "balanced", for several outputs their product, and a list of
+    dicts. Samples that weigh 0 do not vote; the nearest that do take their place.
 
     Examples
     --------
@@ -78,6 +89,7 @@ class KNeighborsClassifier(KNeighbors, sklearn.neighbors.KNeighborsClassifier):
         metric_params=None,
         n_jobs=None,
         recall=1.0,
+        class_weight=None,
     ):
         super().__init__(
             n_neighbors=n_neighbors,
@@ -90,18 +102,37 @@ class KNeighborsClassifier(KNeighbors, sklearn.neighbors.KNeighborsClassifier):
             n_jobs=n_jobs,
         )
         self.recall = recall
+        self.class_weight = class_weight
 
+    _more_constraints: ClassVar = {
+        **KNeighbors._more_constraints,
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+    }
     predict = votes.predict
     predict_proba = votes.predict_proba
 
-    def fit(self, X, y):
-        """Fit the classifier: see `sklearn.neighbors.KNeighborsClassifier.fit`."""
-        if type(self) is KNeighborsClassifier and fit_plain(self, X, y):
-            return self
-        return super().fit(X, y)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the classifier: see `sklearn.neighbors.KNeighborsClassifier.fit`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), optional
+            What votes are multiplied by, at least 0.
+
+        Returns
+        -------
+        self
+        """
+        weights = check_weights(sample_weight, X)
+        if not (type(self) is KNeighborsClassifier and fit_plain(self, X, y)):
+            super().fit(X, y)
+        set_weights(self, weights)
+        return self
 
 
-class KNeighborsRegressor(KNeighbors, sklearn.neighbors.KNeighborsRegressor):
+class KNeighborsRegressor(GrowingRegressor, KNeighbors, sklearn.neighbors.KNeighborsRegressor):
     """Regression by the mean of the k nearest training samples.
 
     Parameters, attributes and methods are those of `sklearn.neighbors.KNeighborsRegressor`.
@@ -138,6 +169,28 @@ class KNeighborsRegressor(KNeighbors, sklearn.neighbors.KNeighborsRegressor):
             n_jobs=n_jobs,
         )
         self.recall = recall
+
+    predict = votes.regressor_predict
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit the regressor: see `sklearn.neighbors.KNeighborsRegressor.fit`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), optional
+            By which targets count in the means, at least 0. Samples that weigh 0 do not count; the
+            nearest that do take their place.
+
+        Returns
+        -------
+        self
+        """
+        weights = check_weights(sample_weight, X)
+        super().fit(X, y)
+        set_weights(self, weights)
+        return self
 
 
 class KNeighborsTransformer(KNeighbors, sklearn.neighbors.KNeighborsTransformer):

@@ -10,7 +10,7 @@ from .._core._threads import effective_n_threads
 from .._search.metric_spaces import check_pair, metric_parameters
 from .._search.protocol import ragged
 from .._search.searcher import ALGORITHMS, Searcher
-from .._search.subsets import read_where, require_enough
+from .._search.subsets import require_enough
 
 
 def kneighbors(
@@ -98,7 +98,7 @@ def kneighbors(
     """
     X, searcher = _searcher_of(X, Y, metric, p, metric_params, algorithm, recall)
     k = _validation.check_n_neighbors(n_neighbors, len(searcher.Y))
-    parts = None if where is None else read_where(where, len(X), len(searcher.Y))
+    parts = None if where is None else searcher.read_where(where, len(X))
     require_enough(parts, k)
     return _search(searcher, X, k, effective_n_threads(n_jobs), verbose, where=parts)
 
@@ -156,7 +156,7 @@ def radius_neighbors(
     X, searcher = _searcher_of(X, Y, metric, p, metric_params, algorithm)
     radius = _validation.check_number(radius, "radius", 0.0, finite=False)
     n_threads = effective_n_threads(n_jobs)
-    parts = None if where is None else read_where(where, len(X), len(searcher.Y))
+    parts = None if where is None else searcher.read_where(where, len(X))
     slices, *_ = searcher.radius_neighbors(X, radius, n_threads, bool(sort_results), where=parts)
     distances = ragged((counts, distances) for counts, distances, _ in slices)
     return distances, ragged((counts, indices) for counts, _, indices in slices)

@@ -16,6 +16,12 @@ def predict_for_each_k(
     numbers: NDArray[np.int64],
     n_threads: int,
 ) -> NDArray[np.int64]: ...
+def average_targets(
+    neighbors: NDArray[np.int64],
+    targets: NDArray[np.float64],
+    weights: NDArray[np.float64] | None,
+    n_threads: int,
+) -> NDArray[np.float64]: ...
 def neighbors_in_resample(
     neighbors: NDArray[np.int64],
     distances: NDArray[np.float64],

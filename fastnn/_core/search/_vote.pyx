@@ -1,4 +1,4 @@
-"""The vote of the neighbors: sums of weights per class, for one k or for every k at once."""
+"""Votes of neighbors, for one k or for every k at once, and means of their targets."""
 
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
@@ -184,6 +184,91 @@ def predict_for_each_k(
     finally:
         free(e.sums)
     return winners
+
+
+cdef struct Averages:
+    # Weights may be NULL: each neighbor counts as 1.
+    const int64_t *neighbors
+    const double *weights
+    # [n_samples][n_outputs], and [n_queries][n_outputs].
+    const double *targets
+    double *means
+    Py_ssize_t n_queries, n_neighbors, n_outputs, queries_per_task
+
+
+cdef void average_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef const Averages *a = <const Averages *>context
+    cdef Py_ssize_t first = task * a.queries_per_task, query
+    for query in range(first, min(first + a.queries_per_task, a.n_queries)):
+        average(
+            a.neighbors + query * a.n_neighbors,
+            NULL if a.weights == NULL else a.weights + query * a.n_neighbors,
+            a.n_neighbors, a.targets, a.n_outputs, a.means + query * a.n_outputs,
+        )
+
+
+cdef void average(
+    const int64_t *neighbors,
+    const double *weights,
+    Py_ssize_t k,
+    const double *targets,
+    Py_ssize_t n_outputs,
+    double *means,
+) noexcept nogil:
+    """Set the mean of the neighbors' targets, added up nearest first."""
+    cdef Py_ssize_t i, j
+    cdef double weight, total = 0.0
+    cdef const double *row
+    for i in range(n_outputs):
+        means[i] = 0.0
+    for j in range(k):
+        weight = weights[j] if weights != NULL else 1.0
+        row = targets + neighbors[j] * n_outputs
+        total += weight
+        for i in range(n_outputs):
+            means[i] += weight * row[i]
+    for i in range(n_outputs):
+        means[i] /= total
+
+
+def average_targets(
+    const int64_t[:, ::1] neighbors,
+    const double[:, ::1] targets,
+    const double[:, ::1] weights,
+    int n_threads,
+):
+    """Return the means of the targets of each query's neighbors.
+
+    Parameters
+    ----------
+    neighbors : ndarray of shape (n_queries, k), int64
+        Indices into `targets`; k is at least 1.
+    targets : ndarray of shape (n_samples, n_outputs), float64
+    weights : ndarray of shape (n_queries, k), float64, or None
+        None counts each neighbor as 1. Where their sum is 0, means are NaN.
+    n_threads : int
+
+    Returns
+    -------
+    ndarray of shape (n_queries, n_outputs), float64
+        sum(weight * target) / sum(weight)
+    """
+    cdef IEEEScope _ieee = ieee_scope()
+    cdef Py_ssize_t n = neighbors.shape[0], k = neighbors.shape[1], n_values, n_tasks
+    cdef Averages a
+    means = np.empty((n, targets.shape[1]))
+    cdef double[:, ::1] means_view = means
+    if means.size == 0:
+        return means
+    a.neighbors, a.targets, a.means = &neighbors[0, 0], &targets[0, 0], &means_view[0, 0]
+    a.weights = NULL if weights is None else &weights[0, 0]
+    a.n_queries, a.n_neighbors, a.n_outputs = n, k, targets.shape[1]
+    n_values = k * a.n_outputs
+    a.queries_per_task = max(1, VOTES_PER_TASK // n_values)
+    n_tasks = (n + a.queries_per_task - 1) // a.queries_per_task
+    n_threads = threads_for(n_threads, n, nanoseconds_to_pack(<double>n * n_values))
+    run_job(average_task, &a, n_tasks, n_threads)
+    return means
 
 
 cdef Py_ssize_t repeat_neighbors(
