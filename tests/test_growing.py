@@ -181,12 +181,12 @@ def test_what_brute_force_and_bounds_pack_is_kept(rng):
         model = NearestNeighbors(algorithm=algorithm).fit(Y).remove([1, 2])
         for _ in range(3):
             model.kneighbors(Y[:500])
-        left = held_by(model).blocks[0].left
-        kept = left._kept[algorithm]
+        index = prepare(model).searcher.searchers[0]._built[algorithm]
+        _, kept = index._kept._latest
         model.kneighbors(Y[:500])
-        assert left._kept[algorithm] is kept
-        assert left.nbytes >= (4000 * 64 * 4 if algorithm == "brute" else 0)
-        assert pickle.loads(pickle.dumps(left))._kept == {}
+        assert index._kept._latest[1] is kept
+        assert index._kept.nbytes >= (4000 * 64 * 4 if algorithm == "brute" else 0)
+        assert pickle.loads(pickle.dumps(index._kept))._latest == (None, None)
 
 
 @pytest.mark.parametrize("of_itself", [False, True])
@@ -242,6 +242,26 @@ def test_dtypes_of_what_is_added(rng):
     assert model._fit_X.dtype == np.float64
 
 
+@pytest.mark.parametrize("metric", ["l2", "l1", "cosine"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_wider_queries_and_samples_after_others_were_removed(metric, algorithm, dtype, rng):
+    """What was packed of some rows is not taken for those of another type."""
+    if metric == "cosine" and algorithm in ("kd_tree", "bounded"):
+        algorithm = "auto"
+    Y, wide = (200 * rng.random((400, 70))).astype(dtype), 200 * rng.random((9, 70))
+    model = NearestNeighbors(n_neighbors=3, metric=metric, algorithm=algorithm).fit(Y)
+    model.remove([0, 5])
+    left = model.sample_indices_
+    for queries in (Y[:9], wide, Y[:9], wide):
+        distances, indices = oracles.kneighbors(queries * 1.0, Y[left] * 1.0, 3, metric)
+        oracles.assert_same(model.kneighbors(queries), (distances, left[indices]))
+    model.partial_fit(wide)
+    left, all_rows = model.sample_indices_, np.concatenate([Y, wide])
+    distances, indices = oracles.kneighbors(wide, all_rows[left], 3, metric)
+    oracles.assert_same(model.kneighbors(wide), (distances, left[indices]))
+
+
 def test_an_array_may_get_other_values_afterwards(rng):
     buffer = rng.random((10, 2))
     model = NearestNeighbors(n_neighbors=1).fit(rng.random((30, 2)))
@@ -251,6 +271,10 @@ def test_an_array_may_get_other_values_afterwards(rng):
     model.partial_fit(buffer)
     assert (model.kneighbors(first)[1][:, 0] == np.arange(30, 40)).all()
     assert (model.kneighbors(buffer)[1][:, 0] == np.arange(40, 50)).all()
+    y = np.arange(10.0)
+    model = KNeighborsRegressor(n_neighbors=1).partial_fit(buffer, y)
+    rows, buffer[:], y[:] = buffer.copy(), 9.0, 9.0
+    np.testing.assert_array_equal(model.predict(rows), np.arange(10.0))
 
 
 def test_missing_values(rng):
@@ -360,6 +384,125 @@ def test_pickles_copies_and_parameters(rng):
     oracles.assert_same(model.kneighbors(X), oracles.kneighbors(X, Y, 4, "l2"))
 
 
+def test_a_fit_on_an_estimator_whose_samples_have_changed(rng):
+    X = rng.random((30, 2))
+    model = NearestNeighbors(n_neighbors=3).fit(X).remove(range(0, 30, 2))
+    fitted = NearestNeighbors(n_neighbors=3).fit(model)
+    assert fitted.n_samples_fit_ == 15
+    oracles.assert_same(fitted.kneighbors(X), oracles.kneighbors(X, X[1::2], 3, "l2"))
+
+
+def test_lists_of_a_pickle_are_those_of_its_samples(rng):
+    Y = rng.standard_normal((6000, 20)).astype(np.float32)
+    model = NearestNeighbors(n_neighbors=5, algorithm="ivf", recall=0.9).fit(Y)
+    model.kneighbors(Y[:10])
+    for change in (lambda m: m.partial_fit(Y[:4000]), lambda m: m.remove(np.arange(4000))):
+        other = pickle.loads(pickle.dumps(model)).set_params(recall=1.0)
+        other.kneighbors(Y[:10])
+        change(other).set_params(recall=0.9)
+        indices, left = other.kneighbors(Y[-300:])[1], other.sample_indices_
+        expected = NearestNeighbors(n_neighbors=5).fit(other._fit_X).kneighbors(Y[-300:])[1]
+        found = (indices[:, :, None] == left[expected][:, None]).any(axis=2).mean()
+        assert found > 0.87
+
+
+def test_a_recall_is_measured_again_where_many_are_gone(rng):
+    Y = rng.standard_normal((20_000, 12)).astype(np.float32)
+    model = NearestNeighbors(n_neighbors=10, algorithm="ivf", recall=0.9).fit(Y)
+    before = model.recall_
+    model.remove(np.arange(1000))
+    assert model.recall_ == before
+    model.remove(np.arange(1000, 9000))
+    again = model.recall_
+    assert again != before
+    assert again.n_queries < before.n_queries
+    X = rng.standard_normal((500, 12))
+    found, expected = (
+        m.kneighbors(X)[1] for m in (model, clone(model).set_params(recall=1.0).fit(Y[9000:]))
+    )
+    shared = (found[:, :, None] == 9000 + expected[:, None]).any(axis=2).mean()
+    assert shared > 0.885
+    copied = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copied.kneighbors(X)[1], found)
+    assert copied.recall_ == again
+    model.remove(np.arange(9000, 10_000))
+    assert model.recall_ == again
+    assert pickle.loads(pickle.dumps(model)).recall_ == again
+
+
+def test_nothing_changes_where_something_is_wrong(rng):
+    X, y = rng.random((9, 2)), np.arange(9) % 2
+    fresh = KNeighborsClassifier(2)
+    with pytest.raises(ValueError, match="like those before"):
+        fresh.partial_fit(X, y, classes=["a"])
+    assert not hasattr(fresh, "classes_")
+    model = KNeighborsClassifier(2).fit(X, y).set_params(class_weight={0: -1})
+    for change in (lambda: model.partial_fit(X, y), lambda: model.remove(0)):
+        with pytest.raises(ValueError, match="class_weight"):
+            change()
+    assert len(model.sample_indices_) == 9
+    tree = KNeighborsClassifier(2, algorithm="kd_tree").fit(X, y)
+    for model in (tree, copy.deepcopy(tree).remove(3)):
+        before = model.predict(X)
+        with pytest.raises(ValueError, match="NaN"):
+            model.fit(np.full((9, 2), np.nan), y)
+        np.testing.assert_array_equal(model.predict(X), before)
+
+
+def test_radii_that_are_none(rng):
+    X = np.arange(6.0)[:, None]
+    model = NearestNeighbors().fit(X).remove([0])
+    np.testing.assert_array_equal(model.radius_neighbors(X[3:4], np.array(1.0))[1][0], [2, 3, 4])
+    for wrong in ([np.nan], np.array([None], object), "a", -1.0):
+        with pytest.raises(ValueError, match="radius must be a number of at least 0"):
+            model.radius_neighbors(X[3:4], wrong)
+    with pytest.raises(ValueError, match="radii that do not fit"):
+        model.radius_neighbors(X[3:4], [1.0, 2.0])
+
+
+def test_an_override_of_probabilities(rng):
+    class Mine(KNeighborsClassifier):
+        def predict_proba(self, X):
+            return 1.0 - super().predict_proba(X)
+
+    X = np.arange(8.0)[:, None]
+    model = Mine(1, algorithm="brute").fit(X, np.arange(8) % 2).remove([0])
+    np.testing.assert_array_equal(model.predict(X[1:4]), [0, 1, 0])
+
+
+def test_many_groups_after_changes(rng):
+    Y, groups = rng.random((3000, 2)), np.arange(3000) % 300
+    model = NearestNeighbors(n_neighbors=2).fit(Y[:2000]).partial_fit(Y[2000:]).remove([7, 8])
+    left = model.sample_indices_
+    found = model.kneighbors(Y[:300], where=(groups[:300], groups))[1]
+    for i in (0, 7, 8, 299):
+        members = left[groups[left] == i]
+        expected = members[oracles.kneighbors(Y[i : i + 1], Y[members], 2, "l2")[1][0]]
+        np.testing.assert_array_equal(found[i], expected)
+
+
+def test_kinds_of_classes(rng):
+    X = rng.random((4, 2))
+    model = KNeighborsClassifier(1).fit(X, pd.Series(["a", "b", "a", "b"]))
+    model.partial_fit(X[:1] + 3, ["c"], classes=["d"])
+    np.testing.assert_array_equal(model.classes_, ["a", "b", "c", "d"])
+    model = KNeighborsClassifier(1).fit(X, ["a", "b", "a", "b"])
+    model.partial_fit(X[:1] + 3, np.array(["c"], object))
+    np.testing.assert_array_equal(model.predict(X[:1] + 3), ["c"])
+    model = KNeighborsClassifier(1).fit(X, np.arange(4, dtype=np.uint8))
+    model.partial_fit(X[:1] + 3, [300]).partial_fit(X[:1] + 6, [2.0])
+    np.testing.assert_array_equal(model.classes_, [0, 1, 2, 3, 300])
+    many = np.arange(40)
+    model.partial_fit(rng.random((40, 2)), many)  # without a warning
+
+
+def test_weights_of_one_sample_may_be_zero(rng):
+    X, y = rng.random((9, 2)), np.arange(9) % 2
+    model = KNeighborsClassifier(2).fit(X, y).partial_fit(X[:1], [0], sample_weight=[0.0])
+    fitted = KNeighborsClassifier(2).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), fitted.predict(X))
+
+
 def test_partial_fit_first(rng):
     Y = rng.random((30, 2))
     model = NearestNeighbors(n_neighbors=2).partial_fit(Y[:10])
@@ -385,7 +528,7 @@ def test_nothing_is_left(rng):
     assert model._fit_X.shape == (0, 2)
     with pytest.raises(ValueError, match="n_neighbors = 2, and there are 0"):
         model.kneighbors(Y)
-    with pytest.raises(ValueError, match="that are there"):
+    with pytest.raises(ValueError, match="among sample_indices_"):
         model.remove(0)
     model.partial_fit(Y, np.arange(6) % 2)
     np.testing.assert_array_equal(model.sample_indices_, np.arange(6, 12))
@@ -413,13 +556,20 @@ def test_indices_that_are_not_there(removed, rng):
         model.remove([4])
     before = model.sample_indices_
     for wrong in ([0, 9], -1, [4, 100] if removed else 99):
-        with pytest.raises(ValueError, match="indices must be of samples that are there"):
+        with pytest.raises(ValueError, match="indices must be among sample_indices_"):
             model.remove(wrong)
     for wrong in (1.0, "a", [True] * 9, None):
         with pytest.raises(TypeError, match="indices must be integers"):
             model.remove(wrong)
-    with pytest.raises(ValueError, match="indices must be of shape"):
-        model.remove([[0], [1]])
+    for wrong in ([[0], [1]], [[1], [2, 3]], np.ma.masked_array([1, 2], [True, False])):
+        with pytest.raises(
+            ValueError, match=r"indices must be a number or an array of shape \(n,\)"
+        ):
+            model.remove(wrong)
+    with pytest.raises(
+        ValueError, match="indices must be among sample_indices_, got 1180591620717"
+    ):
+        model.remove([0, 2**70])
     np.testing.assert_array_equal(model.sample_indices_, before)
 
 
@@ -431,6 +581,10 @@ def test_more_neighbors_than_are_left(rng):
         model.kneighbors(None, 6)
     with pytest.raises(ValueError, match="n_neighbors"):
         model.kneighbors(None, 0)
+    with pytest.raises(TypeError, match="n_neighbors must be an integer"):
+        model.kneighbors(None, 2.5)
+    with pytest.raises(ValueError, match="n_jobs must not be 0"):
+        model.set_params(n_jobs=0).kneighbors(None, 2)
 
 
 def test_what_is_added_is_checked(rng):
@@ -443,23 +597,33 @@ def test_what_is_added_is_checked(rng):
         ((X, None), "requires y"),
         ((X[:0], y[:0]), "0 sample"),
         ((X, y[:, None] * [1, 1]), "y must have the outputs"),
-        ((X, y.astype(str)), "classes must be like those before, of int64"),
-        ((scipy.sparse.csr_array(X), y), "like the samples that it is added to, got sparse"),
+        ((X, y.astype(str)), r"classes must be like those before, \[0 1\]..., got \['0' '1'\]"),
+        ((X, y.astype(np.uint64) << 63), "classes must be like those before"),
+        (([[2**60 + 1, 3]], [0]), "^X must hold integers"),
+        ((scipy.sparse.csr_array(X), y), "must be dense, got sparse"),
     ]:
         with pytest.raises(ValueError, match=words):
             model.partial_fit(*wrong)
     for classes, words in [
         (["a"], "like those before"),
-        ([[0, 1], [1, 2]], "like those before"),
+        ([0.5], "like those before"),
+        ([np.nan], "like those before"),
+        ([[0, 1], [1, 2]], "of shape"),
     ]:
         with pytest.raises(ValueError, match=words):
             model.partial_fit(X[:1], [0], classes=classes)
     several = KNeighborsClassifier(n_neighbors=2).fit(X, np.stack([y, y], axis=1))
     with pytest.raises(ValueError, match="one for each of 2 outputs"):
         several.partial_fit(X[:1], [[0, 0]], classes=[[0, 1]])
+    with pytest.raises(ValueError, match=r"classes must be a list of arrays, .* got int"):
+        several.partial_fit(X[:1], [[0, 0]], classes=5)
     regressor = KNeighborsRegressor().fit(X, y)
     with pytest.raises(ValueError, match="y must have the outputs"):
         regressor.partial_fit(X, y[:, None])
+    with pytest.raises(ValueError, match="y must be like the targets before, of int64, got <U1"):
+        regressor.partial_fit(X[:1], ["a"])
+    with pytest.raises(ValueError, match="0 sample"):
+        NearestNeighbors().fit(X).partial_fit(X[:0])
 
 
 def test_classes_of_objects_that_have_no_order(rng):

@@ -193,8 +193,8 @@ def test_what_is_wrong(rng):
     X, y = rng.random((9, 2)), np.arange(9) % 3
     for model in (KNeighborsClassifier(3), KNeighborsRegressor(3)):
         for wrong, words in [
-            (np.ones(8), "sample_weight.shape"),
-            (-np.ones(9), "[Nn]egative"),
+            (np.ones(8), "one weight for each sample"),
+            (-np.ones(9), "at least 0, got -1"),
             (np.full(9, np.nan), "NaN"),
             (np.zeros(9), "zero"),
         ]:

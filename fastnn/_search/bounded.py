@@ -71,7 +71,7 @@ from .._core.search._encoding import TERMS_PER_PRODUCT, GroupEncoder, Projection
 from .._core.search._index import FlatIndex
 from .._core.search._pairwise import fill_distances
 from .costs import current_costs
-from .protocol import CannotServe
+from .protocol import CannotServe, KeptForSubset
 from .sampling import spread_out
 
 logger = logging.getLogger("fastnn")
@@ -133,6 +133,7 @@ class BoundedSearch:
 
     def __init__(self, samples, bounds):
         self.samples, self.bounds = samples, bounds
+        self._kept = KeptForSubset()
 
     @classmethod
     def build(cls, samples, design, n_threads=1, advance=None):
@@ -145,6 +146,7 @@ class BoundedSearch:
     def nbytes(self):
         seeds = self.bounds.seed_index
         codes = sum(codes.nbytes for codes in self.bounds.codes)
+        codes += self._kept.nbytes
         return codes + (seeds.rows.values.nbytes if seeds is not self.bounds.index else 0)
 
     def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, subset=None):
@@ -170,7 +172,7 @@ class BoundedSearch:
     def _bounds_among(self, subset):
         if subset is None:
             return self.bounds
-        return subset.kept(self.name, lambda: self.bounds.among(subset.indices))
+        return self._kept.get(subset, lambda: self.bounds.among(subset.indices))
 
     def _logged(self, X, found):
         if found is None:

@@ -13,7 +13,7 @@ from .._core.search._missing import (
     fill_present_distances,
     find_present_neighbors,
 )
-from .protocol import NonFiniteError
+from .protocol import KeptForSubset, NonFiniteError
 from .subsets import without_itself
 
 # Distances that are held at a time.
@@ -25,6 +25,7 @@ class BruteForce:
 
     def __init__(self, samples, index):
         self.samples, self.index = samples, index
+        self._kept = KeptForSubset()
 
     @classmethod
     def build(cls, samples, design=None, n_threads=1, advance=None):
@@ -38,15 +39,15 @@ class BruteForce:
 
     @property
     def nbytes(self):
-        return self.index.nbytes
+        return self.index.nbytes + self._kept.nbytes
 
     def _index_of(self, subset):
         """Return an index of some of the samples, or that of all."""
         if subset is None:
             return self.index
         memory = self.samples.memory if subset.stays else 0
-        return subset.kept(
-            self.name,
+        return self._kept.get(
+            subset,
             lambda: FlatIndex(self.index.rows, self.samples.metric, memory, None, subset.indices),
         )
 
@@ -79,6 +80,7 @@ class BruteForceAmongMissing:
 
     def __init__(self, samples, packed):
         self.samples, self.packed = samples, packed
+        self._kept = KeptForSubset()
 
     @classmethod
     def build(cls, samples, n_threads=1):
@@ -89,13 +91,12 @@ class BruteForceAmongMissing:
 
     @property
     def nbytes(self):
-        return self.packed.nbytes
+        return self.packed.nbytes + self._kept.nbytes
 
     def _among(self, subset, n_threads):
         """Return the same of some of the samples."""
-        return subset.kept(
-            self.name,
-            lambda: BruteForceAmongMissing.build(self.samples.part(subset), n_threads),
+        return self._kept.get(
+            subset, lambda: BruteForceAmongMissing.build(self.samples.part(subset), n_threads)
         )
 
     def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, subset=None):

@@ -2,9 +2,9 @@
 
 Samples are in blocks, each with a searcher of its own: its index, if it has one, is made once. What
 is added is a new block. As long as the last block is half as large as the one before or larger, the
-two become one, so that n samples are in O(log n) blocks and each is copied O(log n) times. What is
-removed stays in its block, whose searches leave it out, until half of the block is gone; then the
-rest is copied.
+two become one, so that n samples are in O(log n) blocks and each row is copied O(log n) times. What
+is removed stays in its block, whose searches leave it out, until half of the block is gone; then
+the rest is copied.
 
 A sample has the index that it got when it was added, for good; others never get it. Within a block
 and from block to block indices ascend. So the nearest by (distance, index) of all blocks are those
@@ -58,7 +58,11 @@ class Block(NamedTuple):
         """Return which rows are in a Subset of all indices and left, as a Subset, or None: all."""
         if subset is None:
             return self.left
-        return Subset(subset.mask[self.indices])
+        if not subset.has_indices:
+            return Subset(subset.mask[self.indices])
+        indices, first, last = subset.indices, self.indices[0], self.indices[-1]
+        start, stop = np.searchsorted(indices, [first, last + 1])
+        return Subset(None, np.searchsorted(self.indices, indices[start:stop]), len(self.rows))
 
     def without(self, indices):
         """Return the block without the samples that have one of these indices, ascending."""
@@ -77,6 +81,13 @@ class Block(NamedTuple):
         return Block(rows, np.concatenate([self.indices_left(), other.indices_left()]))
 
 
+def _subset_of(subset, mask):
+    """Return the part of a subset that a mask chooses."""
+    if not subset.has_indices:
+        return Subset(subset.mask & mask)
+    return Subset(None, subset.indices[mask[subset.indices]], len(mask))
+
+
 class Blocks(NamedTuple):
     """All samples, which is what has to be kept of a GrowingSearcher.
 
@@ -87,7 +98,7 @@ class Blocks(NamedTuple):
     n_indices : int
         How many samples have been added so far.
     empty : ndarray of shape (0, d)
-        What the rows are like.
+        No rows, of the samples' dtype and number of features.
     """
 
     blocks: tuple
@@ -115,7 +126,7 @@ class Blocks(NamedTuple):
 
     def append(self, rows):
         """Return these samples and more, in the dtype that holds the values of both."""
-        rows, blocks = as_narrow_as(rows, self.empty.dtype), self.blocks
+        rows, blocks = as_narrow_as(rows, self.empty.dtype, equal_nan=True), self.blocks
         dtype = np.result_type(rows, self.empty)
         if dtype != self.empty.dtype:
             blocks = [block._replace(rows=block.rows.astype(dtype)) for block in blocks]
@@ -153,9 +164,11 @@ class GrowingSearcher(BaseSearcher):
         self.contents, self._like = contents, like
         self.searchers = []
         for i, block in enumerate(contents.blocks):
-            # An index by name is for the largest block: for small ones it may not pay.
+            # An index by name is for the first block, the largest as a rule.
             algorithm = "auto" if i and like.algorithm != "brute" else like.algorithm
-            searcher = known.get(id(block.rows)) or like.of_other_rows(block.rows, algorithm)
+            searcher = known.get(id(block.rows))
+            if searcher is None or searcher.algorithm != algorithm:
+                searcher = like.of_other_rows(block.rows, algorithm)
             self.searchers.append(searcher)
         self.space, self.algorithm = like.space, like.algorithm
         self.recall, self.calibration_queries = like.recall, like.calibration_queries
@@ -190,13 +203,13 @@ class GrowingSearcher(BaseSearcher):
 
     @property
     def _first(self):
-        """The searcher of the largest block."""
+        """The searcher of the first block."""
         return self.searchers[0] if self.searchers else self._like
 
     @property
     def nbytes(self):
         of_blocks = sum(
-            block.indices.nbytes + (0 if block.left is None else block.left.nbytes)
+            block.indices.nbytes + (0 if block.left is None else len(block.rows))
             for block in self.contents.blocks
         )
         return of_blocks + sum(searcher.nbytes for searcher in self.searchers)
@@ -204,10 +217,13 @@ class GrowingSearcher(BaseSearcher):
     # ---- searches --------------------------------------------------------------------------------
 
     def read_where(self, where, n_queries):
-        parts = read_where(where, n_queries, self.n_indices)
-        mask = np.zeros(self.n_indices, np.bool_)
-        mask[self.indices] = True
-        return [Part(queries, Subset(subset.mask & mask)) for queries, subset in parts]
+        there, n = self.indices, self.n_indices
+        parts = read_where(where, n_queries, n)
+        if len(there) == n:
+            return parts
+        mask = np.zeros(n, np.bool_)
+        mask[there] = True
+        return [Part(queries, _subset_of(subset, mask)) for queries, subset in parts]
 
     def _searched(self, subset):
         """Yield (block, searcher, Subset of its rows or None) where there is anything to find."""
@@ -261,9 +277,10 @@ class GrowingSearcher(BaseSearcher):
     # ---- a recall below 1 ------------------------------------------------------------------------
 
     def recall_of(self, k, n_threads):
-        """Return the lowest Recall of the blocks: what others find is all there is."""
+        """Return the lowest Recall of the blocks; without lists a block is searched exactly."""
         recalls = [
-            searcher.recall_of(min(k, len(searcher.Y)), n_threads) for searcher in self.searchers
+            searcher.recall_of(min(k, block.n_left), n_threads, block.left)
+            for block, searcher in zip(self.contents.blocks, self.searchers, strict=True)
         ]
         return min(recalls, key=lambda recall: recall.measured, default=Recall.exact(self.recall))
 

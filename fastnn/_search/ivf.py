@@ -33,6 +33,7 @@ References
 """
 
 import bisect
+import copy
 import math
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ from scipy import sparse
 from .._core.search._flat import find_neighbors
 from .._core.search._index import FlatIndex
 from .._core.search._lists import Visits, list_scores
-from .protocol import CannotServe, NonFiniteError
+from .protocol import CannotServe, KeptForSubset, NonFiniteError
 from .sampling import spread_out
 
 # Of n samples there are about LISTS n^LISTS_POWER lists: see bench/sweep_lists.py.
@@ -56,6 +57,8 @@ CALIBRATION_QUERIES, CALIBRATION_SHARE, TRIED_QUERIES = 500, 0.1, 50
 MIN_SAMPLES = 1000
 # Values that are summed at a time.
 SUMMED_VALUES = 1 << 21
+# Settings hold for a subset until there is less than this share of what there was.
+SETTLED_SHARE = 0.9
 # How far below `recall` the true one may be, but for one in some hundred draws of the queries: in
 # standard errors, and those of an interval of 95 %.
 SLACK, SLACK_Z, INTERVAL_Z = 0.01, 3.0, 1.96
@@ -249,6 +252,8 @@ class Calibration:
     Parameters
     ----------
     samples : Samples
+    n_samples : int
+        How many of them are in lists.
     centroids : Centroids
     sizes : ndarray of shape (n_lists,)
         Of the lists.
@@ -259,19 +264,19 @@ class Calibration:
     """
 
     @classmethod
-    def of(cls, samples, centroids, sizes, k, queries, n_queries, n_threads, kneighbors):
+    def of(cls, samples, n_samples, centroids, sizes, k, queries, n_queries, n_threads, kneighbors):
         """Return the Calibration by some queries.
 
         Parameters
         ----------
-        samples, centroids, sizes, n_threads
+        samples, n_samples, centroids, sizes, n_threads
         k : int
         queries : ndarray of shape (m, d), or None
             None: samples that training has not seen.
         n_queries : int or None
             How many of them; None: all.
         kneighbors : callable
-            Searches for the k nearest samples, exactly.
+            Returns the indices of the k nearest samples, exactly.
 
         Raises
         ------
@@ -281,25 +286,27 @@ class Calibration:
         itself = None
         if queries is None:
             itself = centroids.calibration_rows[:n_queries, None]
+            if not len(itself):
+                raise CannotServe("no sample is left that a calibration could have for a query")
             X = samples.values[itself[:, 0]]
         else:
             X = queries[spread_out(len(queries), n_queries or len(queries), 0.5)]
             X = _as_dtype(X, samples.values.dtype)
         wanted = k + (itself is not None)
-        if wanted > len(samples):
-            raise CannotServe(f"{len(samples):,} samples are too few for a calibration with k={k}")
-        neighbors = kneighbors(X, wanted, n_threads).indices
+        if wanted > n_samples:
+            raise CannotServe(f"{n_samples:,} samples are too few for a calibration with k={k}")
+        neighbors = kneighbors(X, wanted, n_threads)
         if itself is not None:
             of_itself = neighbors == itself
             of_itself[~of_itself.any(axis=1), -1] = True  # it is behind equal rows
             neighbors = neighbors[~of_itself].reshape(len(X), k)
-        return cls(samples, centroids, sizes, X, neighbors, n_threads)
+        return cls(samples, n_samples, centroids, sizes, X, neighbors, n_threads)
 
-    def __init__(self, samples, centroids, sizes, X, neighbors, n_threads):
+    def __init__(self, samples, n_samples, centroids, sizes, X, neighbors, n_threads):
         m, k = neighbors.shape
         X = samples.space.rows(X, n_threads)
         ranking = ListRanking(centroids, sizes, k, len(centroids))
-        self.n_samples, self.n_queries = len(samples), m
+        self.n_samples, self.n_queries = n_samples, m
         lists, self.scores = ranking.scores(X, n_threads)
         self.sizes = sizes[lists]
         by_list = np.empty_like(self.scores)
@@ -406,6 +413,8 @@ class InvertedLists:
     ----------
     settings : dict of (int, float) to Setting
         By number of neighbors and recall: see `Searcher`.
+    settings_of_subset : (int, dict)
+        How many samples there were when those of the latest subset were found, and these.
     """
 
     name = "ivf"
@@ -415,6 +424,9 @@ class InvertedLists:
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self.index = FlatIndex(samples.rows(), samples.metric, 0, None, order)
         self.settings = {}
+        # How many samples there were when those were found for the latest subset, and they.
+        self.settings_of_subset = len(order), self.settings
+        self._kept = KeptForSubset()
         self._rankings = {}
 
     @classmethod
@@ -429,14 +441,18 @@ class InvertedLists:
     def state(self):
         """What `restore` takes: all but the samples."""
         centroids = self.centroids.values, self.centroids.calibration_rows
-        return (*centroids, self.index.order, self.sizes, self.settings.copy())
+        n, settings = self.settings_of_subset
+        return (
+            *centroids, self.index.order, self.sizes, self.settings.copy(), (n, settings.copy())
+        )  # fmt: skip
 
     @classmethod
     def restore(cls, samples, state):
-        values, calibration_rows, order, sizes, settings = state
+        values, calibration_rows, order, sizes, settings, of_subset = state
         values = values.astype(centroid_dtype(samples), copy=False)
         lists = cls(samples, Centroids(samples, values, sizes, calibration_rows), order, sizes)
         lists.settings.update(settings)
+        lists.settings_of_subset = of_subset
         return lists
 
     def __reduce__(self):
@@ -445,22 +461,37 @@ class InvertedLists:
     @property
     def nbytes(self):
         arrays = self.sizes, self.starts, self.index.order, self.index
-        return self.centroids.nbytes + sum(a.nbytes for a in arrays)
+        return self.centroids.nbytes + sum(a.nbytes for a in arrays) + self._kept.nbytes
 
     def among(self, subset):
-        """Return the same lists without the samples that are not in a subset."""
+        """Return the same lists without the samples that are not in a subset.
+
+        Settings stay those of the latest subset that has been asked for, until a tenth of what
+        there was then is gone.
+        """
+        return self if subset is None else self._kept.get(subset, lambda: self._among(subset))
+
+    def _among(self, subset):
         order = self.index.order
         kept = subset.mask[order]
         lists = np.repeat(np.arange(len(self.sizes)), np.diff(self.starts))[kept]
         sizes = np.bincount(lists, minlength=len(self.sizes)).astype(np.float64)
-        return InvertedLists(self.samples, self.centroids, order[kept], sizes)
+        centroids = copy.copy(self.centroids)
+        rows = centroids.calibration_rows
+        centroids.calibration_rows = rows[subset.mask[rows]]
+        some = InvertedLists(self.samples, centroids, order[kept], sizes)
+        n, settings = self.settings_of_subset
+        if len(subset) < SETTLED_SHARE * n:
+            n, settings = len(subset), {}
+        self.settings_of_subset, some.settings = (n, settings), settings
+        return some
 
     def kneighbors(
         self, X, k, n_threads, advance=None, exclude_self=False, subset=None, n_probes=math.inf
     ):
         """Return (distances, indices) of the k nearest samples among those within n_probes."""
         if subset is not None:
-            some = subset.kept(self.name, lambda: self.among(subset))
+            some = self.among(subset)
             return some.kneighbors(X, k, n_threads, advance, exclude_self, None, n_probes)
         ranking = self._ranking(k, min(n_probes, len(self.sizes)))
         found = find_neighbors(

@@ -70,7 +70,7 @@ class Subset:
     def __init__(self, mask=None, indices=None, n_samples=None, stays=False):
         self._mask, self._indices, self._n_samples = mask, indices, n_samples
         self._n = np.count_nonzero(mask) if indices is None else len(indices)
-        self.stays, self._kept = stays, {}
+        self.stays = stays
 
     def __reduce__(self):
         return Subset, (self._mask, self._indices, self._n_samples, self.stays)
@@ -92,22 +92,39 @@ class Subset:
             self._indices = np.flatnonzero(self._mask)
         return self._indices
 
-    def kept(self, name, make):
-        """Return what `make` gives, the same again where the subset stays."""
-        if not self.stays:
-            return make()
-        if name not in self._kept:
-            self._kept.setdefault(name, make())
-        return self._kept[name]
-
     @property
-    def nbytes(self):
-        """How many bytes are held for searches to come."""
-        return sum(kept.nbytes for kept in self._kept.copy().values())
+    def has_indices(self):
+        """Whether indices need not be made first."""
+        return self._indices is not None
 
     def own(self, rows):
         """Return these numbers of samples, -1 for those that are not among them."""
         return np.where(np.isin(rows, self.indices, assume_unique=True), rows, -1)
+
+
+class KeptForSubset:
+    """What an algorithm has made for the latest subset that stays."""
+
+    def __init__(self):
+        self._latest = None, None
+
+    def __reduce__(self):
+        return KeptForSubset, ()
+
+    def get(self, subset, make):
+        """Return what `make` gives, the same again for the same subset."""
+        if not subset.stays:
+            return make()
+        known, made = self._latest
+        if known is not subset:
+            made = make()
+            self._latest = subset, made
+        return made
+
+    @property
+    def nbytes(self):
+        _, made = self._latest
+        return 0 if made is None else made.nbytes
 
 
 class Samples:

@@ -175,7 +175,7 @@ class Searcher(BaseSearcher):
         def search(algorithm, X, subset):
             arguments = X, k, n_threads, progress.of_the_rest(), exclude_self, subset
             if isinstance(algorithm, InvertedLists):
-                setting = searcher._setting(algorithm, k, n_threads)
+                setting = searcher._setting(algorithm, k, n_threads, subset)
                 return algorithm.kneighbors(*arguments, setting.n_probes)
             return algorithm.kneighbors(*arguments)
 
@@ -427,6 +427,7 @@ class Searcher(BaseSearcher):
         self._built["ivf"] = lists = InvertedLists.restore(self.samples, lists)
         if not with_settings:
             lists.settings.clear()
+            lists.settings_of_subset = len(self.samples), lists.settings
         self._history = History(plans=((0, chosen), (0, None)), latest=chosen)
 
     def _share_lists(self, wider, n_threads):
@@ -437,32 +438,34 @@ class Searcher(BaseSearcher):
         if self.lists_state is not None:
             wider.restore_lists(self.lists_state)
 
-    def recall_of(self, k, n_threads):
+    def recall_of(self, k, n_threads, subset=None):
         """Return the Recall of searches for the k nearest."""
         if self._plan_of_lists is None:
             return Recall.exact(self.recall)
         try:
             lists = self._build("ivf", None, k, None, n_threads)
-            return self._setting(lists, k, n_threads).recall
+            return self._setting(lists, k, n_threads, subset).recall
         except CannotServe:
             return Recall.exact(self.recall)
         except NonFiniteError:
             _validation.require_finite(self.samples.values, "Y")
             raise
 
-    def _setting(self, lists, k, n_threads):
-        """Return how many lists queries for the k nearest visit.
+    def _setting(self, lists, k, n_threads, subset):
+        """Return how many lists queries for the k nearest, in all samples or a subset, visit.
 
         Raises
         ------
         CannotServe
             If no calibration can tell.
         """
-        asked = k, self.recall
+        asked, lists = (k, self.recall), lists.among(subset)
         if asked not in lists.settings:
             with build_lock:
                 if asked not in lists.settings:  # nobody else was quicker
-                    known = self._calibrate(lists.centroids, lists.sizes, k, None, n_threads)
+                    known = self._calibrate(
+                        lists.centroids, lists.sizes, k, None, n_threads, subset
+                    )
                     lists.settings[asked] = known.setting(self.recall)
         return lists.settings[asked]
 
@@ -482,20 +485,21 @@ class Searcher(BaseSearcher):
             return False
         return known.visited(known.n_probes_missing(1.0 - self.recall))
 
-    def _calibrate(self, centroids, sizes, k, n_queries, n_threads):
+    def _calibrate(self, centroids, sizes, k, n_queries, n_threads, subset=None):
         """Return a Calibration by so many queries; None: all."""
 
         def kneighbors(X, k, n_threads):
             exact = Searcher(self.samples.values, self.space)
             exact.samples = self.samples
             try:
-                return exact.kneighbors(X, k, n_threads)
+                return exact.find_neighbors(X, k, n_threads, subset=subset)[0][1]
             except ValueError:  # of the samples: queries have been checked
                 raise NonFiniteError from None
 
+        n_samples = len(self.samples if subset is None else subset)
         return Calibration.of(
-            self.samples, centroids, sizes, k, self.calibration_queries, n_queries, n_threads,
-            kneighbors,
+            self.samples, n_samples, centroids, sizes, k, self.calibration_queries, n_queries,
+            n_threads, kneighbors,
         )  # fmt: skip
 
     def _drop_tree(self, within):
@@ -543,7 +547,7 @@ class Progress:
         return self.of_a_part(1.0 - self._done)
 
 
-def as_narrow_as(X, dtype):
+def as_narrow_as(X, dtype, equal_nan=False):
     """Return X in this dtype if that holds all of its values, so that the samples stay as they are.
 
     Lists of numbers come as float64, and converting the samples for each query would take longer
@@ -551,4 +555,4 @@ def as_narrow_as(X, dtype):
     """
     with np.errstate(invalid="ignore", over="ignore"):
         narrow = X.astype(dtype)
-    return narrow if np.array_equal(narrow, X) else X
+    return narrow if np.array_equal(narrow, X, equal_nan=equal_nan) else X

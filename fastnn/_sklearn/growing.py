@@ -1,6 +1,8 @@
 """Fitted samples that are added to and removed from: see `fastnn/_search/growing`."""
 
 import copy
+import numbers
+import warnings
 
 import numpy as np
 from sklearn.base import clone
@@ -8,7 +10,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._search.growing import Blocks
 from .preparation import held_by, hold, numeric_rows, prepare, queries_for
-from .targets import joined_targets, joined_weights, set_weights, with_classes
+from .targets import (
+    check_weights,
+    joined_targets,
+    joined_weights,
+    with_classes,
+    with_weights,
+)
 
 
 class Growing:
@@ -42,63 +50,69 @@ class Growing:
 
     def _append(self, X, y=None, classes=None, sample_weight=None):
         """Add samples, or fit. Nothing changes if that fails."""
-        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         if held_by(self) is None:
-            self.fit(X, y, **weights)
-            if classes is not None:
-                self._take(with_classes(self, classes))
-            return self
+            return self._fit_first(X, y, classes, sample_weight)
         prepared = prepare(self)
         if isinstance(prepared, str):
             raise ValueError(f"X cannot be added to samples that scikit-learn searches: {prepared}")
         if "_y" in vars(self):
-            rows, targets = self._rows_and_targets(X, y, classes, weights)
+            rows, targets = self._rows_and_targets(X, y, classes, sample_weight)
         else:
             rows, targets = queries_for(self, X), {}
         if isinstance(rows, str):
-            raise ValueError(f"X must be like the samples that it is added to, got {rows}")
-        if len(rows) == 0:
-            raise ValueError("X must have at least one sample, got 0")
+            raise ValueError(rows if rows.startswith("X ") else f"X must be dense, got {rows}")
         prepared.searcher.space.require_valid(rows, "X")
         hold(self, self._blocks_of(prepared).append(rows))
         self.n_samples_fit_ += len(rows)
-        self._take(targets)
+        vars(self).update(targets)
         return self
 
-    def _rows_and_targets(self, X, y, classes, weights):
+    def _fit_first(self, X, y, classes, sample_weight):
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        before = vars(self).copy()
+        try:
+            self.fit(X, y, **weights)
+            if classes is not None:
+                vars(self).update(with_weights(self, with_classes(self, classes)))
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        # Copies: the arrays may get other values for the next call.
+        self._fit_X = self._fit_X.copy()
+        if "_y" in vars(self):
+            self._y = self._y.copy()
+        return self
+
+    def _rows_and_targets(self, X, y, classes, sample_weight):
         """Return rows as the kernels take them, and what targets there are with theirs, by name."""
         validate_data(self, X, reset=False, skip_check_array=True)  # names and number of features
-        # All checks and conversions are those of a fit.
-        added = clone(self).fit(X, y, **weights)
+        with warnings.catch_warnings():
+            # A few samples may well have a class each.
+            warnings.filterwarnings("ignore", "The number of unique classes")
+            # All checks and conversions are those of a fit.
+            added = clone(self).fit(X, y)
+        n_before, n = len(self._y), len(added._y)
+        weights = None if sample_weight is None else check_weights(sample_weight, n, all_zero=True)
         targets = joined_targets(self, added)
         if classes is not None:
             twin = copy.copy(self)
             vars(twin).update(targets)
             targets |= with_classes(twin, classes)
-        targets["_given_weights"] = joined_weights(
-            vars(self).get("_given_weights"),
-            len(self._y),
-            vars(added).get("_given_weights"),
-            len(added._y),
-        )
-        return numeric_rows(added._fit_X), targets
+        given = joined_weights(vars(self).get("_given_weights"), n_before, weights, n)
+        return numeric_rows(added._fit_X), with_weights(self, targets, given)
 
     def _blocks_of(self, prepared):
         held = held_by(self)
         return held if isinstance(held, Blocks) else Blocks.of(prepared.searcher.Y)
 
-    def _take(self, targets):
-        """Take over attributes that have to do with targets."""
-        vars(self).update(targets)
-        if "_y" in vars(self):
-            set_weights(self, vars(self).get("_given_weights"))
-
     def remove(self, indices):
         """Remove samples; the others keep their indices.
 
-        An index is never given again, and graphs keep their columns. What searches give is what
-        they would after a fit on the samples that are left. A class stays in `classes_` without
-        samples.
+        No later sample gets an index that was in use: `n_samples_fit_` counts all samples that
+        there have been, and so do the columns of graphs and the masks of `where`. Searches give
+        what they would after a fit on the samples that are left. A class stays in `classes_`
+        without samples.
 
         Parameters
         ----------
@@ -114,7 +128,7 @@ class Growing:
         TypeError
             If `indices` are not integers.
         ValueError
-            If a sample is not there, or scikit-learn searches (sparse samples, say).
+            If a sample is not there, or scikit-learn searches (sparse samples, for example).
 
         Examples
         --------
@@ -130,13 +144,14 @@ class Growing:
             raise ValueError(f"indices cannot be removed where scikit-learn searches: {prepared}")
         places = places_of(self, indices)
         if len(indices):
-            targets = {
-                name: np.delete(vars(self)[name], places, axis=0)
-                for name in ("_y", "_given_weights")
-                if vars(self).get(name) is not None
-            }
+            targets = {}
+            if "_y" in vars(self):
+                given = vars(self).get("_given_weights")
+                given = None if given is None else np.delete(given, places)
+                targets = {"_y": np.delete(self._y, places, axis=0)}
+                targets = with_weights(self, targets, given)
             hold(self, self._blocks_of(prepared).remove(indices))
-            self._take(targets)
+            vars(self).update(targets)
         return self
 
 
@@ -149,7 +164,7 @@ class GrowingSamples(Growing):
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            Copied. The samples get the indices that follow on those given before.
+            New samples, which are copied and get the next unused indices.
         y : None
             Not used.
 
@@ -160,8 +175,8 @@ class GrowingSamples(Growing):
         Raises
         ------
         ValueError
-            As `fit`; if `X` is not like the samples before, or scikit-learn searches (sparse
-            samples, say).
+            If `fit` would refuse the input, if it does not match the fitted samples, or if these
+            are searched by scikit-learn (sparse samples, for example).
 
         Examples
         --------
@@ -182,7 +197,7 @@ class GrowingRegressor(Growing):
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            Copied. The samples get the indices that follow on those given before.
+            New samples, which are copied and get the next unused indices.
         y : array-like of shape (n,) or (n, n_outputs)
             Targets.
         sample_weight : array-like of shape (n,), optional
@@ -195,8 +210,8 @@ class GrowingRegressor(Growing):
         Raises
         ------
         ValueError
-            As `fit`; if `X` or `y` are not like those before, or scikit-learn searches (sparse
-            samples, say).
+            If `fit` would refuse the input, if it does not match the fitted samples, or if these
+            are searched by scikit-learn (sparse samples, for example).
 
         Examples
         --------
@@ -217,7 +232,7 @@ class GrowingClassifier(Growing):
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            Copied. The samples get the indices that follow on those given before.
+            New samples, which are copied and get the next unused indices.
         y : array-like of shape (n,) or (n, n_outputs)
             Labels, known ones or others.
         classes : array-like, or list of array-likes, optional
@@ -233,8 +248,8 @@ class GrowingClassifier(Growing):
         Raises
         ------
         ValueError
-            As `fit`; if `X`, `y` or `classes` are not like those before, or scikit-learn searches
-            (sparse samples, say).
+            If `fit` would refuse the input, if it does not match the fitted samples, or if these
+            are searched by scikit-learn (sparse samples, for example).
 
         Examples
         --------
@@ -248,13 +263,18 @@ class GrowingClassifier(Growing):
 
 def _check_indices(indices):
     """Return indices, ascending, each once."""
-    array = np.atleast_1d(np.asarray(indices))
-    if array.size == 0:
+    try:
+        array = np.atleast_1d(np.asarray(indices))
+    except ValueError:  # ragged
+        array = np.empty((0, 0), object)
+    if array.size == 0 and array.ndim == 1:
         array = array.astype(np.int64)
+    if array.ndim != 1 or np.ma.is_masked(indices):
+        raise ValueError("indices must be a number or an array of shape (n,), nothing masked")
+    if array.dtype == object and all(isinstance(index, numbers.Integral) for index in array):
+        raise ValueError(f"indices must be among sample_indices_, got {max(array, key=abs)}")
     if array.dtype.kind not in "iu":
         raise TypeError(f"indices must be integers, got dtype {array.dtype}")
-    if array.ndim != 1:
-        raise ValueError(f"indices must be of shape (n,), got {array.shape}")
     return np.unique(array)
 
 
@@ -275,10 +295,7 @@ def places_of(estimator, indices):
         places = np.minimum(np.searchsorted(there, indices), max(len(there) - 1, 0))
         wrong = there[places] != indices if len(there) else np.ones(indices.shape, np.bool_)
     if wrong.any():
-        raise ValueError(
-            f"indices must be of samples that are there, of which sample_indices_ has the list, "
-            f"got {indices[wrong][0]}"
-        )
+        raise ValueError(f"indices must be among sample_indices_, got {indices[wrong][0]}")
     return places
 
 

@@ -99,12 +99,14 @@ def prepare(estimator):
 def hold(estimator, contents):
     """Have the estimator hold other samples: `contents`, of the Blocks that it is prepared for."""
     reference, kept = _prepared[id(estimator)]
-    vars(estimator).pop("_fit_X", None)
-    estimator._blocks = contents
     searcher = kept.searcher
     if not isinstance(searcher, GrowingSearcher):
         searcher = GrowingSearcher(Blocks.of(searcher.Y), searcher, [searcher])
-    _prepared[id(estimator)] = reference, Prepared(contents, searcher.with_contents(contents))
+    prepared = Prepared(contents, searcher.with_contents(contents))
+    for name in ("_fit_X", "_lists_state", "_tree"):  # of the samples before
+        vars(estimator).pop(name, None)
+    estimator._blocks = contents
+    _prepared[id(estimator)] = reference, prepared
 
 
 def held_by(estimator):

@@ -23,7 +23,6 @@ from sklearn.utils._set_output import _wrap_method_output as wrap_method_output
 from sklearn.utils.metaestimators import _safe_split as safe_split
 from sklearn.utils.multiclass import _check_partial_fit_first_call as check_partial_fit_first_call
 from sklearn.utils.validation import _check_feature_names as check_feature_names
-from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _num_samples as num_samples
 
 if TYPE_CHECKING:
@@ -53,7 +52,6 @@ __all__ = [
     "check_chunk_size",
     "check_feature_names",
     "check_partial_fit_first_call",
-    "check_sample_weight",
     "fit_context",
     "get_chunk_n_rows",
     "get_mask",

@@ -41,24 +41,31 @@ TREE_METRICS = ("euclidean", "l2", "minkowski", "manhattan", "cityblock", "l1", 
 @in_place_of(NeighborsBase, "_fit")
 def fit_neighbors(self, X, y=None):
     theirs = ORIGINALS[NeighborsBase, "_fit"]
-    forget(self)
+    if isinstance(X, NeighborsBase) and isinstance(held_by(X), Blocks):
+        X = X._fit_X
+
+    def fit(X, y):
+        theirs(self, X, y)
+        forget(self)  # what was made for the samples before, which a fit that fails leaves
+        return self
+
     algorithm = self.algorithm
     native = algorithm in getattr(self, "_native_algorithms", THEIR_ALGORITHMS)
     if not native or algorithm == "brute":
-        return theirs(self, X, y)
+        return fit(X, y)
     space = space_of(self.metric, **{**_minkowski_p(self), **(self.metric_params or {})})
     if algorithm not in ("bounded", "ivf") and (isinstance(space, str) or issparse(X)):
-        return theirs(self, X, y)
+        return fit(X, y)
     if algorithm == "auto" and _misfits(space, X):
-        return theirs(self, X, y)  # raises
+        return fit(X, y)  # raises
     if algorithm == "kd_tree" and not (self.metric in TREE_METRICS and space.is_plain):
-        return theirs(self, X, y)  # most raise
+        return fit(X, y)  # most raise
     if algorithm == "kd_tree" and isinstance(X, (NeighborsBase, KDTree, BallTree)):
-        return theirs(self, X, y)  # takes over how that was fitted, with its metric
+        return fit(X, y)  # takes over how that was fitted, with its metric
     # scikit-learn would build a tree that nothing looks at, or does not know the name.
     self.algorithm = "brute"
     try:
-        theirs(self, X, y)
+        fit(X, y)
     finally:
         self.algorithm = algorithm
     if algorithm == "kd_tree":
@@ -90,7 +97,8 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True, *, where=No
     held = held_by(self)
     limit = 0 if held is None else n_samples_of(self) - (X is None)
     if not (isinstance(k, numbers.Integral) and 1 <= k <= limit) or self.n_jobs == 0:
-        _refuse_after_changes(self, k, limit)
+        if isinstance(held, Blocks):
+            _refuse_k(self, k, limit)
         return theirs(self, X, n_neighbors, return_distance)  # raises
     reason = prepared = prepare(self)
     if not isinstance(prepared, str):
@@ -124,10 +132,18 @@ def radius_neighbors(
     r = self.radius if radius is None else radius
     radii = _radii_of_queries(r)
     r = r if radii is None else radii.max()
+    if isinstance(r, np.ndarray) and r.ndim == 0 and r.dtype.kind in "biuf":
+        r = float(r)
     fitted = held_by(self) is not None
     usable = isinstance(r, numbers.Real) and r >= 0 and (return_distance or not sort_results)
     if not (fitted and usable) or self.n_jobs == 0:
-        return theirs(self, X, radius, return_distance, sort_results)  # raises
+        if isinstance(held_by(self), Blocks):
+            raise ValueError(
+                "radius must be a number of at least 0, or one for each query, n_jobs not 0, and "
+                f"sort_results go with return_distance; got radius={r!r}, n_jobs={self.n_jobs}, "
+                f"sort_results={sort_results}, return_distance={return_distance}"
+            )
+        return theirs(self, X, radius, return_distance, sort_results)  # raises as a rule
     reason = prepared = prepare(self)
     if not isinstance(prepared, str):
         reason = queries = None if X is None else queries_for(self, X)
@@ -174,18 +190,21 @@ def _refuse(self, where, reason):
         )
 
 
-def _refuse_after_changes(self, k, limit):
-    """Raise a ValueError that scikit-learn would word by how many samples there once were."""
-    if isinstance(held_by(self), Blocks) and isinstance(k, numbers.Integral) and k > limit:
-        raise ValueError(
-            "Expected n_neighbors <= the number of samples that are left, but n_neighbors = "
-            f"{k}, and there are {n_samples_of(self)}"
-        )
+def _refuse_k(self, k, limit):
+    """Raise an error after changes: scikit-learn would speak of the samples that once were."""
+    if self.n_jobs == 0:
+        raise ValueError("n_jobs must not be 0")
+    if not isinstance(k, numbers.Integral):
+        raise TypeError(f"n_neighbors must be an integer, got {k!r}")
+    raise ValueError(
+        f"Expected 1 <= n_neighbors <= the number of samples that are left, but n_neighbors = {k}, "
+        f"and there are {n_samples_of(self)}"
+    )
 
 
 def _radii_of_queries(radius):
     """Return an array with a radius for each query, which scikit-learn's trees take, or None."""
-    if isinstance(radius, numbers.Real):
+    if isinstance(radius, numbers.Real) or np.ndim(radius) == 0:
         return None
     radii = np.asarray(radius)
     return radii if radii.ndim == 1 and radii.size and radii.dtype.kind in "biuf" else None

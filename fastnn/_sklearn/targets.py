@@ -1,21 +1,30 @@
 """Targets and weights of fitted samples, to which others may be added."""
 
+import copy
+import numbers
+
 import numpy as np
 from sklearn.base import is_classifier
+from sklearn.utils import check_array
 
-from .private import check_sample_weight
+from .._search.searcher import as_narrow_as
+
+# Kinds of dtypes.
+NUMBERS = "biufc"
 
 
 def joined_targets(estimator, added):
     """Return the attributes of targets for the samples of both estimators, by name."""
-    if estimator._y.shape[1:] != added._y.shape[1:]:
+    y, more = estimator._y, added._y
+    if y.shape[1:] != more.shape[1:]:
         raise ValueError(
-            f"y must have the outputs of the targets before, of shape {estimator._y.shape}, got "
-            f"{added._y.shape}"
+            f"y must have the outputs of the targets before, of shape {y.shape}, got {more.shape}"
         )
-    if not is_classifier(estimator):
-        return {"_y": np.concatenate([estimator._y, added._y])}
-    return with_labels(estimator, as_list(added.classes_, added), added._y)
+    if is_classifier(estimator):
+        return with_labels(estimator, as_list(added.classes_, added), more)
+    if (y.dtype.kind in NUMBERS) != (more.dtype.kind in NUMBERS):
+        raise ValueError(f"y must be like the targets before, of {y.dtype}, got {more.dtype}")
+    return {"_y": np.concatenate([y, more])}
 
 
 def with_labels(estimator, classes, labels):
@@ -64,22 +73,43 @@ def as_list(classes, estimator):
 
 
 def union_of_classes(old, new):
-    """Return the classes that are in either of two arrays, ascending."""
+    """Return the classes that are in either of two arrays, ascending, in a dtype like the old one.
+
+    Raises
+    ------
+    ValueError
+        For classes of another kind, or that would change those before: fractions among whole
+        numbers, say.
+    """
     new = np.asarray(new)
-    kinds = [("number" if kind in "biuf" else kind) for kind in (old.dtype.kind, new.dtype.kind)]
-    if new.ndim != 1 or (kinds[0] != kinds[1] and new.size):
-        raise ValueError(
-            f"classes must be like those before, of {old.dtype}, got {new.dtype} of shape "
-            f"{new.shape}"
+    if new.ndim != 1:
+        raise ValueError(f"classes must be of shape (n,), got {new.shape}")
+    if not new.size:
+        return old
+    numeric = old.dtype.kind in NUMBERS and new.dtype.kind in NUMBERS
+    if numeric:
+        new = as_narrow_as(new, old.dtype)
+        alike = np.result_type(old, new).kind in (
+            "iu" if old.dtype.kind in "iu" else old.dtype.kind
         )
+    else:
+        alike = {old.dtype.kind, new.dtype.kind} in ({"U"}, {"O"}, {"U", "O"}, {"S"})
+        if "O" in (old.dtype.kind, new.dtype.kind):
+            old, new = old.astype(object), new.astype(object)
     try:
-        return np.union1d(old, new) if new.size else old
-    except TypeError as error:
-        raise ValueError(f"classes must be like those before: {error}") from None
+        if alike:
+            return np.union1d(old, new)
+    except TypeError:  # objects that have no order
+        pass
+    raise ValueError(f"classes must be like those before, {old[:3]}..., got {new[:3]}")
 
 
 def with_classes(estimator, classes):
     """Return a classifier's attributes of targets with classes that will come, by name."""
+    if estimator.outputs_2d_ and not isinstance(classes, (list, tuple)):
+        raise ValueError(
+            f"classes must be a list of arrays, one for each output, got {type(classes).__name__}"
+        )
     several = list(classes) if estimator.outputs_2d_ else [classes]
     return with_labels(estimator, several, estimator._y[:0])
 
@@ -87,20 +117,28 @@ def with_classes(estimator, classes):
 # ---- weights -------------------------------------------------------------------------------------
 
 
-def check_weights(sample_weight, X):
-    """Return weights as float64, or None: all are 1.
+def check_weights(sample_weight, n_samples, all_zero=False):
+    """Return weights as float64.
 
     Raises
     ------
     ValueError
-        Unless there is one for each row of X, none of them negative, nor all of them 0.
+        Unless there is one for each sample, all finite and none negative; and for zeros alone,
+        unless `all_zero`.
     """
-    if sample_weight is None:
-        return None
-    weights = check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=True
+    if isinstance(sample_weight, numbers.Number):
+        sample_weight = np.full(n_samples, sample_weight)
+    weights = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, copy=True, input_name="sample_weight"
     )
-    if not weights.any():  # earlier releases of scikit-learn let them pass
+    if weights.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight must have one weight for each sample, shape ({n_samples},), got "
+            f"{weights.shape}"
+        )
+    if (weights < 0.0).any():
+        raise ValueError(f"sample_weight must be at least 0, got {weights.min():g}")
+    if not (all_zero or weights.any()):
         raise ValueError("sample_weight must have weights that are not zero")
     return weights
 
@@ -113,17 +151,25 @@ def joined_weights(before, n_before, more, n_more):
     return np.concatenate([np.ones(n) if some is None else some for some, n in both])
 
 
-def set_weights(estimator, sample_weight):
-    """Note what the samples' votes and targets weigh, given these weights or None."""
-    class_weight = getattr(estimator, "class_weight", None)
-    state = vars(estimator)
-    if class_weight is None and sample_weight is None:
-        state.pop("_given_weights", None)
-        state.pop("_sample_weights", None)
-        return
-    of_classes = 1.0 if class_weight is None else weights_by_class(estimator, class_weight)
-    state["_given_weights"] = sample_weight
-    state["_sample_weights"] = of_classes * (1.0 if sample_weight is None else sample_weight)
+def with_weights(estimator, targets, sample_weight=None):
+    """Return attributes of targets and those of weights, which are None where all are 1.
+
+    Parameters
+    ----------
+    estimator : estimator
+    targets : dict
+        Attributes that take the place of the estimator's.
+    sample_weight : ndarray of shape (n,), optional
+        As given, for all samples.
+    """
+    weights, class_weight = sample_weight, getattr(estimator, "class_weight", None)
+    if class_weight is not None:
+        twin = copy.copy(estimator)
+        vars(twin).update(targets)
+        weights = weights_by_class(twin, class_weight)
+        if sample_weight is not None:
+            weights *= sample_weight
+    return {**targets, "_given_weights": sample_weight, "_sample_weights": weights}
 
 
 def weights_by_class(estimator, class_weight):

@@ -181,7 +181,14 @@ def predict(self, X):
     theirs = ORIGINALS[KNeighborsClassifier, "predict"]
     check_is_fitted(self, "_fit_method")
     if _predicts_by_probabilities(self):
-        return theirs(self, X)
+        if not isinstance(held_by(self), Blocks):
+            return theirs(self, X)
+        shares = as_list(self.predict_proba(X), self)
+        classes = as_list(self.classes_, self)
+        outputs = [
+            some[of_one.argmax(axis=1)] for some, of_one in zip(classes, shares, strict=True)
+        ]
+        return np.stack(outputs, axis=1) if self.outputs_2d_ else outputs[0]
     votes = _votes_of(self, X)
     if votes is None:
         return theirs(_searching_as_told(self), X)

@@ -7,8 +7,8 @@ import sklearn.neighbors
 from .._sklearn import votes
 from .._sklearn.growing import GrowingClassifier, GrowingRegressor, GrowingSamples
 from .._sklearn.mixins import KNeighbors, RadiusNeighbors, fit_plain
-from .._sklearn.private import StrOptions
-from .._sklearn.targets import check_weights, set_weights
+from .._sklearn.private import StrOptions, num_samples
+from .._sklearn.targets import check_weights, with_weights
 
 
 class NearestNeighbors(
@@ -125,10 +125,10 @@ class KNeighborsClassifier(GrowingClassifier, KNeighbors, sklearn.neighbors.KNei
         -------
         self
         """
-        weights = check_weights(sample_weight, X)
+        weights = None if sample_weight is None else check_weights(sample_weight, num_samples(X))
         if not (type(self) is KNeighborsClassifier and fit_plain(self, X, y)):
             super().fit(X, y)
-        set_weights(self, weights)
+        vars(self).update(with_weights(self, {}, weights))
         return self
 
 
@@ -187,9 +187,9 @@ class KNeighborsRegressor(GrowingRegressor, KNeighbors, sklearn.neighbors.KNeigh
         -------
         self
         """
-        weights = check_weights(sample_weight, X)
+        weights = None if sample_weight is None else check_weights(sample_weight, num_samples(X))
         super().fit(X, y)
-        set_weights(self, weights)
+        vars(self).update(with_weights(self, {}, weights))
         return self
 
 
