@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -359,6 +360,7 @@ def test_pictures_of_neighbors(rng):
     model = KNeighborsClassifier(n_neighbors=3).fit(images[:20], np.arange(20) % 3)
     model.partial_fit(images[20:], np.arange(10) % 3).remove([0, 4, 5])
     display = NeighborsDisplay.from_estimator(model, images[6:8])
+    plt.close(display.figure_)
     np.testing.assert_array_equal(display.neighbors[:, 0], images[6:8])
     assert (display.neighbor_labels[:, 0] == np.arange(6, 8) % 3).all()
 
