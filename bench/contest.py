@@ -34,6 +34,7 @@ PEERS = (
     "all samples",
     "a copied subset",
     "a fit on all",
+    "its list",
 )
 # A peer that takes so many times as long as the best one is not waited for again,
 FAR_BEHIND = 3.0

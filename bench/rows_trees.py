@@ -1,6 +1,8 @@
 """Rows of ratios.py: few features, where trees look at few pairs; fit and one pass of queries."""
 
 import numpy as np
+import scipy.spatial
+import sklearn.neighbors
 
 import fastnn
 import fastnn.accel
@@ -129,6 +131,54 @@ def radius_row(n=200_000, d=3, radius=0.033):
     return Row(name, 2.0, contestants, (), check)
 
 
+def interface_row(boxsize=None, n=1_000_000, n_queries=100_000, k=8):
+    """Trees as classes, built and asked once."""
+    rng = np.random.default_rng(0)
+    Y, X = uniform(rng, n, 3), uniform(rng, n_queries, 3)
+    box = {} if boxsize is None else {"boxsize": boxsize}
+    contestants = {
+        "fastnn": lambda: fastnn.neighbors.KDTree(Y, n_jobs=N_THREADS, **box).query(X, k),
+        "scipy": lambda: scipy.spatial.cKDTree(Y, **box).query(X, k, workers=N_THREADS),
+    }
+    if not box:
+        contestants["scikit-learn"] = lambda: sklearn.neighbors.KDTree(Y).query(X, k)
+        if pykdtree := import_or_none("pykdtree.kdtree"):
+            contestants["pykdtree"] = lambda: pykdtree.KDTree(Y).query(X, k)
+
+    def check():
+        some = X[:CHECKED_QUERIES]
+        found = fastnn.neighbors.KDTree(Y, **box).query(some, k)[0]
+        expected = scipy.spatial.cKDTree(Y, **box).query(some, k)[0]
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+    name = f"KDTree, {n:,} x 3, {n_queries:,} queries, k={k}" + (", periodic" if box else "")
+    return Row(f"{name}, with fit", 2.0, contestants, (), check)
+
+
+def counts_row(radius=0.02, n=1_000_000, n_queries=100_000):
+    """How many are within a radius, about 33; to list them takes longer."""
+    rng = np.random.default_rng(0)
+    Y, X = uniform(rng, n, 3), uniform(rng, n_queries, 3)
+    tree = fastnn.neighbors.KDTree(Y, n_jobs=N_THREADS)
+    scipys, theirs = scipy.spatial.cKDTree(Y), sklearn.neighbors.KDTree(Y)
+
+    def scipys_counts():
+        return scipys.query_ball_point(X, radius, return_length=True, workers=N_THREADS)
+
+    def check():
+        found = tree.query_radius(X, radius, count_only=True)
+        np.testing.assert_array_equal(found, scipys_counts())
+
+    contestants = {
+        "fastnn": lambda: tree.query_radius(X, radius, count_only=True),
+        "its list": lambda: tree.query_radius(X, radius),
+        "scipy": scipys_counts,
+        "scikit-learn": lambda: theirs.query_radius(X, radius, count_only=True),
+    }
+    name = f"counts within a radius, {n:,} x 3, {n_queries:,} queries, about 33 each"
+    return Row(name, {"its list": 2.0}, contestants, (), check)
+
+
 def accel_row(make, make_estimator, name, target):
     """An estimator of scikit-learn's, as it is and under accel."""
     X = make(np.random.default_rng(0), 200_000, 2)
@@ -171,6 +221,9 @@ def lof_row(make, target):
 
 F64 = np.float64
 ROWS = {
+    "kdtree": interface_row,
+    "kdtree-periodic": lambda: interface_row(1.0),
+    "kdtree-counts": counts_row,
     "tree-3": lambda: tree_row(uniform, 1_000_000, 3, 1_000_000, 8),
     "tree-2": lambda: tree_row(uniform, 200_000, 2, None, 5),
     "tree-5": lambda: tree_row(uniform, 300_000, 5, 50_000, 12),

@@ -133,20 +133,22 @@ typedef void (*fnn_move)(const void *values, ptrdiff_t n, double scale, double n
 
 /* distances[i] = exact distance (L1, squared L2 or Chebyshev) from `query` to point i of a block,
  * the very number that the row distances give, with terms times `weights` unless those are NULL
- * (Chebyshev distances have none); returns the bits of those that are at most `limit`.
+ * (Chebyshev distances have none), and in periodic blocks with differences around circles of
+ * `periods`, which others do not look at; returns the bits of those that are at most `limit`.
  * A block holds `width` points, feature by feature:
  * points[n_features][width]. With `root` the distances' roots are stored, if any is within the
  * limit. */
-typedef uint32_t (*fnn_block_points)(const double *query, const double *weights, const void *points,
-                                     ptrdiff_t width, ptrdiff_t n_features, double limit, int root,
+typedef uint32_t (*fnn_block_points)(const double *query, const double *weights,
+                                     const double *periods, const void *points, ptrdiff_t width,
+                                     ptrdiff_t n_features, double limit, int root,
                                      double *distances);
 
 /* The same for boxes low <= x <= high, [n_features][FNN_BLOCK_BOXES] each. Terms are rounded and
  * added as those of points are, and rounding is monotone: the result is at most what any point in
  * the box gets. */
-typedef uint32_t (*fnn_block_boxes)(const double *query, const double *weights, const void *low,
-                                    const void *high, ptrdiff_t n_features, double limit,
-                                    double *distances);
+typedef uint32_t (*fnn_block_boxes)(const double *query, const double *weights,
+                                    const double *periods, const void *low, const void *high,
+                                    ptrdiff_t n_features, double limit, double *distances);
 
 typedef struct {
     fnn_block_points points;
@@ -342,6 +344,7 @@ typedef struct {
     fnn_approx_family approx_squares, approx_absolutes;
     fnn_move move_f32, move_f64, move_u8;
     fnn_block_family block_squares, block_absolutes, block_largest;
+    fnn_block block_periodic_squares, block_periodic_absolutes, block_periodic_largest;
     fnn_missing_points missing_squares;
     fnn_center_panel center_panel_f32, center_panel_f64;
     fnn_expand expand;

@@ -14,7 +14,7 @@ import fastnn
 import oracles
 from fastnn._search.growing import Blocks, GrowingSearcher
 from fastnn._search.ivf import Centroids, InvertedLists, ListRanking
-from fastnn._search.metric_spaces import space_of
+from fastnn._search.metric_spaces import MetricSpace, space_of
 from fastnn._search.protocol import Subset
 from fastnn._search.searcher import Searcher
 from fastnn._search.subsets import Part
@@ -125,7 +125,7 @@ def find_error(seed):
     try:
         with np.errstate(all="ignore"):
             for name, found, expected in itertools.chain(
-                searches(case), changes(case), lists(case), entries(case)
+                searches(case), changes(case), boxes(case), lists(case), entries(case)
             ):
                 if not all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)):
                     return f"{case}: {name}"
@@ -155,6 +155,8 @@ def searches(case):
             counts = np.array([len(distances) for distances, _ in within])
             both = [np.concatenate([found[i] for found in within]) for i in range(2)]
             yield f"{kind}, within {radius}", found, [counts, *both]
+            counted = index.count_neighbors(X, np.array([radius]), n_threads)
+            yield f"{kind}, counts within {radius}", [counted], [counts]
     some = np.sort(rng.permutation(len(Y))[: rng.integers(k, len(Y) + 1)])
     among = oracles.kneighbors(X, Y[some], k, case.oracle)
     parts = [Part(None, Subset(None, some, len(Y)))]
@@ -205,6 +207,27 @@ def changes(case):
             distances, indices = (np.concatenate([row[i] for row in within]) for i in range(2))
             expected = np.array([len(row[0]) for row in within]), distances, left[indices]
             yield f"{name}, within {radius}", (counts, *found), expected
+
+
+def boxes(case):
+    """Searches where features are on circles, or some of them."""
+    if case.metric not in ("l1", "l2", "chebyshev"):
+        return
+    rng, d = case.rng, case.Y.shape[1]
+    periods = rng.choice([1.0, 0.25, 3.0, np.inf], d)
+    circles = np.where(np.isinf(periods), 1.0, periods)
+    X, Y = (np.mod(rows.astype(np.float64), circles) for rows in (case.X, case.Y))
+    X, Y = np.where(np.isfinite(X), X, 0.0), np.where(np.isfinite(Y) & (circles > Y), Y, 0.0)
+    gaps = np.abs(X[:, None] - Y)
+    gaps = np.minimum(gaps, periods - gaps)
+    if case.metric == "chebyshev":
+        expected = gaps.max(axis=2)
+    else:
+        expected = gaps.sum(axis=2) if case.metric == "l1" else np.sqrt((gaps**2).sum(axis=2))
+    order = np.argsort(expected, axis=1, kind="stable")[:, : case.k]
+    expected = np.take_along_axis(expected, order, 1)
+    index = Searcher(Y, MetricSpace(case.metric, periods=periods), "kd_tree")
+    yield "in a box", index.kneighbors(X, case.k, int(rng.integers(1, 4)))[:2], (expected, order)
 
 
 def lists(case):

@@ -12,7 +12,7 @@ import scipy.sparse
 import sklearn
 import sklearn.exceptions
 import sklearn.neighbors
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import DistanceMetric
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 from sklearn.utils.validation import has_fit_parameter
@@ -28,7 +28,8 @@ from fastnn._sklearn import preparation
 NAMES = [
     name
     for name in fastnn.neighbors.__all__
-    if name[0].isupper()
+    if isinstance(getattr(fastnn.neighbors, name), type)
+    and issubclass(getattr(fastnn.neighbors, name), BaseEstimator)
     and hasattr(sklearn.neighbors, name)
     and getattr(fastnn.neighbors, name) is not getattr(sklearn.neighbors, name)
 ]
@@ -193,7 +194,7 @@ def test_graphs(sets, mode):
     for Q in (None, queries):
         graph, expected = (model.kneighbors_graph(Q, mode=mode) for model in (ours, theirs))
         assert type(graph) is type(expected)
-        assert graph.indices.dtype == expected.indices.dtype
+        assert graph.indices.dtype == graph.indptr.dtype == np.int32
         np.testing.assert_array_equal(graph.indices, expected.indices)
         np.testing.assert_allclose(graph.data, expected.data, rtol=1e-12)
         graph, expected = (model.radius_neighbors_graph(Q, mode=mode) for model in (ours, theirs))
@@ -800,7 +801,7 @@ def test_all_names_of_scikit_learn_are_there():
     assert set(sklearn.neighbors.__all__) <= set(fastnn.neighbors.__all__)
     for name in set(sklearn.neighbors.__all__) - set(NAMES):
         ours, theirs = (getattr(module, name) for module in (fastnn.neighbors, sklearn.neighbors))
-        assert ours is theirs or name in ("kneighbors_graph", "radius_neighbors_graph")
+        assert ours is theirs or name in ("KDTree", "kneighbors_graph", "radius_neighbors_graph")
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "brute", "bounded", "kd_tree"])

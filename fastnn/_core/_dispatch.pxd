@@ -92,10 +92,12 @@ cdef extern from "fnn_kernels.h" nogil:
     ctypedef void (*fnn_move)(const void *, Py_ssize_t, double, double, double *) noexcept nogil
 
     ctypedef uint32_t (*fnn_block_points)(
-        const double *, const double *, const void *, Py_ssize_t, Py_ssize_t, double, int, double *
+        const double *, const double *, const double *, const void *, Py_ssize_t, Py_ssize_t,
+        double, int, double *
     ) noexcept nogil
     ctypedef uint32_t (*fnn_block_boxes)(
-        const double *, const double *, const void *, const void *, Py_ssize_t, double, double *
+        const double *, const double *, const double *, const void *, const void *, Py_ssize_t,
+        double, double *
     ) noexcept nogil
 
     ctypedef uint32_t (*fnn_missing_points)(
@@ -270,6 +272,9 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_block_family block_squares
         fnn_block_family block_absolutes
         fnn_block_family block_largest
+        fnn_block block_periodic_squares
+        fnn_block block_periodic_absolutes
+        fnn_block block_periodic_largest
         fnn_center_panel center_panel_f32
         fnn_center_panel center_panel_f64
         fnn_expand expand

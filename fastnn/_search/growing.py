@@ -11,6 +11,7 @@ and from block to block indices ascend. So the nearest by (distance, index) of a
 of one search in all samples, bit for bit.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -233,8 +234,8 @@ class GrowingSearcher(BaseSearcher):
                 yield block, searcher, some
 
     def find_neighbors(
-        self, X, k, n_threads, advance=None, exclude_self=False, subset=None
-    ):  # fmt: skip
+        self, X, k, n_threads, advance=None, exclude_self=False, subset=None, max_distance=math.inf
+    ):
         wanted = k + exclude_self
         chosen, distances, indices = self.latest_plan, [], []
         for block, searcher, some in self._searched(subset):
@@ -242,11 +243,11 @@ class GrowingSearcher(BaseSearcher):
             share = block.n_left / self.n_samples
             tell = advance and (lambda done, share=share: advance(done * share))
             found, plan = searcher.find_neighbors(
-                X, min(wanted, n_here), n_threads, tell, False, some
+                X, min(wanted, n_here), n_threads, tell, False, some, max_distance
             )
             chosen = plan if searcher is self._first else chosen
             distances.append(found[0])
-            indices.append(block.indices[found[1]])
+            indices.append(block.indices.take(found[1], mode="clip"))  # beyond is nobody
         found = merge_found(distances, indices, wanted)
         if exclude_self:
             found = without_itself(*found, self.indices, k)
@@ -273,6 +274,14 @@ class GrowingSearcher(BaseSearcher):
             order = np.lexsort((indices, distances, owners))
             distances, indices = distances[order], indices[order]
         return [(counts, distances, indices)], chosen
+
+    def find_counts(self, X, radii, n_threads, subset=None):
+        chosen, counts = self.latest_plan, np.zeros(len(X), np.int64)
+        for _, searcher, some in self._searched(subset):
+            counts_here, plan = searcher.find_counts(X, radii, n_threads, some)
+            chosen = plan if searcher is self._first else chosen
+            counts += counts_here
+        return counts, chosen
 
     # ---- a recall below 1 ------------------------------------------------------------------------
 

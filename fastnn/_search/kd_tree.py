@@ -38,16 +38,28 @@ class KDTreeSearch:
     def nbytes(self):
         return self.tree.nbytes
 
-    def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, subset=None):
+    def kneighbors(
+        self, X, k, n_threads, advance=None, exclude_self=False, subset=None, max_distance=math.inf
+    ):
+        """Return (distances, indices) of the k nearest, of infinity beyond the largest distance."""
         found = self.tree.kneighbors(
             queries_for(self.samples, X, self.tree), k, n_threads, advance, exclude_self,
-            self._leaves_of(subset),
+            self._leaves_of(subset), max_distance,
         )  # fmt: skip
         if found is None:
             raise CannotServe("the tree cannot serve such values")
         distances, indices, n_pairs = found
         logger.debug("the tree visited %d of %d pairs", n_pairs, len(X) * len(self.samples))
         return distances, indices
+
+    def count_within(self, X, radii, n_threads, subset=None):
+        """Return how many samples are within the radius of each query, or one for all of them."""
+        counts = self.tree.count_within(
+            queries_for(self.samples, X, self.tree), radii, n_threads, self._leaves_of(subset)
+        )
+        if counts is None:
+            raise CannotServe("the tree cannot serve such values")
+        return counts
 
     def radius_neighbors(
         self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True,
@@ -76,7 +88,9 @@ def tree_of(samples, some, n_threads, advance=None):
     """Return a tree of the samples that an index or slice chooses."""
     space = samples.space
     values = samples.rows(n_threads).values_to_compare(some)
-    return KDTree(values, space.kernel, n_threads, space.weights, space.max_distance, advance)
+    return KDTree(
+        values, space.kernel, n_threads, space.weights, space.max_distance, advance, space.periods
+    )
 
 
 def queries_for(samples, X, tree):

@@ -71,12 +71,16 @@ class MetricSpace:
     mapping : {"", "centered", "sphere"}
         What is done to rows first, in float64: their mean is taken away (correlation), or latitude
         and longitude become a point of the unit sphere (haversine).
+    periods : ndarray of shape (n_features,), float64, optional
+        Features are on circles of these lengths, on lines where it is infinity: of plain float64
+        rows from 0 to there. Trees alone serve there.
     """
 
     kernel: str
     normalized: bool = False
     weights: np.ndarray | None = None
     mapping: str = ""
+    periods: np.ndarray | None = None
 
     @property
     def is_plain(self):

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import _validation
 from .._core._jobs import ieee_arithmetic
-from .base import BaseSearcher
+from .base import FIRST_QUERIES, PAIRS_AT_A_TIME, BaseSearcher, next_size
 from .bounded import BoundedSearch, design_bounds
 from .brute import BruteForce
 from .costs import SearchCosts, current_costs
@@ -40,6 +40,7 @@ from .protocol import (
     NonFiniteError,
     Samples,
     build_lock,
+    within_each_radius,
 )
 from .sampling import spread_out
 from .subsets import FEW_QUERIES, require_valid_among
@@ -156,6 +157,10 @@ class Searcher(BaseSearcher):
     def __sizeof__(self):
         return object.__sizeof__(self) + self.nbytes
 
+    def build_now(self, n_threads):
+        """Make the index that has been asked for by name before the first search."""
+        self._build(self.algorithm, None, 1, None, n_threads)
+
     # ---- searches --------------------------------------------------------------------------------
 
     @property
@@ -167,8 +172,8 @@ class Searcher(BaseSearcher):
         return np.arange(len(self.Y))
 
     def find_neighbors(
-        self, X, k, n_threads, advance=None, exclude_self=False, subset=None
-    ):  # fmt: skip
+        self, X, k, n_threads, advance=None, exclude_self=False, subset=None, max_distance=math.inf
+    ):
         searcher, X = self._agreeing(X, n_threads)
         progress = Progress(advance)
 
@@ -177,6 +182,8 @@ class Searcher(BaseSearcher):
             if isinstance(algorithm, InvertedLists):
                 setting = searcher._setting(algorithm, k, n_threads, subset)
                 return algorithm.kneighbors(*arguments, setting.n_probes)
+            if isinstance(algorithm, KDTreeSearch):
+                return algorithm.kneighbors(*arguments, max_distance)
             return algorithm.kneighbors(*arguments)
 
         found, chosen = searcher._search(X, k, None, n_threads, search, subset, progress)
@@ -196,6 +203,18 @@ class Searcher(BaseSearcher):
         slices, chosen = searcher._search(X, 1, radius, n_threads, search, subset)
         self._note(chosen)
         return slices, chosen
+
+    def find_counts(self, X, radii, n_threads, subset=None):
+        searcher, X = self._agreeing(X, n_threads)
+
+        def search(algorithm, X, subset):
+            if isinstance(algorithm, KDTreeSearch):
+                return algorithm.count_within(X, radii, n_threads, subset)
+            return _count_in_slices(algorithm, X, radii, n_threads, subset)
+
+        counts, chosen = searcher._search(X, 1, radii.max(), n_threads, search, subset)
+        self._note(chosen)
+        return counts, chosen
 
     def _search_subset(self, X, k, radius, n_threads, search, subset):
         """Return what `search` finds among some samples, and the plan followed.
@@ -523,6 +542,22 @@ class Searcher(BaseSearcher):
         vars(self).update(state)
         self._design = self._centroids = None
         self._wider = {}
+
+
+def _count_in_slices(algorithm, X, radii, n_threads, subset):
+    """Return how many samples are within each radius, a few queries at a time."""
+    counts, start, size, largest = np.empty(len(X), np.int64), 0, FIRST_QUERIES, float(radii.max())
+    while start < len(X):
+        stop = min(start + size, len(X))
+        slices = algorithm.radius_neighbors(
+            X[start:stop], largest, n_threads, False, False, len(radii) > 1, subset
+        )
+        n_pairs = sum(len(indices) for _, _, indices in slices)
+        if len(radii) > 1:
+            slices = within_each_radius(slices, radii[start:stop])
+        counts[start:stop] = np.concatenate([n for n, _, _ in slices])
+        size, start = next_size(stop - start, n_pairs, PAIRS_AT_A_TIME), stop
+    return counts
 
 
 class Progress:

@@ -118,6 +118,18 @@ def _members(numbers, n_groups):
     return lambda group: order[stops[group - 1] if group else 0 : stops[group]]
 
 
+def parts_between(parts, start, stop):
+    """Return the parts of some queries, whose numbers start from 0."""
+    if parts[0].queries is None:
+        return parts
+    some = []
+    for queries, subset in parts:
+        first, last = np.searchsorted(queries, [start, stop])
+        if first < last:
+            some.append(Part(queries[first:last] - start, subset))
+    return some
+
+
 def require_enough(parts, k, exclude_self=False):
     """Raise a ValueError where fewer than k samples are left."""
     for part in parts or ():

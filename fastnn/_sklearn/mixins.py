@@ -89,6 +89,7 @@ class KNeighbors(Neighbors):
     """Searches for the k nearest, all of them or as many as `recall` asks for."""
 
     kneighbors = searches.kneighbors
+    kneighbors_graph = searches.kneighbors_graph
     _native_algorithms = (*Neighbors._native_algorithms, "ivf")
     _more_constraints: ClassVar = {"recall": [Interval(numbers.Real, 0.0, 1.0, closed="right")]}
     _may_miss = True
@@ -152,6 +153,8 @@ class KNeighbors(Neighbors):
 
 class RadiusNeighbors(Neighbors):
     radius_neighbors = searches.radius_neighbors
+    radius_neighbors_graph = searches.radius_neighbors_graph
+    iter_radius_neighbors_graph = searches.iter_radius_neighbors_graph
 
 
 def fit_plain(self, X, y):

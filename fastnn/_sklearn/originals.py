@@ -20,7 +20,9 @@ ORIGINALS = {
     for owner, name in [
         (NeighborsBase, "_fit"),
         (KNeighborsMixin, "kneighbors"),
+        (KNeighborsMixin, "kneighbors_graph"),
         (RadiusNeighborsMixin, "radius_neighbors"),
+        (RadiusNeighborsMixin, "radius_neighbors_graph"),
         (KNeighborsClassifier, "predict"),
         (KNeighborsClassifier, "predict_proba"),
         (KNeighborsRegressor, "predict"),

@@ -12,15 +12,18 @@ which also raises scikit-learn's errors: nothing is checked twice, no message is
 import numbers
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 from sklearn.neighbors import BallTree, KDTree
+from sklearn.utils.validation import check_is_fitted
 
+from .. import _validation
 from .._core._threads import effective_n_threads
 from .._observation import observe
 from .._search.growing import Blocks
 from .._search.metric_spaces import space_of
 from .._search.protocol import ragged, within_each_radius
 from .._search.subsets import require_enough
+from .kd_tree import KDTree as OurKDTree
 from .originals import ORIGINALS, in_place_of
 from .preparation import (
     forget,
@@ -43,6 +46,8 @@ def fit_neighbors(self, X, y=None):
     theirs = ORIGINALS[NeighborsBase, "_fit"]
     if isinstance(X, NeighborsBase) and isinstance(held_by(X), Blocks):
         X = X._fit_X
+    if isinstance(X, OurKDTree):
+        X = X.data
 
     def fit(X, y):
         theirs(self, X, y)
@@ -124,10 +129,17 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True, *, where=No
         return (distances, indices) if return_distance else indices
 
 
-@in_place_of(RadiusNeighborsMixin, "radius_neighbors", WHERE)
+COUNT_ONLY = """\
+count_only : bool, default=False
+    Return how many neighbors each query has, (n_queries,) of int64, and hold none of them.
+"""
+
+
+@in_place_of(RadiusNeighborsMixin, "radius_neighbors", WHERE + COUNT_ONLY)
 def radius_neighbors(
-    self, X=None, radius=None, return_distance=True, sort_results=False, *, where=None
-):
+    self, X=None, radius=None, return_distance=True, sort_results=False, *, where=None,
+    count_only=False,
+):  # fmt: skip
     theirs = ORIGINALS[RadiusNeighborsMixin, "radius_neighbors"]
     r = self.radius if radius is None else radius
     radii = _radii_of_queries(r)
@@ -153,7 +165,8 @@ def radius_neighbors(
     if isinstance(reason, str):
         _refuse(self, where, reason)
         with observe("radius_neighbors", reason):
-            return theirs(self, X, radius, return_distance, sort_results)
+            found = theirs(self, X, radius, return_distance and not count_only, sort_results)
+        return np.array([len(row) for row in found]) if count_only else found
     with observe("radius_neighbors"):
         n_threads = effective_n_threads(self.n_jobs)
         searcher = prepared.searcher
@@ -161,6 +174,9 @@ def radius_neighbors(
         if where is not None:
             where = searcher.read_where(where, len(queries))
         try:
+            if count_only:
+                asked = np.array([r], np.float64) if radii is None else radii.astype(np.float64)
+                return searcher.count_neighbors(queries, asked, n_threads, X is None, where)
             slices, *_ = searcher.radius_neighbors(
                 queries,
                 float(r),
@@ -179,6 +195,97 @@ def radius_neighbors(
         if not return_distance:
             return indices
         return ragged((counts, distances) for counts, distances, _ in slices), indices
+
+
+def iter_radius_neighbors_graph(
+    self, X=None, radius=None, mode="connectivity", sort_results=False, *, max_pairs=1 << 22,
+    where=None,
+):  # fmt: skip
+    """Yield `radius_neighbors_graph` in slices, for graphs of more pairs than memory holds.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_queries, n_features), optional
+        None: the samples, none of which is its own neighbor.
+    radius : float, optional
+        None: the estimator's.
+    mode : {"connectivity", "distance"}, default="connectivity"
+        What edges hold: ones, or distances.
+    sort_results : bool, default=False
+        Rows ascend by (distance, index), and not by index.
+    max_pairs : int, default=4194304
+        About how many edges a slice has, by what those before it had. The first has 64 rows.
+    where : array-like of bool of shape (n_samples_fit,), or pair of array-likes, optional
+        As in `radius_neighbors`.
+
+    Yields
+    ------
+    scipy.sparse.csr_array of shape (n_rows, n_samples_fit)
+        The next rows. Indices have 32 bits if they fit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `radius_neighbors`; for another mode; where scikit-learn searches (sparse samples, for
+        example).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.neighbors import NearestNeighbors
+    >>> model = NearestNeighbors(radius=1.0).fit(np.arange(200.0)[:, None])
+    >>> [graph.shape for graph in model.iter_radius_neighbors_graph(max_pairs=250)]
+    [(64, 200), (125, 200), (11, 200)]
+    """
+    check_is_fitted(self)
+    radius = _validation.check_number(
+        self.radius if radius is None else radius, "radius", 0.0, finite=False
+    )
+    _validation.check_name(mode, ("connectivity", "distance"), "mode")
+    max_pairs = _validation.check_integer(max_pairs, "max_pairs", 1)
+    reason = prepared = prepare(self)
+    if not isinstance(prepared, str):
+        reason = queries = None if X is None else queries_for(self, X)
+    if isinstance(reason, str):
+        raise ValueError(f"slices cannot be had where scikit-learn searches: {reason}")
+    searcher, n_threads = prepared.searcher, effective_n_threads(self.n_jobs)
+    queries = searcher.Y if X is None else queries
+    parts = None if where is None else searcher.read_where(where, len(queries))
+    with_distances = mode == "distance"
+    slices = searcher.radius_slices(
+        queries, radius, n_threads, sort_results and with_distances, X is None, with_distances,
+        parts, max_pairs,
+    )  # fmt: skip
+    return (_graph_of(*found, self.n_samples_fit_) for found in slices)
+
+
+def _graph_of(counts, distances, indices, n_columns):
+    """Return neighbors as a graph, whose edges are 1 without distances."""
+    values = np.ones(len(indices)) if distances is None else distances
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    return narrowed(csr_array((values, indices, starts), shape=(len(counts), n_columns)))
+
+
+def narrowed(graph):
+    """Give a sparse graph indices of 32 bits, if they fit."""
+    if max(*graph.shape, graph.nnz) <= np.iinfo(np.int32).max:
+        graph.indices = graph.indices.astype(np.int32, copy=False)
+        graph.indptr = graph.indptr.astype(np.int32, copy=False)
+    return graph
+
+
+@in_place_of(KNeighborsMixin, "kneighbors_graph")
+def kneighbors_graph(self, X=None, n_neighbors=None, mode="connectivity"):
+    theirs = ORIGINALS[KNeighborsMixin, "kneighbors_graph"]
+    return narrowed(theirs(self, X, n_neighbors, mode))
+
+
+@in_place_of(RadiusNeighborsMixin, "radius_neighbors_graph")
+def radius_neighbors_graph(
+    self, X=None, radius=None, mode="connectivity", sort_results=False
+):  # fmt: skip
+    theirs = ORIGINALS[RadiusNeighborsMixin, "radius_neighbors_graph"]
+    return narrowed(theirs(self, X, radius, mode, sort_results))
 
 
 def _refuse(self, where, reason):

@@ -18,6 +18,7 @@ from .. import _validation, metrics
 from .._observation import observe
 from .._search.metric_spaces import space_of
 from .._sklearn.imputation import transform as impute
+from .._sklearn.kd_tree import KDTree, ScikitLearnsKDTree
 from .._sklearn.originals import ORIGINALS
 from .._sklearn.private import (
     KNeighborsMixin,
@@ -25,7 +26,13 @@ from .._sklearn.private import (
     RadiusNeighborsMixin,
     wrap_method_output,
 )
-from .._sklearn.searches import fit_neighbors, kneighbors, radius_neighbors
+from .._sklearn.searches import (
+    fit_neighbors,
+    kneighbors,
+    kneighbors_graph,
+    radius_neighbors,
+    radius_neighbors_graph,
+)
 from .._sklearn.votes import (
     predict,
     predict_proba,
@@ -38,7 +45,9 @@ from .._sklearn.votes import (
 REPLACEMENTS = {
     (NeighborsBase, "_fit"): fit_neighbors,
     (KNeighborsMixin, "kneighbors"): kneighbors,
+    (KNeighborsMixin, "kneighbors_graph"): kneighbors_graph,
     (RadiusNeighborsMixin, "radius_neighbors"): radius_neighbors,
+    (RadiusNeighborsMixin, "radius_neighbors_graph"): radius_neighbors_graph,
     (KNeighborsClassifier, "predict"): predict,
     (KNeighborsClassifier, "predict_proba"): predict_proba,
     (KNeighborsRegressor, "predict"): regressor_predict,
@@ -64,6 +73,7 @@ def replace():
         (getattr(pairwise, name), replacement) for name, replacement in _function_replacements()
     )
     _exchange(_replaced_functions)
+    _exchange_trees(ScikitLearnsKDTree, KDTree)
 
 
 def restore():
@@ -74,13 +84,33 @@ def restore():
         if vars(owner)[name] is REPLACEMENTS[owner, name]:
             setattr(owner, name, original)
     _exchange({ours: theirs for theirs, ours in _replaced_functions.items()})
+    _exchange_trees(KDTree, ScikitLearnsKDTree)
     _replaced_functions.clear()
+
+
+def _modules():
+    """Return scikit-learn's modules by name."""
+    return {
+        name: module
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] == "sklearn"
+    }
+
+
+def _exchange_trees(before, after):
+    """Replace a class of trees where scikit-learn's users and its other packages find it.
+
+    Its own searches in trees, which know more of them, keep theirs.
+    """
+    for name, module in _modules().items():
+        inside = name.startswith("sklearn.neighbors._")
+        if not inside and vars(module).get("KDTree") is before:
+            module.KDTree = after
 
 
 def _exchange(functions):
     """Replace functions by others in all of scikit-learn's modules that hold them."""
-    modules = [m for name, m in list(sys.modules.items()) if name.partition(".")[0] == "sklearn"]
-    for module in modules:
+    for module in _modules().values():
         for name, value in list(vars(module).items()):
             with contextlib.suppress(TypeError):  # values that cannot be hashed
                 if value in functions:

@@ -6,7 +6,7 @@ precomputed input, the ball tree) is left to scikit-learn's own code; the logger
 once, at level INFO.
 
 All names of `sklearn.neighbors` can be imported from here; these are scikit-learn's as they are:
-BallTree, KDTree, KernelDensity, NearestCentroid, NeighborhoodComponentsAnalysis,
+BallTree, KernelDensity, NearestCentroid, NeighborhoodComponentsAnalysis,
 sort_graph_by_row_values, VALID_METRICS and VALID_METRICS_SPARSE.
 """
 
@@ -14,7 +14,6 @@ from sklearn.neighbors import (
     VALID_METRICS,
     VALID_METRICS_SPARSE,
     BallTree,
-    KDTree,
     KernelDensity,
     NearestCentroid,
     NeighborhoodComponentsAnalysis,
@@ -22,6 +21,7 @@ from sklearn.neighbors import (
 )
 
 from .._search.ivf import Recall
+from .._sklearn.kd_tree import KDTree
 from ._blocks import kneighbors_of_blocks, merge_neighbors
 from ._estimators import (
     KNeighborsClassifier,

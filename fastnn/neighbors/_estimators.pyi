@@ -1,10 +1,11 @@
 # The estimators are scikit-learn's, which has no types.
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, Self
 
 import numpy as np
 import sklearn.neighbors
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 
 from .._search.ivf import Recall
 
@@ -221,7 +222,18 @@ class NearestNeighbors(sklearn.neighbors.NearestNeighbors):
         sort_results: bool = False,
         *,
         where: Any = None,
+        count_only: bool = False,
     ) -> Any: ...
+    def iter_radius_neighbors_graph(
+        self,
+        X: Any = None,
+        radius: float | None = None,
+        mode: Literal["connectivity", "distance"] = "connectivity",
+        sort_results: bool = False,
+        *,
+        max_pairs: int = ...,
+        where: Any = None,
+    ) -> Iterator[csr_array]: ...
     @property
     def effective_algorithm_(self) -> str: ...
     @property
@@ -265,7 +277,18 @@ class RadiusNeighborsClassifier(sklearn.neighbors.RadiusNeighborsClassifier):
         sort_results: bool = False,
         *,
         where: Any = None,
+        count_only: bool = False,
     ) -> Any: ...
+    def iter_radius_neighbors_graph(
+        self,
+        X: Any = None,
+        radius: float | None = None,
+        mode: Literal["connectivity", "distance"] = "connectivity",
+        sort_results: bool = False,
+        *,
+        max_pairs: int = ...,
+        where: Any = None,
+    ) -> Iterator[csr_array]: ...
     @property
     def effective_algorithm_(self) -> str: ...
     @property
@@ -305,7 +328,18 @@ class RadiusNeighborsRegressor(sklearn.neighbors.RadiusNeighborsRegressor):
         sort_results: bool = False,
         *,
         where: Any = None,
+        count_only: bool = False,
     ) -> Any: ...
+    def iter_radius_neighbors_graph(
+        self,
+        X: Any = None,
+        radius: float | None = None,
+        mode: Literal["connectivity", "distance"] = "connectivity",
+        sort_results: bool = False,
+        *,
+        max_pairs: int = ...,
+        where: Any = None,
+    ) -> Iterator[csr_array]: ...
     @property
     def effective_algorithm_(self) -> str: ...
     @property
@@ -343,7 +377,18 @@ class RadiusNeighborsTransformer(sklearn.neighbors.RadiusNeighborsTransformer):
         sort_results: bool = False,
         *,
         where: Any = None,
+        count_only: bool = False,
     ) -> Any: ...
+    def iter_radius_neighbors_graph(
+        self,
+        X: Any = None,
+        radius: float | None = None,
+        mode: Literal["connectivity", "distance"] = "connectivity",
+        sort_results: bool = False,
+        *,
+        max_pairs: int = ...,
+        where: Any = None,
+    ) -> Iterator[csr_array]: ...
     @property
     def effective_algorithm_(self) -> str: ...
     @property

@@ -113,9 +113,10 @@ def radius_neighbors(
     metric_params: dict[str, Any] | None = None,
     algorithm: Literal["auto", "brute", "bounded", "kd_tree"] = "auto",
     sort_results: bool = False,
+    count_only: bool = False,
     where: Any = None,
     n_jobs: int | None = None,
-) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+) -> Any:
     """Find all rows of Y within a radius of each row of X, exactly.
 
     Parameters are those of `kneighbors`, but:
@@ -132,6 +133,8 @@ def radius_neighbors(
     algorithm : {"auto", "brute", "bounded", "kd_tree"}, default="auto"
     sort_results : bool, default=False
         Neighbors ascend by (distance, index), or by index alone.
+    count_only : bool, default=False
+        Count them, and hold none of them.
     where : array-like of bool of shape (n_samples,), or pair of array-likes, optional
     n_jobs : int, optional
 
@@ -140,6 +143,8 @@ def radius_neighbors(
     distances : ndarray of shape (n_queries,) of ndarrays, float64
         Of each query's neighbors.
     indices : ndarray of shape (n_queries,) of ndarrays, int64
+    counts : ndarray of shape (n_queries,), int64
+        Instead of both, with count_only.
 
     Raises
     ------
@@ -157,6 +162,8 @@ def radius_neighbors(
     radius = _validation.check_number(radius, "radius", 0.0, finite=False)
     n_threads = effective_n_threads(n_jobs)
     parts = None if where is None else searcher.read_where(where, len(X))
+    if count_only:
+        return searcher.count_neighbors(X, np.array([radius]), n_threads, where=parts)
     slices, *_ = searcher.radius_neighbors(X, radius, n_threads, bool(sort_results), where=parts)
     distances = ragged((counts, distances) for counts, distances, _ in slices)
     return distances, ragged((counts, indices) for counts, _, indices in slices)

@@ -26,6 +26,7 @@ class KDTree(Tree):
         advance: Callable[[float], object] | None = None,
         exclude_self: bool = False,
         leaves: NDArray[np.uint32] | None = None,
+        max_distance: float = ...,
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], int] | None: ...
     def radius_neighbors(
         self,
@@ -36,4 +37,12 @@ class KDTree(Tree):
         exclude_self: bool = False,
         with_distances: bool = True,
         leaves: NDArray[np.uint32] | None = None,
+        radii: NDArray[np.float64] | None = None,
     ) -> list[_Slice] | None: ...
+    def count_within(
+        self,
+        X: _Rows,
+        radii: NDArray[np.float64],
+        n_threads: int,
+        leaves: NDArray[np.uint32] | None = None,
+    ) -> NDArray[np.int64] | None: ...

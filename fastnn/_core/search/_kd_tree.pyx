@@ -21,7 +21,7 @@ the largest root, enlarged so that it is no less than any number with that root 
 """
 
 from cython cimport final
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, nextafter, sqrt
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 
@@ -76,6 +76,7 @@ cdef enum Collect:
     SORTED
     NEAREST
     WITHIN
+    COUNTED
 
 
 cdef struct Visit:
@@ -89,6 +90,7 @@ cdef struct Search:
     fnn_block kernels
     Collect collect
     const double *weights
+    const double *periods
     double *query
     double distances[LEAF_POINTS]
     Visit visits[MAX_VISITS]
@@ -168,6 +170,7 @@ cdef class SearchMemory:
         for i in range(self.n_threads):
             self.searches[i].kernels = tree.block_kernels()
             self.searches[i].weights = tree.weight_data
+            self.searches[i].periods = tree.period_data
             self.searches[i].collect = collect
             self.searches[i].max_distance = tree.max_distance
             self.searches[i].radius = radius
@@ -196,10 +199,26 @@ cdef inline void set_limit(Search *search, double distance) noexcept nogil:
     search.limit = INFINITY if distance >= search.max_distance else limit_of(distance, search.root)
 
 
+cdef double largest_within(double radius, bint root) noexcept nogil:
+    """The largest number that the kernels may give for a distance of at most the radius."""
+    cdef double largest = radius * radius
+    if not root or radius < 0.0:
+        return radius
+    while sqrt(largest) > radius:
+        largest = nextafter(largest, -INFINITY)
+    while largest < INFINITY and sqrt(nextafter(largest, INFINITY)) <= radius:
+        largest = nextafter(largest, INFINITY)
+    return largest
+
+
 cdef void forget(Search *search) noexcept nogil:
     """Start a query."""
     cdef Py_ssize_t i
     set_limit(search, search.radius)
+    if search.collect == COUNTED:
+        search.n = 0
+        if search.limit < INFINITY:
+            search.limit = largest_within(search.radius, search.root)
     if search.collect == SORTED:
         for i in range(search.k):
             search.items[i].key = -INFINITY
@@ -216,14 +235,14 @@ cdef inline void take(Search *search, double distance, int64_t index) noexcept n
     if search.collect == SORTED:
         if precedes(item, search.items[search.k - 1]):
             insert_candidate(search.items, search.k, item)
-            set_limit(search, -search.items[search.k - 1].key)
+            set_limit(search, min(-search.items[search.k - 1].key, search.radius))
         return
     search.items[search.n] = item
     search.n += 1
     if search.n == search.capacity:
         select_first(search.items, search.n, search.k)
         search.n = search.k
-        set_limit(search, -search.items[search.k - 1].key)
+        set_limit(search, min(-search.items[search.k - 1].key, search.radius))
 
 
 cdef bint make_room(Search *search, Py_ssize_t n_more) noexcept nogil:
@@ -272,6 +291,13 @@ cdef inline void take_within(
     search.n = item - search.items
 
 
+cdef inline int n_bits(uint32_t bits) noexcept nogil:
+    """How many bits are set, counted in pairs, fours, bytes."""
+    bits -= bits >> 1 & 0x55555555
+    bits = (bits & 0x33333333) + (bits >> 2 & 0x33333333)
+    return ((bits + (bits >> 4) & 0x0F0F0F0F) * <uint32_t>0x01010101) >> 24
+
+
 cdef inline uint32_t first_bits(Py_ssize_t n) noexcept nogil:
     return <uint32_t>-1 if n >= 32 else (<uint32_t>1 << n) - 1
 
@@ -283,6 +309,13 @@ cdef class KDTree(Tree):
     cdef fnn_block block_kernels(self) noexcept:
         cdef const fnn_kernels *kernels = active_kernels()
         cdef fnn_block_family family = kernels.block_squares
+        if self.period_data != NULL:
+            if self.norm == CHEBYSHEV:
+                return kernels.block_periodic_largest
+            return (
+                kernels.block_periodic_absolutes if self.norm == L1
+                else kernels.block_periodic_squares
+            )
         if self.norm == L1:
             family = kernels.block_absolutes
         elif self.norm == CHEBYSHEV:
@@ -342,14 +375,18 @@ cdef class KDTree(Tree):
         if search.allowed != NULL and search.allowed[leaf] == 0:
             return
         bits = search.kernels.points(
-            search.query, search.weights, self.points + leaf * self.point_bytes, LEAF_POINTS,
-            self.n_features, search.limit, search.root, search.distances,
+            search.query, search.weights, search.periods, self.points + leaf * self.point_bytes,
+            LEAF_POINTS, self.n_features, search.limit,
+            search.root and search.collect != COUNTED, search.distances,
         )
         search.n_leaves += 1
         if search.allowed != NULL:
             bits &= search.allowed[leaf]
         if leaf == self.n_nodes[0] - 1:
             bits &= first_bits(self.n_samples - leaf * LEAF_POINTS)
+        if search.collect == COUNTED:
+            search.n += n_bits(bits)
+            return
         if search.collect == WITHIN:
             take_within(search, bits, indices)
             return
@@ -363,8 +400,8 @@ cdef class KDTree(Tree):
     ) noexcept nogil:
         cdef const char *low = boxes_of(self, level, node)
         return first_bits(n_children(self, level, node)) & search.kernels.boxes(
-            search.query, search.weights, low, low + self.box_bytes, self.n_features, limit,
-            search.distances,
+            search.query, search.weights, search.periods, low, low + self.box_bytes,
+            self.n_features, limit, search.distances,
         )
 
     cdef inline Py_ssize_t open_node(self, Search *search, Py_ssize_t n) noexcept nogil:
@@ -449,6 +486,7 @@ cdef class KDTree(Tree):
         object advance=None,
         bint exclude_self=False,
         object leaves=None,
+        double max_distance=INFINITY,
     ):
         """Return the k nearest samples to each row of X, and how many were looked at; or None.
 
@@ -465,11 +503,15 @@ cdef class KDTree(Tree):
             X is Y, and no row is its own neighbor.
         leaves : ndarray of uint32, optional
             Which samples may be found, at least k: see `leaves_where`.
+        max_distance : float
+            No sample further away is found: there may be less than k.
 
         Returns
         -------
         distances : ndarray of shape (n_queries, k), float64
+            Infinity where no sample was found.
         indices : ndarray of shape (n_queries, k), int64
+            n_samples where no sample was found.
         n_pairs : int
             How many distances between a query and a sample were evaluated.
 
@@ -486,8 +528,7 @@ cdef class KDTree(Tree):
             capacity = min(2 * wanted + 48, self.n_samples + 1)
         memory = SearchMemory(n_threads, self.n_features, capacity)
         memory.start(
-            self, SORTED if wanted <= MAX_SORTED else NEAREST, INFINITY, wanted,
-            leaves,
+            self, SORTED if wanted <= MAX_SORTED else NEAREST, max_distance, wanted, leaves
         )
         distances = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT64, 0)
         indices = cnp.PyArray_EMPTY(2, shape, cnp.NPY_INT64, 0)
@@ -542,6 +583,7 @@ cdef class KDTree(Tree):
         bint exclude_self=False,
         bint with_distances=True,
         object leaves=None,
+        object radii=None,
     ):
         """Return the samples within the radius of each row of X, or None.
 
@@ -559,6 +601,8 @@ cdef class KDTree(Tree):
         with_distances : bool
         leaves : ndarray of uint32, optional
             Which samples may be found: see `leaves_where`.
+        radii : ndarray of shape (n_queries,), float64, optional
+            One for each query, instead of the radius.
 
         Returns
         -------
@@ -584,7 +628,7 @@ cdef class KDTree(Tree):
             else:
                 homes = self.homes_of(X, first, n, memory)
             found = self.find_within(
-                X, first, homes, memory, sort_results, exclude_self, with_distances
+                X, first, homes, memory, sort_results, exclude_self, with_distances, radii
             )
             slices.append(found)
             first += n
@@ -592,6 +636,45 @@ cdef class KDTree(Tree):
             size = SLICE_PAIRS * n // max(1, len(found[2]))
             size = max(<Py_ssize_t>TREE_QUERIES_PER_TASK, min(size, <Py_ssize_t>TREE_SLICE_QUERIES))
         return slices
+
+    def count_within(
+        self, cnp.ndarray X, const double[::1] radii, int n_threads, object leaves=None
+    ):
+        """Return how many samples are within the radius of each row of X, as int64; or None.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_queries, n_features)
+            C-contiguous, of Y's dtype.
+        radii : ndarray of shape (n_queries,) or (1,), float64
+            Not NaN. Squared for "sqeuclidean".
+        n_threads : int
+        leaves : ndarray of uint32, optional
+            Which samples are counted: see `leaves_where`.
+
+        None when a value of X or Y is not finite.
+        """
+        cdef Py_ssize_t n_queries = X.shape[0], first, n
+        cdef SearchMemory memory
+        cdef IEEEScope _ieee = ieee_scope()
+        cdef CountOfSlice c
+        cdef const uint32_t[::1] order
+        n_threads = threads_for(n_threads, n_queries, nanoseconds_to_descend(n_queries))
+        if not self.usable or (X is not self.Y and not all_finite(X, n_threads)):
+            return None
+        memory = SearchMemory(n_threads, self.n_features, 1)
+        memory.start(self, COUNTED, 0.0, 0, leaves)
+        counts = np.empty(n_queries, np.int64)
+        c.tree, c.searches = <void *>self, memory.searches
+        c.rows, c.row_bytes = <const char *>cnp.PyArray_DATA(X), self.n_features * self.value_bytes
+        c.counts = <int64_t *>cnp.PyArray_DATA(counts)
+        c.radii, c.each = &radii[0] if n_queries else NULL, radii.shape[0] > 1
+        for first in range(0, n_queries, TREE_SLICE_QUERIES):
+            n = min(<Py_ssize_t>TREE_SLICE_QUERIES, n_queries - first)
+            order = self.order_of(self.homes_of(X, first, n, memory))
+            c.order, c.first, c.n = &order[0], first, n
+            run_queries(count_task, &c, n, n_threads, None, 0.0)
+        return counts
 
     def leaves_where(self, cnp.ndarray mask):
         """Return the bits of each leaf's samples that a mask of all samples chooses, as uint32.
@@ -619,7 +702,7 @@ cdef class KDTree(Tree):
 
     cdef object find_within(
         self, cnp.ndarray X, Py_ssize_t first, const uint32_t[::1] homes, SearchMemory memory,
-        bint by_distance, bint exclude_self, bint with_distances,
+        bint by_distance, bint exclude_self, bint with_distances, const double[::1] radii,
     ):
         """Return (counts, distances, indices) of the rows of X from `first` on."""
         cdef Py_ssize_t n = homes.shape[0]
@@ -639,6 +722,7 @@ cdef class KDTree(Tree):
         w.order, w.first = &order[0], first
         w.finder, w.place, w.count = &finder[0], &place[0], &count[0]
         w.by_distance, w.exclude_self = by_distance, exclude_self
+        w.radii = NULL if radii is None else &radii[0]
         run_queries(within_task, &w, n, n_threads, None, 0.0)
         for thread in range(n_threads):
             if memory.searches[thread].out_of_memory:
@@ -734,7 +818,8 @@ cdef void nearest_task(void *context, Py_ssize_t task, int thread) noexcept nogi
             search, s.rows, row, i // LEAF_POINTS if s.homes == NULL else s.homes[s.order[i]]
         )
         write_nearest(
-            search, s.distances + row * s.k, s.indices + row * s.k, row if s.exclude_self else -1
+            search, s.distances + row * s.k, s.indices + row * s.k, row if s.exclude_self else -1,
+            (<KDTree>s.tree).n_samples,
         )
 
 
@@ -750,6 +835,8 @@ cdef struct WithinSlice:
     int64_t *place
     int64_t *count
     bint by_distance, exclude_self
+    # Of all queries; NULL: all have one.
+    const double *radii
     # Where they are written, and where those of each query end.
     double *distances
     int64_t *indices
@@ -761,10 +848,37 @@ cdef void within_task(void *context, Py_ssize_t task, int thread) noexcept nogil
     cdef Py_ssize_t start = task * TREE_QUERIES_PER_TASK, i, query
     for i in range(start, min(start + TREE_QUERIES_PER_TASK, w.n)):
         query = w.order[i]
+        if w.radii != NULL:
+            w.searches[thread].radius = w.radii[w.first + query]
         w.finder[query], w.place[query] = thread, w.searches[thread].n
         w.count[query] = (<KDTree>w.tree).collect_within(
             &w.searches[thread], w.rows, w.first + query, w.by_distance, w.exclude_self
         )
+
+
+cdef struct CountOfSlice:
+    void *tree
+    Search *searches
+    Py_ssize_t n
+    const char *rows
+    Py_ssize_t row_bytes
+    const uint32_t *order
+    Py_ssize_t first
+    # Of all queries, or one for all of them.
+    const double *radii
+    bint each
+    int64_t *counts
+
+
+cdef void count_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    cdef const CountOfSlice *c = <const CountOfSlice *>context
+    cdef Search *search = &c.searches[thread]
+    cdef Py_ssize_t start = task * TREE_QUERIES_PER_TASK, i, row
+    for i in range(start, min(start + TREE_QUERIES_PER_TASK, c.n)):
+        row = c.first + c.order[i]
+        search.radius = c.radii[row] if c.each else c.radii[0]
+        (<KDTree>c.tree).find(search, c.rows, row, -1)
+        c.counts[row] = search.n
 
 
 cdef void write_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
@@ -807,15 +921,24 @@ cdef void write_within(
 
 
 cdef void write_nearest(
-    Search *search, double *distances, int64_t *indices, int64_t itself
+    Search *search, double *distances, int64_t *indices, int64_t itself, int64_t nobody
 ) noexcept nogil:
-    cdef Py_ssize_t k = search.k
+    cdef Py_ssize_t k = search.k, i
     if search.collect == NEAREST:
-        select_first(search.items, search.n, k)
+        for i in range(search.n, k):  # fewer were near enough
+            search.items[i].key = -INFINITY
+            search.items[i].index = INT64_MAX
+        select_first(search.items, max(search.n, k), k)
         sort_candidates(search.items, k)
     if itself >= 0:
         k = leave_out(search.items, k, itself)
     write_pairs(search.items, k, distances, indices)
+    if search.radius < INFINITY:
+        # A limit before the root is taken lets some pass that are a little further away.
+        for i in range(k):
+            if distances[i] > search.radius:
+                distances[i] = INFINITY
+                indices[i] = nobody
 
 
 cdef void write_pairs(

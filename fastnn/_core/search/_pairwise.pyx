@@ -621,7 +621,7 @@ cdef void compare_with_blocks(
             # Below the diagonal the mirror image is written.
             if not (target.symmetric and y + BLOCK_POINTS <= x):
                 kernel(
-                    query, NULL, points + (y - first_y) * d, BLOCK_POINTS, d, INFINITY, False,
+                    query, NULL, NULL, points + (y - first_y) * d, BLOCK_POINTS, d, INFINITY, False,
                     distances,
                 )
                 n = min(<Py_ssize_t>BLOCK_POINTS, last_y - y)

@@ -48,8 +48,10 @@ cdef class Tree:
     cdef readonly cnp.ndarray Y
     cdef readonly str metric
     cdef readonly object weights
+    cdef readonly object periods
     cdef readonly double max_distance
     cdef const double *weight_data
+    cdef const double *period_data
     # Whether searches are possible at all.
     cdef bint usable, owns_indices, root
     cdef Norm norm
@@ -65,7 +67,9 @@ cdef class Tree:
     cdef Py_ssize_t first_node[MAX_LEVELS]
     cdef object keep_alive
 
-    cdef object set_up(self, cnp.ndarray Y, str metric, object weights, double max_distance)
+    cdef object set_up(
+        self, cnp.ndarray Y, str metric, object weights, double max_distance, object periods
+    )
     cdef object load(self, cnp.ndarray points, cnp.ndarray boxes, cnp.ndarray indices)
     cdef object plan_levels(self)
     cdef object allocate(self)

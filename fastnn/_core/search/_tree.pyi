@@ -13,6 +13,7 @@ class Tree:
     metric: str
     weights: NDArray[np.float64] | None
     max_distance: float
+    periods: NDArray[np.float64] | None
     def __init__(
         self,
         Y: _Rows,
@@ -21,6 +22,7 @@ class Tree:
         weights: NDArray[np.float64] | None = None,
         max_distance: float = ...,
         advance: Callable[[float], object] | None = None,
+        periods: NDArray[np.float64] | None = None,
     ) -> None: ...
     @property
     def nbytes(self) -> int: ...

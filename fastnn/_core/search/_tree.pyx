@@ -248,6 +248,9 @@ cdef class Tree:
         What is further counts as being so far away.
     advance : callable, optional
         Called with the share of the construction done since the last call.
+    periods : ndarray of shape (n_features,), float64, optional
+        Features are on circles of these lengths, and values from 0 to there; on a line where it is
+        infinity. Y is float64 then.
     """
 
     def __init__(
@@ -258,8 +261,9 @@ cdef class Tree:
         weights=None,
         double max_distance=INFINITY,
         advance=None,
+        periods=None,
     ):
-        self.set_up(Y, metric, weights, max_distance)
+        self.set_up(Y, metric, weights, max_distance, periods)
         cdef IEEEScope _ieee = ieee_scope()
         self.usable = self.n_samples < MAX_HALF and all_finite(Y, n_threads)
         if not self.usable:
@@ -269,8 +273,13 @@ cdef class Tree:
             threads_for(n_threads, MAX_RANGES, nanoseconds_to_build(self.n_samples)), advance
         )
 
-    cdef object set_up(self, cnp.ndarray Y, str metric, object weights, double max_distance):
+    cdef object set_up(
+        self, cnp.ndarray Y, str metric, object weights, double max_distance, object periods
+    ):
         self.Y, self.metric, self.weights, self.max_distance = Y, metric, weights, max_distance
+        self.periods = periods
+        if periods is not None:
+            self.period_data = <const double *>cnp.PyArray_DATA(periods)
         if weights is not None:
             self.weight_data = <const double *>cnp.PyArray_DATA(weights)
         self.norm = norm_of(metric)
@@ -290,7 +299,9 @@ cdef class Tree:
             # A shallow copy of the tree may outlive it.
             cnp.set_array_base(indices, self)
             arrays = (*self.keep_alive[:2], indices)
-        return _loaded, (type(self), self.Y, self.metric, self.weights, self.max_distance, arrays)
+        return _loaded, (
+            type(self), self.Y, self.metric, self.weights, self.max_distance, self.periods, arrays
+        )
 
     cdef object load(self, cnp.ndarray points, cnp.ndarray boxes, cnp.ndarray indices):
         """Take over what another tree has built."""
@@ -496,10 +507,10 @@ cdef bint all_finite(cnp.ndarray X, int n_threads) except -1:
     return not fnn_load(&f.is_broken)
 
 
-def _loaded(type_, Y, metric, weights, max_distance, arrays):
+def _loaded(type_, Y, metric, weights, max_distance, periods, arrays):
     """Return the tree of a pickle."""
     cdef Tree tree = type_.__new__(type_)
-    tree.set_up(Y, metric, weights, max_distance)
+    tree.set_up(Y, metric, weights, max_distance, periods)
     if arrays is not None:
         points, boxes, indices = arrays
         tree.load(points, boxes, indices)
