@@ -19,12 +19,13 @@ FNN_DEFINE_GAP(f32, float, widen_f32)
 FNN_DEFINE_GAP(f64, double, widen_f64)
 FNN_DEFINE_GAP(u8, uint8_t, f64_from_u8)
 
-/* The same on a circle, on which all values are from 0 to its period, or on a line: infinity. The
- * way around is a period less the way within. For points of a box that is at least what the corner
- * that is further away has. */
+/* The same on a circle, on which all values are from 0 to its period: the way within, or around,
+ * which is a period less. For points of a box that is at least what the corner that is further away
+ * has. An infinite period is that of a line, with values of any size. */
 FNN_INLINE f64v f64_periodic_gap(f64v query, const double *periods, ptrdiff_t k, const double *low,
                                  const double *high) {
     const f64v period = f64_splat(periods[k]);
+    if (periods[k] == INFINITY) return f64_gap(query, periods, k, low, high);
     if (!high) {
         const f64v within = f64_magnitude(query - f64_load(low));
         return f64_min(within, period - within);

@@ -215,19 +215,26 @@ def boxes(case):
         return
     rng, d = case.rng, case.Y.shape[1]
     periods = rng.choice([1.0, 0.25, 3.0, np.inf], d)
-    circles = np.where(np.isinf(periods), 1.0, periods)
-    X, Y = (np.mod(rows.astype(np.float64), circles) for rows in (case.X, case.Y))
-    X, Y = np.where(np.isfinite(X), X, 0.0), np.where(np.isfinite(Y) & (circles > Y), Y, 0.0)
+    lines = np.isinf(periods)
+    X, Y = (rows.astype(np.float64) for rows in (case.X, case.Y))
+    X, Y = (np.where(lines, rows, np.mod(rows, np.where(lines, 1.0, periods))) for rows in (X, Y))
+    Y = np.where(periods > Y, Y, 0.0)
     gaps = np.abs(X[:, None] - Y)
-    gaps = np.minimum(gaps, periods - gaps)
+    gaps = np.where(lines, gaps, np.minimum(gaps, periods - gaps))
     if case.metric == "chebyshev":
         expected = gaps.max(axis=2)
     else:
         expected = gaps.sum(axis=2) if case.metric == "l1" else np.sqrt((gaps**2).sum(axis=2))
     order = np.argsort(expected, axis=1, kind="stable")[:, : case.k]
-    expected = np.take_along_axis(expected, order, 1)
+    nearest = np.take_along_axis(expected, order, 1)
     index = Searcher(Y, MetricSpace(case.metric, periods=periods), "kd_tree")
-    yield "in a box", index.kneighbors(X, case.k, int(rng.integers(1, 4)))[:2], (expected, order)
+    yield "in a box", index.kneighbors(X, case.k, int(rng.integers(1, 4)))[:2], (nearest, order)
+    radii = nearest[:, -1]
+    counts = index.count_neighbors(X, radii, int(rng.integers(1, 4)))
+    yield "counts in a box", [counts], [(expected <= radii[:, None]).sum(axis=1)]
+    found = index.radius_neighbors(X, radii, 2, False).slices
+    listed = [np.concatenate([part[i] for part in found]) for i in (0, 2)]
+    yield "within radii in a box", listed, [counts, np.nonzero(expected <= radii[:, None])[1]]
 
 
 def lists(case):

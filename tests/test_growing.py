@@ -455,7 +455,9 @@ def test_radii_that_are_none(rng):
     X = np.arange(6.0)[:, None]
     model = NearestNeighbors().fit(X).remove([0])
     np.testing.assert_array_equal(model.radius_neighbors(X[3:4], np.array(1.0))[1][0], [2, 3, 4])
-    for wrong in ([np.nan], np.array([None], object), "a", -1.0):
+    with pytest.raises(ValueError, match="radius must not be NaN"):
+        model.radius_neighbors(X[3:4], [np.nan])
+    for wrong in (np.array([None], object), "a", -1.0):
         with pytest.raises(ValueError, match="radius must be a number of at least 0"):
             model.radius_neighbors(X[3:4], wrong)
     with pytest.raises(ValueError, match="radii that do not fit"):

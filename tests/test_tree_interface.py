@@ -83,8 +83,14 @@ def test_what_is_handed_on(rng):
     np.testing.assert_array_equal(np.asarray(ours.data), Y)
     with pytest.raises(AttributeError, match="no attribute 'leaves'"):
         ours.leaves  # noqa: B018
-    with pytest.raises(AttributeError, match="knows no periodic box"):
-        KDTree(Y, boxsize=1.0).kernel_density(X, 0.1)
+    periodic = KDTree(Y, boxsize=1.0)
+    with pytest.raises(ValueError, match="has no periodic box"):
+        periodic.kernel_density(X, 0.1)
+    with pytest.raises(AttributeError, match="has no periodic box"):
+        periodic.node_data  # noqa: B018
+    for found in (lambda tree: tree.query(X, k=201), lambda tree: tree.query_radius(X, [0.1] * 3)):
+        with pytest.raises(ValueError, match=r"k must be|r must be"):
+            found(periodic)
 
 
 def test_what_the_kernels_do_not_serve_is_a_tree_of_scikit_learns(rng):
@@ -94,11 +100,22 @@ def test_what_the_kernels_do_not_serve_is_a_tree_of_scikit_learns(rng):
         {"metric": DistanceMetric.get_metric("euclidean")},
         {"sample_weight": rng.random(50)},
     ):
-        assert isinstance(KDTree(Y, **parameters), sklearn.neighbors.KDTree)
-        with pytest.raises(ValueError, match="boxsize needs a metric that is"):
+        tree, theirs = KDTree(Y, **parameters), sklearn.neighbors.KDTree(Y, **parameters)
+        assert isinstance(tree, KDTree)
+        np.testing.assert_array_equal(tree.query(Y, 3)[1], theirs.query(Y, 3)[1])
+        np.testing.assert_array_equal(
+            tree.query_radius(Y, 0.3, count_only=True), theirs.query_radius(Y, 0.3, count_only=True)
+        )
+        np.testing.assert_array_equal(tree.kernel_density(Y, 0.1), theirs.kernel_density(Y, 0.1))
+        np.testing.assert_array_equal(tree.data, Y)
+        again = pickle.loads(pickle.dumps(tree))
+        np.testing.assert_array_equal(again.query(Y, 3)[1], theirs.query(Y, 3)[1])
+        with pytest.raises(ValueError, match="distance_upper_bound needs metric"):
+            tree.query(Y, distance_upper_bound=1.0)
+        with pytest.raises(ValueError, match="boxsize needs dense, finite samples without weights"):
             KDTree(Y, boxsize=1.0, **parameters)
-    assert isinstance(KDTree(Y, metric="minkowski", p=1), KDTree)
-    assert isinstance(KDTree(Y, metric="p", p=np.inf), KDTree)
+    assert KDTree(Y, metric="minkowski", p=1)._searcher.space.kernel == "l1"
+    assert KDTree(Y, metric="p", p=np.inf)._searcher.space.kernel == "chebyshev"
 
 
 def test_errors_are_scikit_learns(rng):
@@ -128,6 +145,15 @@ def test_errors_are_scikit_learns(rng):
         assert str(found.value) == str(expected.value)
     with pytest.raises(ValueError, match="distance_upper_bound must be"):
         ours.query(Y, distance_upper_bound=-1.0)
+    with pytest.raises(ValueError, match="n_jobs"):
+        KDTree(Y, n_jobs=0)
+
+
+def test_rows_that_scikit_learn_converts(rng):
+    Y = rng.random((50, 3))
+    for rows in (Y[:5].astype(object), Y[:5].astype(np.longdouble), [[2**60 + 1, 0, 1]]):
+        found = KDTree(Y).query(rows, 3)
+        np.testing.assert_array_equal(found[0], sklearn.neighbors.KDTree(Y).query(rows, 3)[0])
 
 
 def test_pickles(rng):
@@ -143,6 +169,18 @@ def test_an_estimator_takes_its_samples(rng):
     Y, X = rng.random((200, 2)), rng.random((9, 2))
     model = NearestNeighbors(n_neighbors=3).fit(KDTree(Y))
     oracles.assert_same(model.kneighbors(X), oracles.kneighbors(X, Y, 3, "l2"))
+    model = NearestNeighbors(n_neighbors=3, metric="l1").fit(KDTree(Y, metric="manhattan"))
+    oracles.assert_same(model.kneighbors(X), oracles.kneighbors(X, Y, 3, "l1"))
+    for metric in ("manhattan", "chebyshev"):
+        ours, theirs = (
+            NearestNeighbors(n_neighbors=3).fit(module(Y, metric=metric))
+            for module in (KDTree, sklearn.neighbors.KDTree)
+        )
+        np.testing.assert_array_equal(ours.kneighbors(X)[0], theirs.kneighbors(X)[0])
+    weighted = NearestNeighbors(n_neighbors=3).fit(KDTree(Y, sample_weight=np.ones(200)))
+    np.testing.assert_array_equal(weighted.kneighbors(X)[1], oracles.kneighbors(X, Y, 3, "l2")[1])
+    with pytest.raises(ValueError, match="X must not be a tree with a periodic box"):
+        NearestNeighbors().fit(KDTree(Y, boxsize=1.0))
 
 
 def test_under_accel(rng):
@@ -230,11 +268,19 @@ def test_queries_anywhere_and_scipy(rng):
     assert np.isfinite(itself).all()
 
 
+def test_lines_in_a_box_may_be_of_any_size():
+    Y = np.array([[-1.7e308, 0.1], [1.7e308, 0.2], [0.0, 0.3]])
+    tree = KDTree(Y, boxsize=[0, 1])
+    np.testing.assert_array_equal(tree.query([[1.7e308, 0.2]], 3)[1], [[1, 0, 2]])
+    np.testing.assert_array_equal(tree.query_radius([[1.7e308, 0.2]], np.inf)[0], [0, 1, 2])
+
+
 @pytest.mark.parametrize(
     ("boxsize", "words"),
     [
         ("a", "boxsize must be a number or one for each of 2 features, got 'a'"),
         ([1.0, 2.0, 3.0], "boxsize must be a number or one for each of 2 features"),
+        ([1.0, [1.0]], "boxsize must be a number or one for each of 2 features"),
         (-1.0, "boxsize must be finite and at least 0, got -1.0"),
         (np.inf, "boxsize must be finite and at least 0"),
         (np.nan, "boxsize must be finite and at least 0"),
@@ -273,11 +319,12 @@ def test_equivalents(rng):
     seed=st.integers(0, 1000),
     metric=st.sampled_from(["l1", "l2", "sqeuclidean", "chebyshev"]),
     dtype=st.sampled_from([np.float32, np.float64, np.uint8]),
-    scale=st.sampled_from([1e-300, 1e-160, 1e-40, 1.0, 1e30]),
+    scale=st.sampled_from([1e-300, 1e-160, 1e-40, 1.0, 1e30, 1e155, 1e300]),
 )
 def test_counts_at_the_very_distances(seed, metric, dtype, scale):
     """A radius that is a distance, or next to one, before and after the root."""
     rng = np.random.default_rng(seed)
+    scale = min(scale, 1e30) if dtype == np.float32 else scale
     Y, X = (rng.integers(0, 9, (n, 3)) * (1.0 if dtype == np.uint8 else scale) for n in (90, 12))
     with np.errstate(over="ignore", under="ignore"):
         Y, X = Y.astype(dtype), X.astype(dtype)
@@ -287,7 +334,7 @@ def test_counts_at_the_very_distances(seed, metric, dtype, scale):
         for some in (radii, np.nextafter(radii, np.inf), np.nextafter(radii, -np.inf)):
             counts = tree.count_within(X, some, 2)
             np.testing.assert_array_equal(counts, (expected <= some[:, None]).sum(axis=1))
-    for one in (-1.0, np.inf):
+    for one in (-1.0, np.inf, -1e200, -np.inf):
         assert (tree.count_within(X, np.array([one]), 2) == (90 if one > 0 else 0)).all()
 
 
@@ -297,8 +344,7 @@ def test_counts_at_the_very_distances(seed, metric, dtype, scale):
 def test_counts_of_every_kind(algorithm, metric, d, rng, monkeypatch):
     if metric == "haversine" and d != 2:
         pytest.skip("latitude and longitude are two features")
-    for module in ("base", "searcher"):
-        monkeypatch.setattr(f"fastnn._search.{module}.PAIRS_AT_A_TIME", 500)
+    monkeypatch.setattr("fastnn._search.base.PAIRS_AT_A_TIME", 500)
     Y, X = rng.standard_normal((300, d)), rng.standard_normal((150, d))
     if metric == "nan_euclidean":
         Y[::3, 0] = X[::2, 1] = np.nan
@@ -352,8 +398,8 @@ def test_slices_of_a_graph(algorithm, mode, sort_results, rng):
                 queries, None, mode, sort_results, max_pairs=900, where=where
             )
         )
-        assert len(slices) > 1
-        assert max(graph.nnz for graph in slices) < 4000
+        assert len(slices) > (where is None)
+        assert max(graph.nnz for graph in slices) <= 900
         graph = scipy.sparse.vstack(slices).tocsr()
         if where is None:
             expected = some.radius_neighbors_graph(queries, None, mode, sort_results)
@@ -368,6 +414,36 @@ def test_slices_of_a_graph(algorithm, mode, sort_results, rng):
         counts = some.radius_neighbors(queries, where=where, count_only=True)
         np.testing.assert_array_equal(np.diff(graph.indptr), counts)
         assert all(graph.indices.dtype == graph.indptr.dtype == np.int32 for graph in slices)
+
+
+def test_slices_of_clusters_behind_lone_samples():
+    """Of these nobody can tell what comes."""
+    Y = np.concatenate([10.0 * np.arange(1, 601), np.zeros(300)])[:, None]
+    for algorithm in ("kd_tree", "brute", "auto"):
+        model = NearestNeighbors(radius=1.0, algorithm=algorithm).fit(Y)
+        sizes = [graph.nnz for graph in model.iter_radius_neighbors_graph(max_pairs=1000)]
+        assert max(sizes) <= 1000
+        assert sum(sizes) == 300 * 299
+
+
+def test_a_radius_for_each_query(rng, monkeypatch):
+    """Nobody lists more than that."""
+    Y, radii = rng.random((500, 2)), np.full(500, 1e-3)
+    radii[0], radii[1] = 2.0, -1.0
+    expected = oracles.distances(Y, Y, "l2") <= radii[:, None]
+    for algorithm in ("kd_tree", "brute"):
+        model = NearestNeighbors(algorithm=algorithm).fit(Y)
+        for sort_results in (False, True):
+            distances, indices = model.radius_neighbors(Y, radii, sort_results=sort_results)
+            for i in range(500):
+                assert set(indices[i]) == set(np.flatnonzero(expected[i]))
+                assert (distances[i] <= radii[i]).all()
+        itself = model.radius_neighbors(None, radii, return_distance=False)
+        assert [len(row) for row in itself] == list(expected.sum(axis=1) - (radii >= 0))
+        counts = model.radius_neighbors(None, radii, count_only=True)
+        np.testing.assert_array_equal(counts, [len(row) for row in itself])
+    with pytest.raises(ValueError, match="radius must not be NaN"):
+        model.radius_neighbors(Y, np.full(500, np.nan))
 
 
 def test_counts_of_functions_and_estimators(rng):

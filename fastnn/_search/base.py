@@ -5,15 +5,10 @@ import math
 import numpy as np
 
 from .protocol import Neighbors, RadiusNeighbors, within_each_radius
-from .subsets import in_order, parts_between, read_where, without_itself
+from .subsets import in_order, parts_between, parts_of, read_where, without_itself
 
 # Queries of the first slice, and pairs that are held at a time: 64 MiB.
 FIRST_QUERIES, PAIRS_AT_A_TIME = 64, 1 << 22
-
-
-def next_size(n_queries, n_pairs, max_pairs):
-    """Return how many queries may come next, after so many with so many pairs."""
-    return max(1, min(max_pairs * n_queries // max(1, n_pairs), 16 * n_queries))
 
 
 class BaseSearcher:
@@ -25,10 +20,11 @@ class BaseSearcher:
         The k nearest: ((distances, indices), Plan), with the kernels' distances. `subset` is the
         Subset that is searched, None: all. Who is further away than `max_distance` need not be
         found: distances are infinite then.
-    find_within_radius(X, radius, n_threads, sort_results, exclude_self, with_distances, subset)
-        All within a radius, which is a kernel's distance: (slices, Plan).
+    find_within_radius(X, radii, n_threads, sort_results, exclude_self, with_distances, subset)
+        All within a radius, for each query or one for all of them, which is a kernel's distance:
+        (slices, Plan).
     find_counts(X, radii, n_threads, subset)
-        How many these are, of a radius for each query or one for all of them: (counts, Plan).
+        How many these are: (counts, Plan).
     """
 
     @property
@@ -120,7 +116,7 @@ class BaseSearcher:
 
         Parameters
         ----------
-        radius : float
+        radius : float, or ndarray of shape (n_queries,) or (1,), float64
             Not NaN.
         sort_results : bool
             Neighbors ascend by (distance, index), or by index alone.
@@ -130,56 +126,70 @@ class BaseSearcher:
         -------
         RadiusNeighbors
         """
-        asked, radius = radius, self.space.radius(radius)
+        asked = np.atleast_1d(np.asarray(radius, np.float64))
+        radii = self._kernel_radii(asked)
         evaluates = with_distances or self.space.mapping == "sphere"
-        arguments = radius, n_threads, sort_results
+        arguments = n_threads, sort_results
         if where is None:
-            slices, chosen = self.find_within_radius(X, *arguments, exclude_self, evaluates, None)
+            slices, chosen = self.find_within_radius(
+                X, radii, *arguments, exclude_self, evaluates, None
+            )
         else:
             self.space.require_valid(X, "X")
             found = []
-            for part in where:
-                queries = X if part.queries is None else X[part.queries]
+            for queries, subset in where:
+                some, of_some = (X, radii) if queries is None else (X[queries], radii)
+                if queries is not None and len(radii) > 1:
+                    of_some = radii[queries]
                 slices, chosen = self.find_within_radius(
-                    queries, *arguments, False, evaluates, part.subset
+                    some, of_some, *arguments, False, evaluates, subset
                 )
                 found.append(slices)
             own = self.indices if exclude_self else None
             slices = in_order(found, [part.queries for part in where], len(X), own)
         if evaluates:
             slices = [(counts, self.space.distances(found), i) for counts, found, i in slices]
-        else:
-            slices = [(counts, None, i) for counts, _, i in slices]
-        if self.space.mapping == "sphere":
-            slices = list(within_each_radius(slices, np.full(len(X), asked)))
-        return RadiusNeighbors(slices, *chosen)
+        if self.space.mapping == "sphere":  # of which the kernels' radius is a little too large
+            slices = within_each_radius(slices, np.broadcast_to(asked, len(X)))
+        if not with_distances:
+            slices = ((counts, None, i) for counts, _, i in slices)
+        return RadiusNeighbors(list(slices), *chosen)
+
+    def _kernel_radii(self, radii):
+        return np.array([self.space.radius(radius) for radius in radii.tolist()])
 
     def radius_slices(
         self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True,
         where=None, max_pairs=PAIRS_AT_A_TIME,
     ):  # fmt: skip
-        """Yield what `radius_neighbors` finds for a few queries at a time, about `max_pairs`.
+        """Yield what `radius_neighbors` finds for some queries at a time.
 
-        Parameters and errors are those of `radius_neighbors`.
+        Parameters and errors are those of `radius_neighbors`, but:
+
+        Parameters
+        ----------
+        radius : float
+        max_pairs : int
+            How many neighbors a slice has at most, unless one query has more. They are counted
+            first where there could be more.
 
         Yields
         ------
         counts, distances, indices
             See `RadiusNeighbors`.
         """
-        own, start, size = self.indices if exclude_self else None, 0, FIRST_QUERIES
-        while start < len(X):
-            stop = min(start + size, len(X))
+        own, stops = self.indices if exclude_self else None, [len(X)]
+        if len(X) * self.n_indices > max_pairs:
+            counts = self.count_neighbors(X, np.array([radius]), n_threads, False, where)
+            stops = stops_of_slices(counts, max_pairs)
+        start = 0
+        for stop in stops:
             parts = None if where is None else parts_between(where, start, stop)
             found = self.radius_neighbors(
                 X[start:stop], radius, n_threads, sort_results, False, with_distances, parts
             )
             own_here = None if own is None else own[start:stop]
-            ((counts, distances, indices),) = in_order(
-                [found.slices], [None], stop - start, own_here
-            )
-            yield counts, distances, indices
-            size = next_size(stop - start, len(indices), max_pairs)
+            yield in_order([found.slices], [None], stop - start, own_here)[0]
             start = stop
 
     def count_neighbors(self, X, radii, n_threads, exclude_self=False, where=None):
@@ -190,31 +200,69 @@ class BaseSearcher:
         Parameters
         ----------
         radii : ndarray of shape (n_queries,) or (1,), float64
-            Not NaN; with exclude_self at least 0.
+            Not NaN.
         """
         if self.space.mapping == "sphere" or self.space.allows_nan:
             return self._count_by_distances(X, radii, n_threads, exclude_self, where)
-        radii = np.array([self.space.radius(radius) for radius in radii.tolist()])
+        of_kernels = self._kernel_radii(radii)
         if where is None:
-            counts, _ = self.find_counts(X, radii, n_threads, None)
-            return counts - exclude_self
+            counts, _ = self.find_counts(X, of_kernels, n_threads, None)
+            return counts - (exclude_self & (radii >= 0.0))
         self.space.require_valid(X, "X")
         counts = np.zeros(len(X), np.int64)
         for queries, subset in where:
             rows = slice(None) if queries is None else queries
-            some = radii if len(radii) == 1 else radii[rows]
+            each = len(radii) > 1
+            some = of_kernels[rows] if each else of_kernels
             counts[rows], _ = self.find_counts(X[rows], some, n_threads, subset)
             if exclude_self:
-                counts[rows] -= subset.own(self.indices[rows]) >= 0
+                is_within = (radii[rows] if each else radii) >= 0.0
+                counts[rows] -= (subset.own(self.indices[rows]) >= 0) & is_within
         return counts
 
     def _count_by_distances(self, X, radii, n_threads, exclude_self, where):
         """Return the same where the kernels' radius is not the metric's, or none has distance 0."""
-        counts, start = [], 0
-        for n, distances, indices in self.radius_slices(
-            X, float(radii.max()), n_threads, False, exclude_self, True, where
-        ):
-            some = np.broadcast_to(radii, len(X))[start : start + len(n)]
-            counts += [near for near, _, _ in within_each_radius([(n, distances, indices)], some)]
-            start += len(n)
-        return np.concatenate([np.empty(0, np.int64), *counts])
+        own = self.indices if exclude_self else None
+
+        def count(rows):
+            parts = None if where is None else parts_of(where, rows)
+            some = radii if len(radii) == 1 else radii[rows]
+            found = self.radius_neighbors(X[rows], some, n_threads, False, False, True, parts)
+            own_here = None if own is None else own[rows]
+            return in_order([found.slices], [None], len(rows), own_here)[0][0]
+
+        return count_in_slices(len(X), self.n_indices, count)
+
+
+def stops_of_slices(counts, most):
+    """Return where slices of queries end that have at most so many neighbors, or one query."""
+    stops, ends, start = [], np.cumsum(counts), 0
+    while start < len(counts):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + most, side="right")))
+        stops.append(stop)
+        start = stop
+    return stops
+
+
+def count_in_slices(n_queries, n_samples, count):
+    """Return counts of neighbors where they have to be listed, some queries at a time.
+
+    These are drawn from all over, so that each slice tells how many may be next.
+
+    Parameters
+    ----------
+    n_queries, n_samples : int
+    count : callable
+        Returns the counts of some queries, whose numbers ascend.
+    """
+    counts = np.zeros(n_queries, np.int64)
+    order = np.random.RandomState(0).permutation(n_queries)
+    start, size = 0, max(1, min(FIRST_QUERIES, PAIRS_AT_A_TIME // max(1, n_samples)))
+    while start < n_queries:
+        rows = np.sort(order[start : start + size])
+        counts[rows] = found = count(rows)
+        start += len(rows)
+        size = PAIRS_AT_A_TIME * len(rows) // max(1, int(found.sum()))
+        size = max(1, min(size, 4 * len(rows)))
+    return counts

@@ -254,13 +254,13 @@ class GrowingSearcher(BaseSearcher):
         return found, chosen
 
     def find_within_radius(
-        self, X, radius, n_threads, sort_results, exclude_self, with_distances, subset=None
+        self, X, radii, n_threads, sort_results, exclude_self, with_distances, subset=None
     ):
         chosen, found = self.latest_plan, []
         evaluates = with_distances or sort_results
         for block, searcher, some in self._searched(subset):
             slices, plan = searcher.find_within_radius(
-                X, radius, n_threads, False, False, evaluates, some
+                X, radii, n_threads, False, False, evaluates, some
             )
             chosen = plan if searcher is self._first else chosen
             found.append([(n, distances, block.indices[i]) for n, distances, i in slices])

@@ -63,11 +63,12 @@ class KDTreeSearch:
 
     def radius_neighbors(
         self, X, radius, n_threads, sort_results, exclude_self=False, with_distances=True,
-        subset=None,
+        subset=None, radii=None,
     ):  # fmt: skip
+        """Return slices of neighbors, within a radius or, if there are `radii`, each its own."""
         found = self.tree.radius_neighbors(
             queries_for(self.samples, X, self.tree), radius, n_threads, sort_results, exclude_self,
-            with_distances, self._leaves_of(subset),
+            with_distances, self._leaves_of(subset), radii,
         )  # fmt: skip
         if found is None:
             raise CannotServe("the tree cannot serve such values")

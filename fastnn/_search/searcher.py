@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import _validation
 from .._core._jobs import ieee_arithmetic
-from .base import FIRST_QUERIES, PAIRS_AT_A_TIME, BaseSearcher, next_size
+from .base import BaseSearcher, count_in_slices
 from .bounded import BoundedSearch, design_bounds
 from .brute import BruteForce
 from .costs import SearchCosts, current_costs
@@ -191,16 +191,22 @@ class Searcher(BaseSearcher):
         return found, chosen
 
     def find_within_radius(
-        self, X, radius, n_threads, sort_results, exclude_self, with_distances, subset=None
+        self, X, radii, n_threads, sort_results, exclude_self, with_distances, subset=None
     ):
         searcher, X = self._agreeing(X, n_threads)
+        largest, each = float(radii.max()), len(radii) > 1
 
         def search(algorithm, X, subset):
-            return algorithm.radius_neighbors(
-                X, radius, n_threads, sort_results, exclude_self, with_distances, subset
+            if each and isinstance(algorithm, KDTreeSearch):
+                return algorithm.radius_neighbors(
+                    X, largest, n_threads, sort_results, exclude_self, with_distances, subset, radii
+                )
+            slices = algorithm.radius_neighbors(
+                X, largest, n_threads, sort_results, exclude_self, with_distances or each, subset
             )
+            return list(within_each_radius(slices, radii)) if each else slices
 
-        slices, chosen = searcher._search(X, 1, radius, n_threads, search, subset)
+        slices, chosen = searcher._search(X, 1, largest, n_threads, search, subset)
         self._note(chosen)
         return slices, chosen
 
@@ -210,9 +216,19 @@ class Searcher(BaseSearcher):
         def search(algorithm, X, subset):
             if isinstance(algorithm, KDTreeSearch):
                 return algorithm.count_within(X, radii, n_threads, subset)
-            return _count_in_slices(algorithm, X, radii, n_threads, subset)
 
-        counts, chosen = searcher._search(X, 1, radii.max(), n_threads, search, subset)
+            def count(rows):
+                some = radii if len(radii) == 1 else radii[rows]
+                slices = algorithm.radius_neighbors(
+                    X[rows], float(some.max()), n_threads, False, False, len(radii) > 1, subset
+                )
+                if len(radii) > 1:
+                    slices = within_each_radius(slices, some)
+                return np.concatenate([counts for counts, _, _ in slices])
+
+            return count_in_slices(len(X), len(self.Y), count)
+
+        counts, chosen = searcher._search(X, 1, float(radii.max()), n_threads, search, subset)
         self._note(chosen)
         return counts, chosen
 
@@ -542,22 +558,6 @@ class Searcher(BaseSearcher):
         vars(self).update(state)
         self._design = self._centroids = None
         self._wider = {}
-
-
-def _count_in_slices(algorithm, X, radii, n_threads, subset):
-    """Return how many samples are within each radius, a few queries at a time."""
-    counts, start, size, largest = np.empty(len(X), np.int64), 0, FIRST_QUERIES, float(radii.max())
-    while start < len(X):
-        stop = min(start + size, len(X))
-        slices = algorithm.radius_neighbors(
-            X[start:stop], largest, n_threads, False, False, len(radii) > 1, subset
-        )
-        n_pairs = sum(len(indices) for _, _, indices in slices)
-        if len(radii) > 1:
-            slices = within_each_radius(slices, radii[start:stop])
-        counts[start:stop] = np.concatenate([n for n, _, _ in slices])
-        size, start = next_size(stop - start, n_pairs, PAIRS_AT_A_TIME), stop
-    return counts
 
 
 class Progress:

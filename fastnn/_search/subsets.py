@@ -119,14 +119,19 @@ def _members(numbers, n_groups):
 
 
 def parts_between(parts, start, stop):
-    """Return the parts of some queries, whose numbers start from 0."""
+    """Return the parts of some queries in a row, whose numbers start from 0."""
+    return parts_of(parts, np.arange(start, stop))
+
+
+def parts_of(parts, rows):
+    """Return the parts of some queries, ascending, which get the numbers from 0 on."""
     if parts[0].queries is None:
         return parts
     some = []
     for queries, subset in parts:
-        first, last = np.searchsorted(queries, [start, stop])
-        if first < last:
-            some.append(Part(queries[first:last] - start, subset))
+        chosen = np.flatnonzero(np.isin(rows, queries, assume_unique=True))
+        if len(chosen):
+            some.append(Part(chosen, subset))
     return some
 
 

@@ -5,13 +5,14 @@ import numbers
 
 import numpy as np
 from sklearn.neighbors import KDTree as ScikitLearnsKDTree
+from sklearn.utils import check_array
 
 from .. import _validation
 from .._core._threads import effective_n_threads
 from .._observation import observe
 from .._search.metric_spaces import MetricSpace, space_of
 from .._search.planner import TREE_FEATURES
-from .._search.protocol import ragged, within_each_radius
+from .._search.protocol import ragged
 from .._search.searcher import Searcher
 
 # Names that scikit-learn's tree has, for the kernels' metrics.
@@ -29,28 +30,31 @@ METRICS = {
 class KDTree:
     """k-d tree with the interface of `sklearn.neighbors.KDTree`.
 
-    Neighbors are exact and ascend by (distance, index). What the kernels do not serve (other
-    metrics, weights of samples) is a tree of scikit-learn, which this returns instead; and so is
-    what `kernel_density`, `two_point_correlation` and attributes of its nodes come from. Of more
-    than 16 features there is no tree: searches use what suits, as ``algorithm="auto"`` does.
+    Neighbors are exact and ascend by (distance, index). Other metrics, and samples with weights,
+    are left to a tree of scikit-learn; and so are `kernel_density`, `two_point_correlation` and
+    what tells of nodes. Of more than 16 features there is no tree: searches use what suits, as
+    ``algorithm="auto"`` does.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        Of float32, float64 or uint8 there is no other copy than the tree's.
+        Arrays of float32, float64 or uint8 are not copied, except into the tree. They must not
+        change afterwards.
     leaf_size : int, default=40
-        For scikit-learn's tree.
+        Of scikit-learn's tree; no effect on these searches.
     metric : str or DistanceMetric, default="minkowski"
-        "euclidean", "manhattan" or "chebyshev", by any of the names that scikit-learn has for them.
+        "euclidean", "manhattan" or "chebyshev", by any of scikit-learn's names, or another one of
+        its metrics.
     sample_weight : array-like of shape (n_samples,), optional
-        For scikit-learn's tree.
+        For `kernel_density`.
     boxsize : float or array-like of shape (n_features,), optional
         Features are periodic with these periods, as in `scipy.spatial.KDTree`: samples have to be
-        at least 0 and less, queries may be anywhere. 0 is for a feature that is not.
+        at least 0 and less than the period, queries may be anywhere. 0 is for a feature that is
+        not periodic.
     n_jobs : int, optional
         Threads; None means all cores.
     **kwargs
-        Of the metric: p for "minkowski".
+        Parameters of the metric, such as p for "minkowski".
 
     Attributes
     ----------
@@ -59,7 +63,7 @@ class KDTree:
     Raises
     ------
     TypeError, ValueError
-        As scikit-learn's; and for samples outside of the box, or a metric that knows none.
+        As scikit-learn's; for samples outside of the box, or a metric that has no box.
 
     Examples
     --------
@@ -74,39 +78,36 @@ class KDTree:
 
     valid_metrics = ScikitLearnsKDTree.valid_metrics
 
-    def __new__(
-        cls, X, leaf_size=40, metric="minkowski", sample_weight=None, *, boxsize=None, n_jobs=None,
+    def __init__(
+        self, X, leaf_size=40, metric="minkowski", sample_weight=None, *, boxsize=None, n_jobs=None,
         **kwargs,
     ):  # fmt: skip
-        def theirs():
-            return ScikitLearnsKDTree(X, leaf_size, metric, sample_weight, **kwargs)
-
+        n_threads = effective_n_threads(n_jobs)
+        self._parameters = leaf_size, metric, sample_weight, kwargs
+        self._n_jobs, self._theirs, self._searcher = n_jobs, None, None
         kernel = _kernel_of(metric, **kwargs)
         usable = isinstance(leaf_size, numbers.Integral) and leaf_size >= 1
-        try:
-            rows = _validation.check_rows(X, "X") if kernel and usable else None
-        except (TypeError, ValueError):
-            rows = None
-        if rows is None or sample_weight is not None or not _validation.is_finite(rows):
-            tree = theirs()  # or its error
+        rows = _rows_or_none(X) if kernel and usable and sample_weight is None else None
+        if rows is None:
             if boxsize is not None:
                 raise ValueError(
-                    "boxsize needs a metric that is 'euclidean', 'manhattan' or 'chebyshev', "
-                    f"samples of equal weight, and dense samples, got metric={metric!r}"
+                    "boxsize needs dense, finite samples without weights, and metric 'euclidean', "
+                    f"'manhattan' or 'chebyshev', got {metric!r}"
                 )
-            return tree
-        self = super().__new__(cls)
+            self._theirs = ScikitLearnsKDTree(X, leaf_size, metric, sample_weight, **kwargs)
+            return
         periods = None if boxsize is None else _check_box(boxsize, rows)
         if periods is not None:
             rows = np.ascontiguousarray(rows, np.float64)
-        self._parameters = leaf_size, metric, kwargs
-        self._n_threads = n_jobs
-        self.data, self._theirs = rows, None
-        algorithm = "kd_tree" if periods is not None or rows.shape[1] <= TREE_FEATURES else "auto"
-        self._searcher = Searcher(rows, MetricSpace(kernel, periods=periods), algorithm)
-        if algorithm == "kd_tree":
-            self._searcher.build_now(effective_n_threads(n_jobs))
-        return self
+        named = periods is not None or rows.shape[1] <= TREE_FEATURES
+        space = MetricSpace(kernel, periods=periods)
+        self._searcher = Searcher(rows, space, "kd_tree" if named else "auto")
+        if named:
+            self._searcher.build_now(n_threads)
+
+    @property
+    def data(self):
+        return np.asarray(self._theirs.data) if self._searcher is None else self._searcher.Y
 
     # ---- searches --------------------------------------------------------------------------------
 
@@ -122,10 +123,10 @@ class KDTree:
         k : int, default=1
         return_distance : bool, default=True
         dualtree, breadth_first, sort_results : bool
-            Not used: results are sorted.
+            For other metrics: see scikit-learn. Else they have no effect; results are sorted.
         distance_upper_bound : float, default=inf
-            Where less than k samples are at most so far away, the others have distance infinity and
-            index n_samples.
+            If fewer than k samples lie within this distance, the remaining places hold infinity
+            and n_samples.
 
         Returns
         -------
@@ -136,17 +137,24 @@ class KDTree:
         Raises
         ------
         TypeError, ValueError
-            As scikit-learn's; for a bound that is NaN or negative.
+            As scikit-learn's; for a bound that is NaN or negative, or with another metric.
         """
         bound = _validation.check_number(
             distance_upper_bound, "distance_upper_bound", 0.0, finite=False
         )
+        if self._searcher is None:
+            if bound < math.inf:
+                raise ValueError(
+                    "distance_upper_bound needs metric 'euclidean', 'manhattan' or 'chebyshev', "
+                    f"got {self._parameters[1]!r}"
+                )
+            return self._theirs.query(X, k, return_distance, dualtree, breadth_first, sort_results)
         queries = self._check_queries(X)
         if not (isinstance(k, numbers.Integral) and 1 <= k <= len(self.data)):
-            return self._scikit_learns().query(X, k, return_distance)  # raises, or gives nothing
+            return self._plain_tree().query(X, k, return_distance)  # raises, or gives nothing
         with observe("KDTree.query"):
             found = self._searcher.kneighbors(
-                queries, int(k), effective_n_threads(self._n_threads), max_distance=bound
+                queries, int(k), effective_n_threads(self._n_jobs), max_distance=bound
             )
         return (found.distances, found.indices) if return_distance else found.indices
 
@@ -163,7 +171,7 @@ class KDTree:
         count_only : bool, default=False
             Count them, which takes no memory for each.
         sort_results : bool, default=False
-            Neighbors ascend by (distance, index), and not by index.
+            Neighbors ascend by (distance, index) instead of by index.
 
         Returns
         -------
@@ -179,28 +187,25 @@ class KDTree:
         TypeError, ValueError
             As scikit-learn's.
         """
+        if self._searcher is None:
+            return self._theirs.query_radius(X, r, return_distance, count_only, sort_results)
         queries = self._check_queries(X)
-        radii = np.atleast_1d(np.asarray(r))
+        radii = _check_radii(r, len(queries))
         if (
-            (count_only and return_distance)
+            radii is None
+            or (count_only and return_distance)
             or (sort_results and not return_distance)
-            or radii.dtype.kind not in "biuf"
-            or radii.shape not in ((1,), (len(queries),))
         ):
-            return self._scikit_learns().query_radius(
+            return self._plain_tree().query_radius(
                 X, r, return_distance, count_only, sort_results
             )  # raises
-        radii = np.where(np.isnan(radii), -1.0, radii).astype(np.float64)
-        n_threads, largest = effective_n_threads(self._n_threads), float(radii.max())
+        n_threads = effective_n_threads(self._n_jobs)
         with observe("KDTree.query_radius"):
             if count_only:
                 return self._searcher.count_neighbors(queries, radii, n_threads)
-            with_distances = return_distance or len(radii) > 1
             slices, *_ = self._searcher.radius_neighbors(
-                queries, largest, n_threads, sort_results, False, with_distances
+                queries, radii, n_threads, sort_results, False, return_distance
             )
-        if len(radii) > 1:
-            slices = list(within_each_radius(slices, radii))
         indices = ragged((counts, indices) for counts, _, indices in slices)
         if not return_distance:
             return indices
@@ -208,60 +213,123 @@ class KDTree:
 
     def _check_queries(self, X):
         """Return queries as the kernels take them, inside of the box if there is one."""
-        space = self._searcher.space
-        try:
-            rows = self.data if X is self.data else _validation.check_rows(X, "X")
-        except (TypeError, ValueError):
-            rows = None
-        if rows is None or rows.shape[1] != self.data.shape[1] or not _validation.is_finite(rows):
-            self._scikit_learns().query(X)  # raises
-            space.require_valid(rows, "X")
-        if space.periods is None:
+        rows = self.data if X is self.data else _rows_or_none(X)
+        if rows is None:
+            rows = check_array(X, dtype=np.float64, order="C")  # raises, or knows more types
+        if rows.shape[1] != self.data.shape[1]:
+            raise ValueError("query data dimension must match training data dimension")
+        periods = self._searcher.space.periods
+        if periods is None:
             return rows
-        finite = np.isfinite(space.periods)
         rows = rows.astype(np.float64)
-        np.mod(rows, space.periods, out=rows, where=finite)
-        return rows
+        return np.mod(rows, periods, out=rows, where=np.isfinite(periods))
+
+    def samples_for(self, estimator):
+        """Return what an estimator that is fitted with this tree takes.
+
+        Raises
+        ------
+        ValueError
+            For a periodic box, which estimators do not have.
+        """
+        if self.is_periodic:
+            raise ValueError(
+                "X must not be a tree with a periodic box, which estimators do not have"
+            )
+        if self._searcher is not None:
+            given = {"p": estimator.p} if estimator.metric == "minkowski" else {}
+            space = space_of(estimator.metric, **{**given, **(estimator.metric_params or {})})
+            if not isinstance(space, str) and self._searcher.space.is_same(space):
+                return self.data
+        return self._plain_tree()  # whose metric estimators take over
 
     # ---- what scikit-learn's tree is for ---------------------------------------------------------
 
+    def kernel_density(
+        self, X, h, kernel="gaussian", atol=0, rtol=1e-8, breadth_first=True, return_log=False
+    ):
+        """Return the density at each row of X: see `sklearn.neighbors.KDTree.kernel_density`."""
+        tree = self._scikit_learns()
+        return tree.kernel_density(X, h, kernel, atol, rtol, breadth_first, return_log)
+
+    def two_point_correlation(self, X, r, dualtree=False):
+        """Return how many pairs of a sample and a row of X are within each radius.
+
+        See `sklearn.neighbors.KDTree.two_point_correlation`.
+        """
+        return self._scikit_learns().two_point_correlation(X, r, dualtree)
+
+    @property
+    def is_periodic(self):
+        """Whether there is a box."""
+        return self._searcher is not None and self._searcher.space.periods is not None
+
     def _scikit_learns(self):
-        """Return scikit-learn's tree of the same samples, made once."""
+        """Return scikit-learn's tree of the same samples."""
+        if self.is_periodic:
+            raise ValueError("scikit-learn's tree, which does this, has no periodic box")
+        return self._plain_tree()
+
+    def _plain_tree(self):
+        """Return the same without a box, made once."""
         if self._theirs is None:
-            leaf_size, metric, kwargs = self._parameters
+            leaf_size, metric, _, kwargs = self._parameters
             self._theirs = ScikitLearnsKDTree(self.data, leaf_size, metric, **kwargs)
         return self._theirs
 
     def __getattr__(self, name):
         if name.startswith("_") or not hasattr(ScikitLearnsKDTree, name):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        if self._searcher.space.periods is not None:
-            raise AttributeError(f"scikit-learn's tree, which has {name!r}, knows no periodic box")
+        if self.is_periodic:
+            raise AttributeError(f"scikit-learn's tree, which has {name!r}, has no periodic box")
         return getattr(self._scikit_learns(), name)
 
-    def __reduce__(self):
-        state = self.data, self._searcher, self._parameters, self._n_threads
-        return _restored, (type(self), *state)
+    def __getstate__(self):
+        state = vars(self).copy()
+        return state if self._searcher is None else state | {"_theirs": None}
 
-
-def _restored(cls, data, searcher, parameters, n_threads):
-    tree = object.__new__(cls)
-    tree.data, tree._searcher, tree._parameters = data, searcher, parameters
-    tree._n_threads, tree._theirs = n_threads, None
-    return tree
+    def __setstate__(self, state):
+        vars(self).update(state)
 
 
 def _kernel_of(metric, **parameters):
     """Return the kernels' metric, or None."""
-    if metric in ("minkowski", "p"):
-        space = space_of("minkowski", **parameters)
-        return None if isinstance(space, str) or not space.is_plain else space.kernel
-    return METRICS.get(metric) if isinstance(metric, str) and not parameters else None
+    if not isinstance(metric, str):
+        return None
+    if metric not in ("minkowski", "p"):
+        return METRICS.get(metric) if not parameters else None
+    if not isinstance(parameters.get("p", 2), numbers.Real):
+        return None
+    space = space_of("minkowski", **parameters)
+    return None if isinstance(space, str) or not space.is_plain else space.kernel
+
+
+def _rows_or_none(X):
+    """Return finite rows as the kernels take them, or None."""
+    try:
+        rows = _validation.check_rows(X, "X")
+    except (TypeError, ValueError):
+        return None
+    return rows if _validation.is_finite(rows) else None
+
+
+def _check_radii(r, n_queries):
+    """Return radii of shape (1,) or (n_queries,), or None. NaN has nothing within."""
+    try:
+        radii = np.atleast_1d(np.asarray(r))
+    except ValueError:  # ragged
+        return None
+    if radii.dtype.kind not in "biuf" or radii.shape not in ((1,), (n_queries,)):
+        return None
+    return np.where(np.isnan(radii), -1.0, radii).astype(np.float64)
 
 
 def _check_box(boxsize, rows):
     """Return the periods of features, infinity where there is none, for samples inside."""
-    box = np.asarray(boxsize)
+    try:
+        box = np.asarray(boxsize)
+    except ValueError:  # ragged
+        box = np.empty(0, object)
     if box.dtype.kind not in "iuf" or box.shape not in ((), (1,), (rows.shape[1],)):
         raise ValueError(
             f"boxsize must be a number or one for each of {rows.shape[1]} features, got {boxsize!r}"

@@ -4,13 +4,13 @@ import numbers
 from typing import ClassVar
 
 import numpy as np
-import sklearn.neighbors
 from sklearn.utils.validation import check_is_fitted
 
 from .. import _validation
 from .._core._threads import effective_n_threads
 from .._search.ivf import Recall, fewest_queries
 from . import searches
+from .kd_tree import ScikitLearnsKDTree
 from .originals import asks_for
 from .preparation import forget, n_samples_of, prepare, prepared_before, queries_for
 from .private import Interval, StrOptions
@@ -34,7 +34,7 @@ class Neighbors:
     def _tree(self):
         """scikit-learn's tree, for what the kernels do not serve: radii that differ, say."""
         if vars(self).get("_tree") is None and "_has_lazy_tree" in vars(self):
-            vars(self)["_tree"] = sklearn.neighbors.KDTree(
+            vars(self)["_tree"] = ScikitLearnsKDTree(
                 self._fit_X,
                 self.leaf_size,
                 metric=self.effective_metric_,

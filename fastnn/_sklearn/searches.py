@@ -21,7 +21,7 @@ from .._core._threads import effective_n_threads
 from .._observation import observe
 from .._search.growing import Blocks
 from .._search.metric_spaces import space_of
-from .._search.protocol import ragged, within_each_radius
+from .._search.protocol import ragged
 from .._search.subsets import require_enough
 from .kd_tree import KDTree as OurKDTree
 from .originals import ORIGINALS, in_place_of
@@ -47,7 +47,7 @@ def fit_neighbors(self, X, y=None):
     if isinstance(X, NeighborsBase) and isinstance(held_by(X), Blocks):
         X = X._fit_X
     if isinstance(X, OurKDTree):
-        X = X.data
+        X = X.samples_for(self)
 
     def fit(X, y):
         theirs(self, X, y)
@@ -141,56 +141,44 @@ def radius_neighbors(
     count_only=False,
 ):  # fmt: skip
     theirs = ORIGINALS[RadiusNeighborsMixin, "radius_neighbors"]
-    r = self.radius if radius is None else radius
-    radii = _radii_of_queries(r)
-    r = r if radii is None else radii.max()
-    if isinstance(r, np.ndarray) and r.ndim == 0 and r.dtype.kind in "biuf":
-        r = float(r)
-    fitted = held_by(self) is not None
-    usable = isinstance(r, numbers.Real) and r >= 0 and (return_distance or not sort_results)
-    if not (fitted and usable) or self.n_jobs == 0:
-        if isinstance(held_by(self), Blocks):
+    asked = self.radius if radius is None else radius
+    radii, each = _radii_of_queries(asked)
+    usable = radii is not None and radii.max() >= 0 and (return_distance or not sort_results)
+    held = held_by(self)
+    if held is None or not usable or self.n_jobs == 0:
+        if isinstance(held, Blocks):
             raise ValueError(
                 "radius must be a number of at least 0, or one for each query, n_jobs not 0, and "
-                f"sort_results go with return_distance; got radius={r!r}, n_jobs={self.n_jobs}, "
-                f"sort_results={sort_results}, return_distance={return_distance}"
+                f"sort_results go with return_distance; got radius={asked!r}, n_jobs="
+                f"{self.n_jobs}, sort_results={sort_results}, return_distance={return_distance}"
             )
         return theirs(self, X, radius, return_distance, sort_results)  # raises as a rule
     reason = prepared = prepare(self)
     if not isinstance(prepared, str):
         reason = queries = None if X is None else queries_for(self, X)
-    if radii is not None and not isinstance(reason, str):
+    if each and not isinstance(reason, str):
         n_queries = n_samples_of(self) if X is None else len(queries)
         reason = reason if len(radii) == n_queries else "radii that do not fit the queries"
     if isinstance(reason, str):
         _refuse(self, where, reason)
         with observe("radius_neighbors", reason):
-            found = theirs(self, X, radius, return_distance and not count_only, sort_results)
-        return np.array([len(row) for row in found]) if count_only else found
+            found = theirs(self, X, radius, return_distance, sort_results)
+        if not count_only:
+            return found
+        return np.array([len(row) for row in (found[1] if return_distance else found)])
     with observe("radius_neighbors"):
-        n_threads = effective_n_threads(self.n_jobs)
-        searcher = prepared.searcher
+        n_threads, searcher = effective_n_threads(self.n_jobs), prepared.searcher
         queries = searcher.Y if X is None else queries
-        if where is not None:
-            where = searcher.read_where(where, len(queries))
+        parts = None if where is None else searcher.read_where(where, len(queries))
         try:
             if count_only:
-                asked = np.array([r], np.float64) if radii is None else radii.astype(np.float64)
-                return searcher.count_neighbors(queries, asked, n_threads, X is None, where)
+                return searcher.count_neighbors(queries, radii, n_threads, X is None, parts)
             slices, *_ = searcher.radius_neighbors(
-                queries,
-                float(r),
-                n_threads,
-                sort_results,
-                X is None,
-                return_distance or radii is not None,
-                where,
+                queries, radii, n_threads, sort_results, X is None, return_distance, parts
             )
         except ValueError:
             refuse_non_finite(self, queries)
             raise
-        if radii is not None:
-            slices = list(within_each_radius(slices, radii))
         indices = ragged((counts, indices) for counts, _, indices in slices)
         if not return_distance:
             return indices
@@ -212,16 +200,17 @@ def iter_radius_neighbors_graph(
     mode : {"connectivity", "distance"}, default="connectivity"
         What edges hold: ones, or distances.
     sort_results : bool, default=False
-        Rows ascend by (distance, index), and not by index.
+        Rows ascend by (distance, index) instead of by index.
     max_pairs : int, default=4194304
-        About how many edges a slice has, by what those before it had. The first has 64 rows.
+        How many edges a slice has at most, unless a single query has more. They are counted first.
     where : array-like of bool of shape (n_samples_fit,), or pair of array-likes, optional
         As in `radius_neighbors`.
 
     Yields
     ------
     scipy.sparse.csr_array of shape (n_rows, n_samples_fit)
-        The next rows. Indices have 32 bits if they fit.
+        The next rows. Indices have 32 bits if they fit. (`radius_neighbors_graph` gives a matrix,
+        for which ``*`` means another thing.)
 
     Raises
     ------
@@ -235,7 +224,7 @@ def iter_radius_neighbors_graph(
     >>> from fastnn.neighbors import NearestNeighbors
     >>> model = NearestNeighbors(radius=1.0).fit(np.arange(200.0)[:, None])
     >>> [graph.shape for graph in model.iter_radius_neighbors_graph(max_pairs=250)]
-    [(64, 200), (125, 200), (11, 200)]
+    [(125, 200), (75, 200)]
     """
     check_is_fitted(self)
     radius = _validation.check_number(
@@ -250,6 +239,7 @@ def iter_radius_neighbors_graph(
         raise ValueError(f"slices cannot be had where scikit-learn searches: {reason}")
     searcher, n_threads = prepared.searcher, effective_n_threads(self.n_jobs)
     queries = searcher.Y if X is None else queries
+    refuse_non_finite(self, queries)
     parts = None if where is None else searcher.read_where(where, len(queries))
     with_distances = mode == "distance"
     slices = searcher.radius_slices(
@@ -310,8 +300,15 @@ def _refuse_k(self, k, limit):
 
 
 def _radii_of_queries(radius):
-    """Return an array with a radius for each query, which scikit-learn's trees take, or None."""
-    if isinstance(radius, numbers.Real) or np.ndim(radius) == 0:
-        return None
+    """Return radii as an array, or None, and whether there is one for each query.
+
+    scikit-learn's trees take that, too.
+    """
+    if isinstance(radius, numbers.Real):
+        return np.array([radius], np.float64), False
     radii = np.asarray(radius)
-    return radii if radii.ndim == 1 and radii.size and radii.dtype.kind in "biuf" else None
+    if radii.ndim > 1 or not radii.size or radii.dtype.kind not in "biuf":
+        return None, False
+    if np.isnan(radii).any():
+        raise ValueError("radius must not be NaN, got an array with NaN")
+    return np.atleast_1d(radii.astype(np.float64)), radii.ndim == 1

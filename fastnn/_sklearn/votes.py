@@ -127,13 +127,15 @@ def _votes_of(estimator, X):
 
 def _are_samples(estimator, indices):
     """Whether these are rows of samples: an override may find anything, or nothing."""
+    held = held_by(estimator)
+    n_indices = held.n_indices if isinstance(held, Blocks) else estimator._y.shape[0]
     return (
         isinstance(indices, np.ndarray)
         and indices.ndim == 2
         and indices.size > 0
         and indices.dtype.kind in "iu"
         and indices.min() >= 0
-        and indices.max() < estimator.n_samples_fit_
+        and indices.max() < n_indices
     )
 
 

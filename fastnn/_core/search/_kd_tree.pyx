@@ -211,14 +211,14 @@ cdef double largest_within(double radius, bint root) noexcept nogil:
     return largest
 
 
-cdef void forget(Search *search) noexcept nogil:
-    """Start a query."""
+cdef void start_query(Search *search) noexcept nogil:
     cdef Py_ssize_t i
-    set_limit(search, search.radius)
     if search.collect == COUNTED:
-        search.n = 0
-        if search.limit < INFINITY:
+        search.n, search.limit = 0, INFINITY
+        if search.radius < search.max_distance:
             search.limit = largest_within(search.radius, search.root)
+        return
+    set_limit(search, search.radius)
     if search.collect == SORTED:
         for i in range(search.k):
             search.items[i].key = -INFINITY
@@ -336,7 +336,7 @@ cdef class KDTree(Tree):
         """
         cdef Py_ssize_t n = 1
         self.load_query(search, X, query)
-        forget(search)
+        start_query(search)
         if home >= 0:
             self.scan_leaf(search, home)
         search.visits[0].distance = 0.0
@@ -659,8 +659,9 @@ cdef class KDTree(Tree):
         cdef IEEEScope _ieee = ieee_scope()
         cdef CountOfSlice c
         cdef const uint32_t[::1] order
+        cdef bint of_itself = X is self.Y
         n_threads = threads_for(n_threads, n_queries, nanoseconds_to_descend(n_queries))
-        if not self.usable or (X is not self.Y and not all_finite(X, n_threads)):
+        if not self.usable or (not of_itself and not all_finite(X, n_threads)):
             return None
         memory = SearchMemory(n_threads, self.n_features, 1)
         memory.start(self, COUNTED, 0.0, 0, leaves)
@@ -669,9 +670,12 @@ cdef class KDTree(Tree):
         c.rows, c.row_bytes = <const char *>cnp.PyArray_DATA(X), self.n_features * self.value_bytes
         c.counts = <int64_t *>cnp.PyArray_DATA(counts)
         c.radii, c.each = &radii[0] if n_queries else NULL, radii.shape[0] > 1
-        for first in range(0, n_queries, TREE_SLICE_QUERIES):
-            n = min(<Py_ssize_t>TREE_SLICE_QUERIES, n_queries - first)
-            order = self.order_of(self.homes_of(X, first, n, memory))
+        for first in range(0, n_queries, n_queries if of_itself else TREE_SLICE_QUERIES):
+            if of_itself:
+                n, order = n_queries, <uint32_t[:n_queries]>self.indices
+            else:
+                n = min(<Py_ssize_t>TREE_SLICE_QUERIES, n_queries - first)
+                order = self.order_of(self.homes_of(X, first, n, memory))
             c.order, c.first, c.n = &order[0], first, n
             run_queries(count_task, &c, n, n_threads, None, 0.0)
         return counts
