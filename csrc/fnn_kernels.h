@@ -340,6 +340,8 @@ typedef struct {
     fnn_panel_sums squares_f32, values_f32, magnitudes_f32;
     fnn_panel_sums squares_f64, values_f64, magnitudes_f64;
     fnn_row_family square_differences, absolute_differences, largest_difference;
+    /* Sums of -x y, so that the largest inner product comes first; none of bytes. */
+    fnn_row_family negative_products;
     fnn_row_distances chain_squares_f32;
     fnn_approx_family approx_squares, approx_absolutes;
     fnn_move move_f32, move_f64, move_u8;

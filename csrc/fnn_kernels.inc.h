@@ -76,6 +76,7 @@ const fnn_kernels FNN_TABLE = {
     .absolute_differences = {absolute_differences_f32, absolute_differences_f64,
                              absolute_differences_u8},
     .largest_difference = {largest_difference_f32, largest_difference_f64, NULL},
+    .negative_products = {negative_products_f32, negative_products_f64, NULL},
     .missing_squares = missing_squares,
     .block_squares = {{block_squares_f32_points, block_squares_f32_boxes},
                       {block_squares_f64_points, block_squares_f64_boxes},

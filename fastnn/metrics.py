@@ -149,7 +149,9 @@ def _why_not(X, Y, metric, parameters):
     if issparse(X) or issparse(Y):
         return "sparse input"
     space = space_of(metric, **parameters)
-    return space if isinstance(space, str) else None
+    if isinstance(space, str):
+        return space
+    return f"metric {metric!r}" if space.largest_first else None
 
 
 def _room_for(X, Y, out, given):

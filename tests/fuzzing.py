@@ -125,7 +125,12 @@ def find_error(seed):
     try:
         with np.errstate(all="ignore"):
             for name, found, expected in itertools.chain(
-                searches(case), changes(case), boxes(case), lists(case), entries(case)
+                searches(case),
+                changes(case),
+                boxes(case),
+                inner_products(case),
+                lists(case),
+                entries(case),
             ):
                 if not all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)):
                     return f"{case}: {name}"
@@ -207,6 +212,24 @@ def changes(case):
             distances, indices = (np.concatenate([row[i] for row in within]) for i in range(2))
             expected = np.array([len(row[0]) for row in within]), distances, left[indices]
             yield f"{name}, within {radius}", (counts, *found), expected
+
+
+def inner_products(case):
+    """The largest products first."""
+    rng, X, Y = case.rng, case.X, case.Y
+    if case.family is data.overflowing:  # NaN where infinities of both signs meet
+        return
+    index = Searcher(Y, MetricSpace("ip"))
+    exact = (X.astype(np.float64)[:, None] * Y.astype(np.float64)).sum(axis=2)
+    order = np.argsort(-exact, axis=1, kind="stable")[:, : case.k]
+    expected = np.take_along_axis(exact, order, 1) + 0.0, order
+    for _ in range(int(rng.integers(1, 4))):
+        n_threads, size = int(rng.integers(1, 4)), int(rng.integers(1, len(X) + 1))
+        parts = [
+            index.kneighbors(X[i : i + size], case.k, n_threads)[:2] for i in range(0, len(X), size)
+        ]
+        found = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        yield f"products, {n_threads} threads, batches of {size}", found, expected
 
 
 def boxes(case):

@@ -263,6 +263,7 @@ cdef extern from "fnn_kernels.h" nogil:
         fnn_row_distances chain_squares_f32
         fnn_row_family absolute_differences
         fnn_row_family largest_difference
+        fnn_row_family negative_products
         fnn_approx_family approx_squares
         fnn_approx_family approx_absolutes
         fnn_move move_f32

@@ -24,6 +24,8 @@ cdef enum Norm:
     L1
     L2
     CHEBYSHEV
+    # Minus the inner product.
+    PRODUCT
 
 
 cdef Norm norm_of(str metric) noexcept

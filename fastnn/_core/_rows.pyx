@@ -48,6 +48,8 @@ cdef ValueType value_type_of(cnp.ndarray array) noexcept:
 
 
 cdef Norm norm_of(str metric) noexcept:
+    if metric == "ip":
+        return PRODUCT
     return L1 if metric == "l1" else CHEBYSHEV if metric == "chebyshev" else L2
 
 
@@ -64,7 +66,8 @@ cdef fnn_row_distances row_distances_of(
     family = (
         kernels.square_differences if norm == L2
         else kernels.absolute_differences if norm == L1
-        else kernels.largest_difference
+        else kernels.largest_difference if norm == CHEBYSHEV
+        else kernels.negative_products
     )
     if value_type == UINT8:
         return family.u8
@@ -317,7 +320,7 @@ cdef ExactDistances new_distances(Rows X, Rows Y, Norm norm, int n_threads):
 
 
 cdef bint has_approx_distances(Rows rows, Norm norm) noexcept:
-    return not (rows.weighted or norm == CHEBYSHEV)
+    return not rows.weighted and norm in (L1, L2)
 
 
 cdef class ExactDistances:

@@ -9,7 +9,17 @@ cimport numpy as cnp
 
 from ._dispatch cimport FNN_MAX_TILE_COLS, fnn_kernels
 from ._jobs cimport run_job, threads_for
-from ._rows cimport CHEBYSHEV, FLOAT32, L1, L2, UINT8, aligned_bytes, row_distances_of, rows_of
+from ._rows cimport (
+    CHEBYSHEV,
+    FLOAT32,
+    L1,
+    L2,
+    PRODUCT,
+    UINT8,
+    aligned_bytes,
+    row_distances_of,
+    rows_of,
+)
 from ._tuning cimport PACKING_STRIP, nanoseconds_to_pack
 
 cnp.import_array()
@@ -19,12 +29,12 @@ cdef Expansion choose_expansion(
     const fnn_kernels *kernels, ValueType value_type, Norm norm, bint float32_tiles
 ) noexcept nogil:
     cdef Expansion e
-    cdef bint squared = norm == L2
+    cdef bint squared = norm == L2, multiplied = squared or norm == PRODUCT
     e.norm = norm
     e.squared = squared
     e.integer = value_type == UINT8
     e.quads, e.offset, e.query_offset = False, 128, 128
-    e.beta = 1.0 if e.integer or norm == CHEBYSHEV else 2.0
+    e.beta = 1.0 if e.integer or norm in (CHEBYSHEV, PRODUCT) else 2.0
     e.query_factor = 2.0 if e.integer and squared else 1.0
     e.value_bytes = 1 if value_type == UINT8 else 4 if value_type == FLOAT32 else 8
     e.row_distances = row_distances_of(kernels, value_type, norm)
@@ -36,7 +46,8 @@ cdef Expansion choose_expansion(
         return e
     if float32_tiles:
         e.tile = (
-            kernels.dot_f32 if squared else kernels.max_f32 if norm == L1 else kernels.chebyshev_f32
+            kernels.dot_f32 if multiplied
+            else kernels.max_f32 if norm == L1 else kernels.chebyshev_f32
         )
         e.pack = kernels.pack_f32_as_f32 if value_type == FLOAT32 else kernels.pack_f64_as_f32
         e.terms = kernels.values_f32 if norm == L1 else kernels.squares_f32
@@ -70,8 +81,8 @@ MAX_SCALE = 2.0 ** 440
 MAX_WEIGHTED_SCALE = 2.0 ** 300
 
 
-def packing_frame(Y):
-    """Return (center, scale) for packing floats: near the mean, and a power of two.
+def packing_frame(Y, bint centered=True):
+    """Return (center, scale) for packing floats: near the mean or 0, and a power of two.
 
     Any values give the right neighbors; these give small error bounds. They come from a sample of
     Y's rows, so that no pass over Y is spent on them. None when no tile can serve.
@@ -84,7 +95,7 @@ def packing_frame(Y):
     chosen = slice(None, None, max(1, rows.n_rows // 64))
     sample = rows.values_to_compare(chosen).astype(np.float64)
     with np.errstate(all="ignore"):
-        center = sample.mean(axis=0)
+        center = sample.mean(axis=0) if centered else np.zeros(rows.n_features)
         spread = np.abs(rows.weigh(sample - center)).max()
     if not np.isfinite(spread):
         return None
@@ -217,7 +228,7 @@ cdef class Panels:
         if self.expansion.norm != L1:
             for r in range(self.width):
                 magnitudes[r] = sqrt(terms[r])
-            if self.expansion.norm == CHEBYSHEV:
+            if self.expansion.norm != L2:
                 memset(terms, 0, self.width * sizeof(double))
         else:
             self.expansion.magnitudes(target, self.width, self.depth, magnitudes)

@@ -72,7 +72,7 @@ class BaseSearcher:
         ValueError
             For NaN and infinity.
         """
-        limit = self.space.radius(max_distance)
+        limit = self.space.radius(max_distance) if max_distance < math.inf else math.inf
         if where is None:
             found, chosen = self.find_neighbors(X, k, n_threads, advance, exclude_self, None, limit)
         else:
@@ -103,7 +103,8 @@ class BaseSearcher:
             if exclude_self:
                 own[rows] = part.subset.own(self.indices[rows])
         if exclude_self:
-            distances, indices = without_itself(distances, indices, own, k)
+            displaced = not self.space.largest_first
+            distances, indices = without_itself(distances, indices, own, k, displaced)
         return (distances, indices), chosen
 
     def radius_neighbors(
@@ -202,7 +203,7 @@ class BaseSearcher:
         radii : ndarray of shape (n_queries,) or (1,), float64
             Not NaN.
         """
-        if self.space.mapping == "sphere" or self.space.allows_nan:
+        if self.space.mapping == "sphere" or self.space.for_brute_force:
             return self._count_by_distances(X, radii, n_threads, exclude_self, where)
         of_kernels = self._kernel_radii(radii)
         if where is None:

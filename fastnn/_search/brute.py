@@ -52,6 +52,9 @@ class BruteForce:
         )
 
     def kneighbors(self, X, k, n_threads, advance=None, exclude_self=False, subset=None):
+        if exclude_self and self.samples.space.largest_first:  # others may have more than itself
+            found = self.kneighbors(X, k + 1, n_threads, advance, False, subset)
+            return without_itself(*found, np.arange(len(X)), k, False)
         found = find_neighbors(
             self.samples.queries(X, n_threads), self._index_of(subset), k, self.samples.metric,
             n_threads, False, advance, exclude_self,

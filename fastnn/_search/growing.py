@@ -250,7 +250,7 @@ class GrowingSearcher(BaseSearcher):
             indices.append(block.indices.take(found[1], mode="clip"))  # beyond is nobody
         found = merge_found(distances, indices, wanted)
         if exclude_self:
-            found = without_itself(*found, self.indices, k)
+            found = without_itself(*found, self.indices, k, not self.space.largest_first)
         return found, chosen
 
     def find_within_radius(

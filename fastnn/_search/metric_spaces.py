@@ -9,6 +9,7 @@
 | minkowski, p=2, weights w | weighted                 | l2              | the same |
 | correlation               | centered, normalized     | sqeuclidean     | half     |
 | haversine                 | points on the unit sphere | l2             | its arc  |
+| ip                        | plain                    | ip              | the negative |
 | nan_euclidean             | see `_core/search/_missing` | nan_euclidean | the same |
 
 Rows of zeros are at cosine distance 1 from all others, as in scikit-learn, and at 0 from each
@@ -35,7 +36,7 @@ KERNEL_METRICS = {
 }
 
 
-OTHER_METRICS = ("correlation", "cosine", "haversine", "minkowski", "nan_euclidean")
+OTHER_METRICS = ("correlation", "cosine", "haversine", "ip", "minkowski", "nan_euclidean")
 
 
 def _centered(X):
@@ -63,7 +64,8 @@ class MetricSpace:
 
     Attributes
     ----------
-    kernel : {"l1", "l2", "sqeuclidean", "chebyshev", "nan_euclidean"}
+    kernel : {"l1", "l2", "sqeuclidean", "chebyshev", "ip", "nan_euclidean"}
+        That of "ip" is minus the inner product, so that the largest comes first.
     normalized : bool
         Rows are divided by their norms (cosine).
     weights : ndarray of shape (n_features,), float64, optional
@@ -91,6 +93,16 @@ class MetricSpace:
     def allows_nan(self):
         """Whether NaN stands for a value that is missing. Brute force alone serves there."""
         return self.kernel == "nan_euclidean"
+
+    @property
+    def largest_first(self):
+        """Whether what is given is not a distance, but larger for what is nearer."""
+        return self.kernel == "ip"
+
+    @property
+    def for_brute_force(self):
+        """Whether brute force alone serves."""
+        return self.allows_nan or self.largest_first
 
     @property
     def max_distance(self):
@@ -138,7 +150,12 @@ class MetricSpace:
         ) and np.array_equal(self.weights, other.weights)
 
     def distances(self, found):
-        """Return the metric's distances for the kernels'; may write to `found`."""
+        """Return the metric's distances for the kernels', or the reverse of "ip".
+
+        May write to `found`.
+        """
+        if self.largest_first:
+            return np.subtract(0.0, found, out=found)
         if self.mapping == "sphere":
             np.multiply(found, 0.5, out=found)
             np.arcsin(np.minimum(found, 1.0, out=found), out=found)
@@ -150,6 +167,8 @@ class MetricSpace:
 
     def radius(self, radius):
         """Return the kernels' distance for one of the metric; for arcs, one that is safe."""
+        if self.largest_first:
+            return -radius
         if self.mapping == "sphere":
             return 2.0 * math.sin(0.5 * radius) * (1.0 + 2.0**-48) if radius < 3.14 else np.inf
         if self.normalized:
@@ -179,8 +198,8 @@ def space_of(metric, /, **parameters):
         return MetricSpace(KERNEL_METRICS[metric])
     if metric == "cosine":
         return MetricSpace("sqeuclidean", normalized=True)
-    if metric == "nan_euclidean":
-        return MetricSpace("nan_euclidean")
+    if metric in ("ip", "nan_euclidean"):
+        return MetricSpace(metric)
     if metric == "correlation":
         return MetricSpace("sqeuclidean", normalized=True, mapping="centered")
     if metric == "haversine":

@@ -99,7 +99,7 @@ class Searcher(BaseSearcher):
     ----------
     Y : ndarray of shape (n, d), float32, float64 or uint8
         C-contiguous; searches evaluate the values.
-    space : MetricSpace, or {"l1", "l2", "sqeuclidean", "chebyshev"}
+    space : MetricSpace, or {"l1", "l2", "sqeuclidean", "chebyshev", "ip"}
     algorithm : {"auto", "brute", "bounded", "kd_tree", "ivf"}, default="auto"
         "ivf" serves the k nearest with a recall below 1; the rest as "auto" does.
     memory : int or "none", optional
@@ -120,7 +120,7 @@ class Searcher(BaseSearcher):
         self.Y, self.algorithm, self.memory = Y, algorithm, memory
         self.recall, self.calibration_queries = recall, calibration_queries
         self.space = MetricSpace(space) if isinstance(space, str) else space
-        if self.space.kernel == "chebyshev" and Y.dtype == _validation.UINT8:
+        if self.space.kernel in ("chebyshev", "ip") and Y.dtype == _validation.UINT8:
             Y = Y.astype(_validation.FLOAT32)  # there are no kernels for bytes
         self.samples = Samples(Y, self.space, 0 if memory == "none" else memory)
         self._history = History()
@@ -257,7 +257,7 @@ class Searcher(BaseSearcher):
             raise
 
     def _algorithm_for(self, subset, k, radius):
-        if self.space.allows_nan or self.algorithm == "brute":
+        if self.space.for_brute_force or self.algorithm == "brute":
             return "brute"
         if self.algorithm in ("kd_tree", "bounded"):
             return self.algorithm
@@ -358,8 +358,8 @@ class Searcher(BaseSearcher):
 
     def _plan(self, X, k, radius, n_threads, advance):
         """Return the plan for such queries, and note that they were asked for."""
-        if self.space.allows_nan:
-            return Plan("brute", "values may be missing")
+        if self.space.for_brute_force:
+            return Plan("brute", f"metric {self.space.kernel!r} has no other search")
         within = radius is not None
         approximate = self.recall < 1.0 and not within
         if self.algorithm not in ("auto", "ivf") or (self.algorithm == "ivf" and approximate):
@@ -441,7 +441,7 @@ class Searcher(BaseSearcher):
     @property
     def _plan_of_lists(self):
         """The plan of searches for the k nearest if they visit lists, or None."""
-        if self.space.allows_nan:
+        if self.space.for_brute_force:
             return None
         chosen = self._history.plans[False][1]
         if self.algorithm == "ivf" and chosen is None:

@@ -147,13 +147,15 @@ def require_enough(parts, k, exclude_self=False):
             )
 
 
-def without_itself(distances, indices, own, k):
-    """Return k of k + 1 neighbors: not the sample itself, nor the first where it is not found.
+def without_itself(distances, indices, own, k, displaced=True):
+    """Return k of k + 1 neighbors: not the sample itself.
 
-    A sample that is not searched, of which `own` is -1, keeps its k nearest.
+    Where it is not found, equal ones have `displaced` it: then the first is left out instead, and
+    else the last. A sample that is not searched, of which `own` is -1, keeps its k nearest.
     """
     itself = indices == own[:, None]
-    dropped = np.where(itself.any(axis=1), itself.argmax(axis=1), np.where(own < 0, k, 0))
+    instead = np.where((own >= 0) & displaced, 0, k)
+    dropped = np.where(itself.any(axis=1), itself.argmax(axis=1), instead)
     kept = np.arange(k + 1) != dropped[:, None]
     return distances[kept].reshape(-1, k), indices[kept].reshape(-1, k)
 

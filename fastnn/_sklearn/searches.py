@@ -54,6 +54,8 @@ def fit_neighbors(self, X, y=None):
         forget(self)  # what was made for the samples before, which a fit that fails leaves
         return self
 
+    if self.metric == "ip" and getattr(self, "_knows_inner_products", False):
+        return _fit_to_inner_products(self, X, fit)
     algorithm = self.algorithm
     native = algorithm in getattr(self, "_native_algorithms", THEIR_ALGORITHMS)
     if not native or algorithm == "brute":
@@ -75,6 +77,24 @@ def fit_neighbors(self, X, y=None):
         self.algorithm = algorithm
     if algorithm == "kd_tree":
         self._fit_method, self._has_lazy_tree = algorithm, True
+    return self
+
+
+def _fit_to_inner_products(self, X, fit):
+    if self.algorithm not in ("auto", "brute"):
+        raise ValueError(f"metric 'ip' needs algorithm 'auto' or 'brute', got {self.algorithm!r}")
+    if issparse(X):
+        raise ValueError("metric 'ip' needs dense samples, got sparse ones")
+    if self.metric_params is not None:
+        raise ValueError(f"metric 'ip' takes no metric_params, got {self.metric_params!r}")
+    # scikit-learn, which checks the rest, does not know the name.
+    algorithm = self.algorithm
+    self.metric, self.algorithm = "euclidean", "brute"
+    try:
+        fit(X, None)
+    finally:
+        self.metric, self.algorithm = "ip", algorithm
+    self.effective_metric_ = "ip"
     return self
 
 

@@ -175,6 +175,8 @@ class _Neighbors(BaseEstimator):
             self.metric, **metric_parameters(self.metric, self.p, self.metric_params)
         )
         space.require_fit(d)
+        if space.largest_first:
+            raise ValueError(f"metric {self.metric!r} is not served over Dask")
         arguments = [rows, "ij", ranges_of(rows), "ir"]
         if targets is not None:
             arguments += [targets, "it"[: targets.ndim]]

@@ -172,11 +172,14 @@ def kneighbors_of_blocks(
             bar.update(len(rows))
             del block, rows, searcher
     _validation.check_n_neighbors(k, n)
-    return found[0]
+    distances, indices = found[0]
+    return (0.0 - distances if space.largest_first else distances), indices
 
 
 def search_block(searcher, X, k, n_threads, first, name):
     """Return (distances, indices) of the up to k nearest in a block whose rows start at `first`.
+
+    What is larger for what is nearer comes with the other sign, so that results can be merged.
 
     Raises
     ------
@@ -188,7 +191,8 @@ def search_block(searcher, X, k, n_threads, first, name):
     except ValueError:
         searcher.space.require_valid(searcher.Y, name, first)
         raise
-    return found.distances, found.indices + first
+    sign = -1.0 if searcher.space.largest_first else 1.0
+    return sign * found.distances, found.indices + first
 
 
 def _iterate(blocks):

@@ -20,6 +20,9 @@ class NearestNeighbors(
     nearest ascend by (distance, index); those within a radius by index, or with
     ``sort_results=True`` by (distance, index).
 
+    With ``metric="ip"`` distances are inner products, and the largest come first; within a radius
+    are those of at least that much.
+
     Examples
     --------
     >>> from fastnn.neighbors import NearestNeighbors
@@ -29,6 +32,15 @@ class NearestNeighbors(
     >>> model.radius_neighbors([[4.5]], radius=1.0)[1][0]
     array([2])
     """
+
+    _knows_inner_products = True
+    _more_constraints: ClassVar = {
+        **KNeighbors._more_constraints,
+        "metric": [
+            *sklearn.neighbors.NearestNeighbors._parameter_constraints["metric"],
+            StrOptions({"ip"}),
+        ],
+    }
 
     def __init__(
         self,

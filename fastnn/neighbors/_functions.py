@@ -46,8 +46,9 @@ def kneighbors(
         "chebyshev", "cosine" (half the squared L2 distance of the rows divided by their norms, in
         float64), "correlation" (the same of rows less their means), "haversine" (the arc between
         points of the unit sphere, rows of latitude and longitude in radians, from their chord:
-        within 5e-16) or "nan_euclidean" (NaN is a
-        missing value, see `fastnn.metrics.nan_euclidean_distances`).
+        within 5e-16), "nan_euclidean" (NaN is a missing value, see
+        `fastnn.metrics.nan_euclidean_distances`) or "ip" (inner products instead of distances, the
+        largest first: sums in float64).
     p : float, default=2
         Of "minkowski": 1 (L1), 2 (L2) or infinity (Chebyshev).
     metric_params : dict, optional

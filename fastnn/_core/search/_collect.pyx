@@ -23,7 +23,7 @@ cimport numpy as cnp
 
 from ._index cimport BY_BOUNDS, BY_ROWS, BY_TILES
 from .._jobs cimport fnn_load, fnn_store, run_job, threads_for
-from .._rows cimport L2
+from .._rows cimport PRODUCT
 from ._topk cimport (
     insert_key,
     leave_out,
@@ -68,7 +68,7 @@ cdef class Collector:
         distance = distance * self.index.scale
         if self.root:
             distance = distance * distance
-        elif self.norm == L2:
+        elif self.index.is_quadratic():
             distance = distance * self.index.scale
         return (self.terms[query] - distance) / self.index.expansion.beta
 
@@ -305,7 +305,10 @@ cdef class Nearest(ListOfNearest):
     cdef double limit(self, Py_ssize_t slot) noexcept nogil:
         if self.counts[slot] < self.k:
             return INFINITY
-        if self.in_order and self.candidates[slot * self.capacity + self.k - 1].key == 0.0:
+        if (
+            self.in_order and self.norm != PRODUCT
+            and self.candidates[slot * self.capacity + self.k - 1].key == 0.0
+        ):
             return -1.0  # later rows lose ties
         return self.unrooted(-self.candidates[slot * self.capacity + self.k - 1].key)
 

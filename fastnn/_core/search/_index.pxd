@@ -65,6 +65,7 @@ cdef class FlatIndex:
 
     cdef object plan(self)
     cdef object settle_in(self, int n_threads)
+    cdef bint is_quadratic(self) noexcept nogil
     cdef int64_t row_id(self, Py_ssize_t place) noexcept nogil
     cdef double error(self, double magnitude) noexcept nogil
     cdef Chunk new_chunk(self, Py_ssize_t n_rows)

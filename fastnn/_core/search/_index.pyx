@@ -23,6 +23,8 @@ Tiles in float32 give kappa~ with an error of at most E(q, s) <= e(q) + e(s):
       its square root              the whole is taken
       underflow                    below 2^-150 a value, 2^-1074 a float64 square: packing_frame's
                                    limits keep all of it under (d + 8) 2^-110
+    An inner product, whose negative is the distance, is the product alone, without a center, and
+    beta is 1: m(q) m(s) is at most R^2 / 4, so that the terms for L2 are enough.
     Chebyshev has no sum: the packing moves the distance by u' R, the subtraction by u R (1 + u'),
     beta is 1, and max rounds nothing.
     Since R^2 <= 2 m(q)^2 + 2 m(s)^2, each row has a share of its own:
@@ -44,7 +46,7 @@ cimport numpy as cnp
 
 from .._dispatch cimport active_kernels, fnn_prefetch
 from .._jobs cimport fnn_store, run_job, threads_for
-from .._rows cimport CHEBYSHEV, L1, L2, UINT8, Norm, norm_of, rows_of
+from .._rows cimport CHEBYSHEV, L1, L2, PRODUCT, UINT8, Norm, norm_of, rows_of
 from .._tiles cimport choose_scan, new_panels
 from .._tuning cimport (
     ASKED_BYTES,
@@ -77,7 +79,7 @@ cdef double error_rate(Norm norm, Py_ssize_t n_features) noexcept nogil:
     cdef double evaluation = (n_features + 8) * 2.0 ** -53
     if norm == CHEBYSHEV:
         return 1.02 * (2.01 * u + evaluation)
-    return 1.02 * ((0.5 * gamma if norm == L2 else 1.5 * gamma) + 1.01 * u + evaluation)
+    return 1.02 * ((1.5 * gamma if norm == L1 else 0.5 * gamma) + 1.01 * u + evaluation)
 
 
 # Held while an index makes what is made later.
@@ -113,7 +115,7 @@ cdef class FlatIndex:
     ----------
     rows : Rows, or ndarray of shape (n, d), float32, float64 or uint8
         Arrays: C-contiguous.
-    metric : {"l1", "l2", "sqeuclidean", "chebyshev"}
+    metric : {"l1", "l2", "sqeuclidean", "chebyshev", "ip"}
     budget : int, optional
         Bytes that resident panels may take; None: as many as the rows.
     block_rows : int, optional
@@ -133,8 +135,8 @@ cdef class FlatIndex:
         self.budget = self.rows.values.nbytes if budget is None else budget
         self.most_block_rows = MAX_BLOCK_ROWS if block_rows is None else block_rows
         self.norm = norm_of(metric)
-        if self.norm == CHEBYSHEV and self.rows.value_type == UINT8:
-            raise TypeError("no kernel takes Chebyshev distances of uint8")
+        if self.norm in (CHEBYSHEV, PRODUCT) and self.rows.value_type == UINT8:
+            raise TypeError(f"no kernel takes {metric!r} of uint8")
         self.order, self.row_ids, self.narrow = order, NULL, narrow
         self.n_samples = self.rows.n_rows
         if order is not None:
@@ -175,7 +177,9 @@ cdef class FlatIndex:
                 self.tile_rows, self.mode = self.rows.as_float32(), BY_BOUNDS
             self.center, self.scale = None, 1.0
             if self.mode == BY_BOUNDS:
-                frame = packing_frame(self.tile_rows) if d < MAX_FLOAT_FEATURES else None
+                frame = None
+                if d < MAX_FLOAT_FEATURES:
+                    frame = packing_frame(self.tile_rows, self.norm != PRODUCT)
                 if frame is None:
                     self.mode = BY_ROWS
                 else:
@@ -193,7 +197,7 @@ cdef class FlatIndex:
             self.block_rows = min(self.most_block_rows, BLOCK_BYTES // part_bytes)
             self.block_rows = max(cols, self.block_rows // cols * cols)
             self.packed_row_bytes = row_bytes
-            self.rate = error_rate(self.norm, d) * (2.0 if self.norm == L2 else 1.0)
+            self.rate = error_rate(self.norm, d) * (2.0 if self.is_quadratic() else 1.0)
             self.underflow = (d + 8) * 2.0 ** -110
             errors = np.zeros(self.rows.n_rows if self.mode == BY_BOUNDS else 0, np.float32)
             self.errors = <float *>cnp.PyArray_DATA(errors)
@@ -222,6 +226,10 @@ cdef class FlatIndex:
                 run_job(pack_resident, &residents, n_parts, n_threads)
                 self.resident = chunk
 
+    cdef bint is_quadratic(self) noexcept nogil:
+        """Whether distances grow with the square of the values."""
+        return self.norm == L2 or self.norm == PRODUCT
+
     cdef int64_t row_id(self, Py_ssize_t place) noexcept nogil:
         """The sample that is scanned in this place."""
         return place if self.row_ids == NULL else self.row_ids[place]
@@ -233,7 +241,8 @@ cdef class FlatIndex:
         if not magnitude < MAX_MAGNITUDE:
             return INFINITY
         return (
-            self.rate * (magnitude * magnitude if self.norm == L2 else magnitude) + self.underflow
+            self.rate * (magnitude * magnitude if self.is_quadratic() else magnitude)
+            + self.underflow
         )
 
     cdef Chunk new_chunk(self, Py_ssize_t n_rows):

@@ -27,7 +27,7 @@ With *visits* a task is a list of samples and the queries that visit it, gathere
 """
 
 from libc.float cimport DBL_MAX
-from libc.math cimport INFINITY, floor, nextafterf
+from libc.math cimport INFINITY, fabs, floor, nextafterf
 from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint32_t, uint64_t
 
 import numpy as np
@@ -736,7 +736,7 @@ cdef class Scan:
         for i in range(n):
             if distances[i] <= limit or not distances[i] <= DBL_MAX:
                 sample = row + (i if index == NULL else index[i])
-                if not distances[i] <= DBL_MAX:
+                if not fabs(distances[i]) <= DBL_MAX:
                     self.require_finite(query, sample)
                 self.collector.take(
                     slot, query, self.collector.rooted(distances[i]), sample, thread
