@@ -33,74 +33,74 @@ FNN_INLINE double sum_of_parts(const f64v parts[FNN_PARTS]) {
 
 /* ROWS rows at once share the query's loads and hide the latency of the additions; each row's
  * terms are added in the same order whatever ROWS is. */
-#define FNN_DEFINE_ROW_SUMS(name, ROWS, element, WIDEN, TERM) \
-    static void name##_leaf(const element *x, const element *const y[ROWS], ptrdiff_t n, \
-                            double sums[ROWS]) { \
+#define FNN_DEFINE_ROW_SUMS(name, ROWS, element, WIDEN, TERM)                              \
+    static void name##_leaf(const element *x, const element *const y[ROWS], ptrdiff_t n,   \
+                            double sums[ROWS]) {                                           \
         const ptrdiff_t whole = n - n % FNN_PARTIAL_SUMS, lanes = FNN_LANES(f64v, double); \
-        f64v parts[ROWS][FNN_PARTS]; \
-        FNN_UNROLL \
-        for (int r = 0; r < (ROWS); ++r) FNN_UNROLL \
-        for (int p = 0; p < FNN_PARTS; ++p) parts[r][p] = f64_splat(0.0); \
-        for (ptrdiff_t k = 0; k < whole; k += FNN_PARTIAL_SUMS) FNN_UNROLL \
-        for (int p = 0; p < FNN_PARTS; ++p) { \
-            const f64v query = WIDEN(x + k + p * lanes); \
-            FNN_UNROLL \
-            for (int r = 0; r < (ROWS); ++r) \
-                parts[r][p] += TERM(query, WIDEN(y[r] + k + p * lanes)); \
-        } \
-        FNN_UNROLL \
-        for (int r = 0; r < (ROWS); ++r) sums[r] = sum_of_parts(parts[r]); \
-        if (whole == n) return; \
-        element x_tail[FNN_PARTIAL_SUMS] = {0}, y_tail[FNN_PARTIAL_SUMS] = {0}; \
-        double terms[FNN_PARTIAL_SUMS]; \
-        memcpy(x_tail, x + whole, (size_t)(n - whole) * sizeof(element)); \
-        for (int r = 0; r < (ROWS); ++r) { \
-            memcpy(y_tail, y[r] + whole, (size_t)(n - whole) * sizeof(element)); \
-            FNN_UNROLL \
-            for (int p = 0; p < FNN_PARTS; ++p) \
-                f64_store(terms + p * lanes, \
-                          TERM(WIDEN(x_tail + p * lanes), WIDEN(y_tail + p * lanes))); \
-            for (ptrdiff_t i = 0; i < n - whole; ++i) sums[r] += terms[i]; \
-        } \
-    } \
-    static void name(const element *x, const element *const y[ROWS], ptrdiff_t n, \
-                     double sums[ROWS]) { \
-        if (n <= FNN_LEAF) { \
-            name##_leaf(x, y, n, sums); \
-            return; \
-        } \
-        const ptrdiff_t half = n / 2 - n / 2 % FNN_PARTIAL_SUMS; \
-        const element *rest[ROWS]; \
-        double rest_sums[ROWS]; \
-        for (int r = 0; r < (ROWS); ++r) rest[r] = y[r] + half; \
-        name(x, y, half, sums); \
-        name(x + half, rest, n - half, rest_sums); \
-        for (int r = 0; r < (ROWS); ++r) sums[r] += rest_sums[r]; \
+        f64v parts[ROWS][FNN_PARTS];                                                       \
+        FNN_UNROLL                                                                         \
+        for (int r = 0; r < (ROWS); ++r) FNN_UNROLL                                        \
+        for (int p = 0; p < FNN_PARTS; ++p) parts[r][p] = f64_splat(0.0);                  \
+        for (ptrdiff_t k = 0; k < whole; k += FNN_PARTIAL_SUMS) FNN_UNROLL                 \
+        for (int p = 0; p < FNN_PARTS; ++p) {                                              \
+            const f64v query = WIDEN(x + k + p * lanes);                                   \
+            FNN_UNROLL                                                                     \
+            for (int r = 0; r < (ROWS); ++r)                                               \
+                parts[r][p] += TERM(query, WIDEN(y[r] + k + p * lanes));                   \
+        }                                                                                  \
+        FNN_UNROLL                                                                         \
+        for (int r = 0; r < (ROWS); ++r) sums[r] = sum_of_parts(parts[r]);                 \
+        if (whole == n) return;                                                            \
+        element x_tail[FNN_PARTIAL_SUMS] = {0}, y_tail[FNN_PARTIAL_SUMS] = {0};            \
+        double terms[FNN_PARTIAL_SUMS];                                                    \
+        memcpy(x_tail, x + whole, (size_t)(n - whole) * sizeof(element));                  \
+        for (int r = 0; r < (ROWS); ++r) {                                                 \
+            memcpy(y_tail, y[r] + whole, (size_t)(n - whole) * sizeof(element));           \
+            FNN_UNROLL                                                                     \
+            for (int p = 0; p < FNN_PARTS; ++p)                                            \
+                f64_store(terms + p * lanes,                                               \
+                          TERM(WIDEN(x_tail + p * lanes), WIDEN(y_tail + p * lanes)));     \
+            for (ptrdiff_t i = 0; i < n - whole; ++i) sums[r] += terms[i];                 \
+        }                                                                                  \
+    }                                                                                      \
+    static void name(const element *x, const element *const y[ROWS], ptrdiff_t n,          \
+                     double sums[ROWS]) {                                                  \
+        if (n <= FNN_LEAF) {                                                               \
+            name##_leaf(x, y, n, sums);                                                    \
+            return;                                                                        \
+        }                                                                                  \
+        const ptrdiff_t half = n / 2 - n / 2 % FNN_PARTIAL_SUMS;                           \
+        const element *rest[ROWS];                                                         \
+        double rest_sums[ROWS];                                                            \
+        for (int r = 0; r < (ROWS); ++r) rest[r] = y[r] + half;                            \
+        name(x, y, half, sums);                                                            \
+        name(x + half, rest, n - half, rest_sums);                                         \
+        for (int r = 0; r < (ROWS); ++r) sums[r] += rest_sums[r];                          \
     }
 
-#define FNN_DEFINE_ROW_DISTANCES(name, element, WIDEN, TERM) \
-    FNN_DEFINE_ROW_SUMS(name##_of_four, 4, element, WIDEN, TERM) \
-    FNN_DEFINE_ROW_SUMS(name##_of_two, 2, element, WIDEN, TERM) \
-    FNN_DEFINE_ROW_SUMS(name##_of_one, 1, element, WIDEN, TERM) \
+#define FNN_DEFINE_ROW_DISTANCES(name, element, WIDEN, TERM)                                      \
+    FNN_DEFINE_ROW_SUMS(name##_of_four, 4, element, WIDEN, TERM)                                  \
+    FNN_DEFINE_ROW_SUMS(name##_of_two, 2, element, WIDEN, TERM)                                   \
+    FNN_DEFINE_ROW_SUMS(name##_of_one, 1, element, WIDEN, TERM)                                   \
     static void name(const void *query, const void *rows, ptrdiff_t stride, const int64_t *index, \
-                     ptrdiff_t n, ptrdiff_t n_features, double *distances) { \
-        const ptrdiff_t row_bytes = stride * (ptrdiff_t)sizeof(element); \
-        const element *y[4]; \
-        ptrdiff_t i = 0; \
-        for (; i + 4 <= n; i += 4) { \
-            for (int r = 0; r < 4; ++r) \
-                y[r] = (const element *)row_at(rows, row_bytes, index, i + r, n); \
-            name##_of_four(query, y, n_features, distances + i); \
-        } \
-        for (; i + 2 <= n; i += 2) { \
-            for (int r = 0; r < 2; ++r) \
-                y[r] = (const element *)row_at(rows, row_bytes, index, i + r, n); \
-            name##_of_two(query, y, n_features, distances + i); \
-        } \
-        for (; i < n; ++i) { \
-            y[0] = (const element *)row_at(rows, row_bytes, index, i, n); \
-            name##_of_one(query, y, n_features, distances + i); \
-        } \
+                     ptrdiff_t n, ptrdiff_t n_features, double *distances) {                      \
+        const ptrdiff_t row_bytes = stride * (ptrdiff_t)sizeof(element);                          \
+        const element *y[4];                                                                      \
+        ptrdiff_t i = 0;                                                                          \
+        for (; i + 4 <= n; i += 4) {                                                              \
+            for (int r = 0; r < 4; ++r)                                                           \
+                y[r] = (const element *)row_at(rows, row_bytes, index, i + r, n);                 \
+            name##_of_four(query, y, n_features, distances + i);                                  \
+        }                                                                                         \
+        for (; i + 2 <= n; i += 2) {                                                              \
+            for (int r = 0; r < 2; ++r)                                                           \
+                y[r] = (const element *)row_at(rows, row_bytes, index, i + r, n);                 \
+            name##_of_two(query, y, n_features, distances + i);                                   \
+        }                                                                                         \
+        for (; i < n; ++i) {                                                                      \
+            y[0] = (const element *)row_at(rows, row_bytes, index, i, n);                         \
+            name##_of_one(query, y, n_features, distances + i);                                   \
+        }                                                                                         \
     }
 FNN_INLINE f64v squared_difference(f64v x, f64v y) { return square(x - y); }
 FNN_INLINE f64v absolute_difference(f64v x, f64v y) { return magnitude(x - y); }
@@ -167,31 +167,31 @@ static void chain_squares_f32(const void *query, const void *rows, ptrdiff_t str
 }
 
 /* The largest difference: one value is rounded, in no order. Maxima may lose a NaN, sums do not. */
-#define FNN_DEFINE_LARGEST_DIFFERENCE(name, element, WIDEN) \
+#define FNN_DEFINE_LARGEST_DIFFERENCE(name, element, WIDEN)                                       \
     static void name(const void *query, const void *rows, ptrdiff_t stride, const int64_t *index, \
-                     ptrdiff_t n, ptrdiff_t n_features, double *distances) { \
-        const ptrdiff_t row_bytes = stride * (ptrdiff_t)sizeof(element); \
-        const ptrdiff_t lanes = FNN_LANES(f64v, double); \
-        const ptrdiff_t whole = n_features - n_features % lanes; \
-        const element *x = query; \
-        for (ptrdiff_t i = 0; i < n; ++i) { \
-            const element *y = (const element *)row_at(rows, row_bytes, index, i, n); \
-            double largest, sum; \
-            f64v part = f64_splat(0.0), part_sum = part; \
-            for (ptrdiff_t k = 0; k < whole; k += lanes) { \
-                const f64v difference = magnitude(WIDEN(x + k) - WIDEN(y + k)); \
-                part = f64_max(part, difference); \
-                part_sum += difference; \
-            } \
-            largest = f64_largest(part); \
-            sum = f64_sum(part_sum); \
-            for (ptrdiff_t k = whole; k < n_features; ++k) { \
-                const double difference = fabs((double)x[k] - (double)y[k]); \
-                largest = difference > largest ? difference : largest; \
-                sum += difference; \
-            } \
-            distances[i] = sum == sum ? largest : sum; \
-        } \
+                     ptrdiff_t n, ptrdiff_t n_features, double *distances) {                      \
+        const ptrdiff_t row_bytes = stride * (ptrdiff_t)sizeof(element);                          \
+        const ptrdiff_t lanes = FNN_LANES(f64v, double);                                          \
+        const ptrdiff_t whole = n_features - n_features % lanes;                                  \
+        const element *x = query;                                                                 \
+        for (ptrdiff_t i = 0; i < n; ++i) {                                                       \
+            const element *y = (const element *)row_at(rows, row_bytes, index, i, n);             \
+            double largest, sum;                                                                  \
+            f64v part = f64_splat(0.0), part_sum = part;                                          \
+            for (ptrdiff_t k = 0; k < whole; k += lanes) {                                        \
+                const f64v difference = magnitude(WIDEN(x + k) - WIDEN(y + k));                   \
+                part = f64_max(part, difference);                                                 \
+                part_sum += difference;                                                           \
+            }                                                                                     \
+            largest = f64_largest(part);                                                          \
+            sum = f64_sum(part_sum);                                                              \
+            for (ptrdiff_t k = whole; k < n_features; ++k) {                                      \
+                const double difference = fabs((double)x[k] - (double)y[k]);                      \
+                largest = difference > largest ? difference : largest;                            \
+                sum += difference;                                                                \
+            }                                                                                     \
+            distances[i] = sum == sum ? largest : sum;                                            \
+        }                                                                                         \
     }
 FNN_DEFINE_LARGEST_DIFFERENCE(largest_difference_f32, float, widen_f32)
 FNN_DEFINE_LARGEST_DIFFERENCE(largest_difference_f64, double, widen_f64)
@@ -263,40 +263,40 @@ FNN_INLINE void take_last(const uint8_t *row, ptrdiff_t n, const ptrdiff_t bytes
 }
 
 /* BYTES is what a STEP takes. */
-#define FNN_DEFINE_BYTE_SUM(name, prefix, vector, BYTES, STEP) \
+#define FNN_DEFINE_BYTE_SUM(name, prefix, vector, BYTES, STEP)                 \
     FNN_INLINE int64_t name(const uint8_t *x, const uint8_t *y, ptrdiff_t n) { \
-        const ptrdiff_t whole = n - n % (BYTES); \
-        vector first = prefix##_splat(0), second = first; \
-        ptrdiff_t k = 0; \
-        for (; k + 2 * (BYTES) <= whole; k += 2 * (BYTES)) { \
-            first += STEP(x + k, y + k); \
-            second += STEP(x + k + (BYTES), y + k + (BYTES)); \
-        } \
-        if (k < whole) first += STEP(x + k, y + k); \
-        if (whole < n) { \
-            uint8_t last_of_x[BYTES], last_of_y[BYTES]; \
-            take_last(x, n, BYTES, last_of_x); \
-            take_last(y, n, BYTES, last_of_y); \
-            second += STEP(last_of_x, last_of_y); \
-        } \
-        return prefix##_sum(first + second); \
+        const ptrdiff_t whole = n - n % (BYTES);                               \
+        vector first = prefix##_splat(0), second = first;                      \
+        ptrdiff_t k = 0;                                                       \
+        for (; k + 2 * (BYTES) <= whole; k += 2 * (BYTES)) {                   \
+            first += STEP(x + k, y + k);                                       \
+            second += STEP(x + k + (BYTES), y + k + (BYTES));                  \
+        }                                                                      \
+        if (k < whole) first += STEP(x + k, y + k);                            \
+        if (whole < n) {                                                       \
+            uint8_t last_of_x[BYTES], last_of_y[BYTES];                        \
+            take_last(x, n, BYTES, last_of_x);                                 \
+            take_last(y, n, BYTES, last_of_y);                                 \
+            second += STEP(last_of_x, last_of_y);                              \
+        }                                                                      \
+        return prefix##_sum(first + second);                                   \
     }
 FNN_DEFINE_BYTE_SUM(byte_squares, i32, i32v, FNN_HALF_BYTES, i32_byte_squares)
 FNN_DEFINE_BYTE_SUM(byte_magnitudes, i64, i64v, (ptrdiff_t)sizeof(i64v), sad_of)
 
-#define FNN_DEFINE_BYTE_DISTANCES(name, SUM) \
+#define FNN_DEFINE_BYTE_DISTANCES(name, SUM)                                                      \
     static void name(const void *query, const void *rows, ptrdiff_t stride, const int64_t *index, \
-                     ptrdiff_t n, ptrdiff_t n_features, double *distances) { \
-        for (ptrdiff_t i = 0; i < n; ++i) { \
-            const uint8_t *x = query, *y = (const uint8_t *)row_at(rows, stride, index, i, n); \
-            int64_t total = 0; \
-            for (ptrdiff_t start = 0; start < n_features; start += FNN_BYTES_PER_SUM) { \
-                const ptrdiff_t left = n_features - start; \
-                total += SUM(x + start, y + start, \
-                             left < FNN_BYTES_PER_SUM ? left : FNN_BYTES_PER_SUM); \
-            } \
-            distances[i] = (double)total; \
-        } \
+                     ptrdiff_t n, ptrdiff_t n_features, double *distances) {                      \
+        for (ptrdiff_t i = 0; i < n; ++i) {                                                       \
+            const uint8_t *x = query, *y = (const uint8_t *)row_at(rows, stride, index, i, n);    \
+            int64_t total = 0;                                                                    \
+            for (ptrdiff_t start = 0; start < n_features; start += FNN_BYTES_PER_SUM) {           \
+                const ptrdiff_t left = n_features - start;                                        \
+                total += SUM(x + start, y + start,                                                \
+                             left < FNN_BYTES_PER_SUM ? left : FNN_BYTES_PER_SUM);                \
+            }                                                                                     \
+            distances[i] = (double)total;                                                         \
+        }                                                                                         \
     }
 FNN_DEFINE_BYTE_DISTANCES(square_differences_u8, byte_squares)
 FNN_DEFINE_BYTE_DISTANCES(absolute_differences_u8, byte_magnitudes)
