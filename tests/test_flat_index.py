@@ -253,5 +253,5 @@ def test_shards_merge_in_any_partition(rng, metric):
 
 
 def test_no_kernel_takes_chebyshev_distances_of_bytes():
-    with pytest.raises(TypeError, match="no kernel takes Chebyshev distances of uint8"):
+    with pytest.raises(TypeError, match="no kernel takes 'chebyshev' of uint8"):
         FlatIndex(np.zeros((3, 2), np.uint8), "chebyshev")

@@ -26,5 +26,5 @@ class Panels:
     def n_panels(self) -> int: ...
 
 def packing_frame(
-    Y: Rows | NDArray[np.float32] | NDArray[np.float64],
+    Y: Rows | NDArray[np.float32] | NDArray[np.float64], centered: bool = True
 ) -> tuple[NDArray[np.float64], float] | None: ...

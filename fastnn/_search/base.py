@@ -181,7 +181,7 @@ class BaseSearcher:
         """
         own, stops = self.indices if exclude_self else None, [len(X)]
         if len(X) * self.n_indices > max_pairs:
-            counts = self.count_neighbors(X, np.array([radius]), n_threads, False, where)
+            counts = self.count_neighbors(X, np.array([radius]), n_threads, exclude_self, where)
             stops = stops_of_slices(counts, max_pairs)
         start = 0
         for stop in stops:

@@ -25,6 +25,17 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call as check_part
 from sklearn.utils.validation import _check_feature_names as check_feature_names
 from sklearn.utils.validation import _num_samples as num_samples
 
+
+def with_option(constraints: list[Any], name: str) -> list[Any]:
+    """Return a parameter's constraints with one more name that it may be."""
+    return [
+        StrOptions(constraint.options | {name})
+        if isinstance(constraint, StrOptions)
+        else constraint
+        for constraint in constraints
+    ]
+
+
 if TYPE_CHECKING:
     # scikit-learn has no types: as they are, these would take those of what they decorate.
     _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -61,6 +72,7 @@ __all__ = [
     "num_samples",
     "safe_indexing",
     "safe_split",
+    "with_option",
     "validate_params",
     "wrap_method_output",
 ]

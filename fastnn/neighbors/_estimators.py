@@ -7,7 +7,7 @@ import sklearn.neighbors
 from .._sklearn import votes
 from .._sklearn.growing import GrowingClassifier, GrowingRegressor, GrowingSamples
 from .._sklearn.mixins import KNeighbors, RadiusNeighbors, fit_plain
-from .._sklearn.private import StrOptions, num_samples
+from .._sklearn.private import StrOptions, num_samples, with_option
 from .._sklearn.targets import check_weights, with_weights
 
 
@@ -36,10 +36,9 @@ class NearestNeighbors(
     _knows_inner_products = True
     _more_constraints: ClassVar = {
         **KNeighbors._more_constraints,
-        "metric": [
-            *sklearn.neighbors.NearestNeighbors._parameter_constraints["metric"],
-            StrOptions({"ip"}),
-        ],
+        "metric": with_option(
+            sklearn.neighbors.NearestNeighbors._parameter_constraints["metric"], "ip"
+        ),
     }
 
     def __init__(
