@@ -72,8 +72,8 @@ __all__ = [
     "num_samples",
     "safe_indexing",
     "safe_split",
-    "with_option",
     "validate_params",
+    "with_option",
     "wrap_method_output",
 ]
 
