@@ -237,7 +237,7 @@ def test_functions(rng, dtype):
         (np.ones((0, 2)),),
         (np.ones(3),),
         (np.ones((2, 2)), None, "nothing"),
-        (np.ones((2, 2), bool), None, "braycurtis"),
+        (np.ones((2, 2), bool), None, "hamming"),
         (np.ones((2, 2)), None, "precomputed"),
     ],
     ids=str,
