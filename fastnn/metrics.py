@@ -22,7 +22,7 @@ from ._core.search._missing import RowsWithMissing, fill_present_distances
 from ._core.search._pairwise import fill_distances
 from ._observation import observe
 from ._search.brute import HELD_DISTANCES
-from ._search.metric_spaces import check_pair, space_of
+from ._search.metric_spaces import check_pair, may_be_bits, space_of
 from ._search.searcher import Searcher
 from ._sklearn.private import check_chunk_size, get_chunk_n_rows
 
@@ -64,8 +64,9 @@ def pairwise_distances(
         None stands for X: half of the work, an exactly symmetric result, an exactly zero diagonal.
     metric : str or callable, default="l2"
         "l1" ("manhattan", "cityblock"), "l2" ("euclidean"), "sqeuclidean", "chebyshev", "cosine",
-        "correlation", "haversine", "nan_euclidean" and "minkowski" with p=1 or 2 and weights w are
-        computed here, others by `sklearn.metrics.pairwise_distances`.
+        "correlation", "haversine", "nan_euclidean", "hamming" of zeros and ones, and "minkowski"
+        with p=1 or 2 and weights w are computed here, others by
+        `sklearn.metrics.pairwise_distances`.
     n_jobs : int, optional
         Threads, as in scikit-learn; None: all the cores that this process may use.
     ensure_all_finite : bool or "allow-nan", default=True
@@ -116,7 +117,7 @@ def pairwise_distances(
     array([[0., 5.],
            [5., 0.]])
     """
-    reason = _why_not(X, Y, metric, kwds)
+    reason = fallback_reason(X, Y, metric, kwds)
     passes = (True, "allow-nan") if metric == "nan_euclidean" else (True,)
     if reason is None and ensure_all_finite not in passes:
         reason = f"ensure_all_finite={ensure_all_finite!r}"
@@ -144,14 +145,18 @@ def pairwise_distances(
         return out
 
 
-def _why_not(X, Y, metric, parameters):
-    """Return the reason why the kernels do not serve these arguments, or None."""
+def fallback_reason(X, Y, metric, parameters):
+    """Return the reason why these arguments are for scikit-learn, or None."""
     if issparse(X) or issparse(Y):
         return "sparse input"
     space = space_of(metric, **parameters)
     if isinstance(space, str):
         return space
-    return f"metric {metric!r}" if space.largest_first else None
+    if space.largest_first:
+        return f"metric {metric!r}"
+    if space.mapping == "bits" and not all(map(may_be_bits, (X, Y))):
+        return "values other than 0 and 1"
+    return None
 
 
 def _room_for(X, Y, out, given):
@@ -186,6 +191,10 @@ def _dtype_of_distances(X):
 def _fill(X, Y, space, out, symmetric, n_threads):
     """Fill `out` with distances between Rows; return whether all values are seen to be finite."""
     kernel = space.kernel
+    if space.mapping == "bits":
+        finite = fill_distances(X, Y, kernel, out, symmetric, n_threads)
+        np.divide(out, X.values.shape[1], out=out)
+        return finite
     if space.mapping == "sphere":
         finite = True
         for part in gen_batches(len(X), max(1, HELD_DISTANCES // len(Y))):
@@ -439,7 +448,7 @@ def pairwise_distances_argmin_min(
     name = metric
     if isinstance(metric, str) and metric == "euclidean" and parameters.pop("squared", False):
         name = "sqeuclidean"
-    reason = _why_not(X, Y, name, parameters)
+    reason = fallback_reason(X, Y, name, parameters)
     if reason is None and axis not in (0, 1):
         reason = f"axis {axis!r}"
     if reason is not None:
@@ -548,7 +557,7 @@ def pairwise_distances_chunked(
     """
     squared = metric == "euclidean" and kwds.pop("squared", False)
     name = "sqeuclidean" if squared else metric
-    reason = _why_not(X, Y, name, kwds)
+    reason = fallback_reason(X, Y, name, kwds)
     if reason is not None:
         with observe("pairwise_distances_chunked", reason):
             yield from _theirs.pairwise_distances_chunked(

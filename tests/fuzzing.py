@@ -129,6 +129,7 @@ def find_error(seed):
                 changes(case),
                 boxes(case),
                 inner_products(case),
+                bits(case),
                 lists(case),
                 entries(case),
             ):
@@ -230,6 +231,19 @@ def inner_products(case):
         ]
         found = [np.concatenate(part) for part in zip(*parts, strict=True)]
         yield f"products, {n_threads} threads, batches of {size}", found, expected
+
+
+def bits(case):
+    """Zeros and ones, of which many are equally far."""
+    rng, space = case.rng, MetricSpace("l1", mapping="bits")
+    X, Y = ((rows > np.median(case.Y)).astype(case.dtype) for rows in (case.X, case.Y))
+    exact = (X[:, None] != Y).sum(axis=2) / Y.shape[1]
+    order = np.argsort(exact, axis=1, kind="stable")[:, : case.k]
+    expected = np.take_along_axis(exact, order, 1), order
+    for kind in (*KINDS, "auto"):
+        index = Searcher(Y, space, kind)
+        found = index.kneighbors(X, case.k, int(rng.integers(1, 4)))[:2]
+        yield f"{kind}, zeros and ones", found, expected
 
 
 def boxes(case):

@@ -237,8 +237,10 @@ def test_functions(rng, dtype):
         (np.ones((0, 2)),),
         (np.ones(3),),
         (np.ones((2, 2)), None, "nothing"),
-        (np.ones((2, 2), bool), None, "hamming"),
+        (np.ones((2, 2), bool), None, "braycurtis"),
         (np.ones((2, 2)), None, "precomputed"),
+        (np.arange(6.0).reshape(3, 2), None, "hamming"),
+        (np.arange(6.0).reshape(3, 2), None, "ip"),
     ],
     ids=str,
 )

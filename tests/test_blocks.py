@@ -231,7 +231,7 @@ def test_wrong_blocks(blocks, error, message):
         ({"X": NAN}, ValueError, "X must hold finite numbers, got NaN"),
         ({"n_neighbors": 0}, ValueError, "Expected n_neighbors > 0, got 0"),
         ({"n_neighbors": 2.0}, TypeError, "n_neighbors must be an integer"),
-        ({"metric": "hamming"}, ValueError, "metric must be one of"),
+        ({"metric": "braycurtis"}, ValueError, "metric must be one of"),
         ({"algorithm": "best"}, ValueError, "algorithm must be one of"),
         ({"recall": 0.0}, ValueError, "recall must be above 0"),
         ({"n_jobs": 0}, ValueError, "n_jobs"),

@@ -213,7 +213,7 @@ def test_the_quick_way_to_fit_leaves_the_same_attributes(digits):
         {"p": 0.5},
         {"p": 1.5},
         {"metric": "nothing"},
-        {"metric": "hamming"},
+        {"metric": "braycurtis"},
         {"metric_params": {"p": 1}},
         {"n_jobs": 1.0},
     ],

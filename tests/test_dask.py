@@ -561,7 +561,7 @@ def test_wrong_queries(rng):
         ({"n_neighbors": 0}, ValueError, "Expected n_neighbors > 0"),
         ({"n_neighbors": "a"}, TypeError, "n_neighbors must be an integer"),
         ({"algorithm": "best"}, ValueError, "algorithm must be one of"),
-        ({"metric": "hamming"}, ValueError, "metric must be one of"),
+        ({"metric": "braycurtis"}, ValueError, "metric must be one of"),
         ({"recall": 2}, ValueError, "recall must be above 0 and at most 1"),
         ({"split_every": 1}, ValueError, "split_every must be at least 2"),
         ({"n_jobs": 0}, ValueError, "n_jobs"),

@@ -335,7 +335,7 @@ def test_transformers(sets):
 # ---- what scikit-learn does ----------------------------------------------------------------------
 
 FALLBACKS = [
-    ({"metric": "hamming"}, "metric 'hamming'"),
+    ({"metric": "braycurtis"}, "metric 'braycurtis'"),
     ({"metric": "minkowski", "p": 3}, "metric 'minkowski' with p=3"),
     ({"metric": lambda x, y: abs(x - y).sum()}, "is not a name"),
     ({"algorithm": "ball_tree"}, "algorithm 'ball_tree'"),
@@ -462,7 +462,7 @@ def test_trees_by_name_that_scikit_learn_keeps(rng, fallbacks):
     given = fastnn.neighbors.NearestNeighbors(algorithm="kd_tree", metric="manhattan").fit(X)
     taken = fastnn.neighbors.NearestNeighbors(algorithm="kd_tree").fit(given)
     np.testing.assert_array_equal(taken.kneighbors(X)[1], given.kneighbors(X)[1])
-    brute = fastnn.neighbors.NearestNeighbors(algorithm="brute", metric="hamming").fit(X)
+    brute = fastnn.neighbors.NearestNeighbors(algorithm="brute", metric="braycurtis").fit(X)
     brute.set_params(algorithm="kd_tree").kneighbors(X)
     fitted.set_params(algorithm="brute").fit(X)
     assert fitted.effective_algorithm_ == "brute"

@@ -227,7 +227,7 @@ def test_the_recall_of_no_samples():
 
 
 def test_dtypes_of_what_is_added(rng):
-    """Values that the samples' dtype holds are of this dtype; for others all are of a wider one."""
+    """Values that the samples' dtype holds are of this dtype; others have a wider one."""
     Y = rng.integers(0, 256, (50, 5)).astype(np.uint8)
     X = rng.integers(0, 256, (9, 5)).astype(np.uint8)
     model = NearestNeighbors(n_neighbors=3).fit(Y[:20]).partial_fit(Y[20:].tolist())
@@ -275,6 +275,10 @@ def test_an_array_may_get_other_values_afterwards(rng):
     y = np.arange(10.0)
     model = KNeighborsRegressor(n_neighbors=1).partial_fit(buffer, y)
     rows, buffer[:], y[:] = buffer.copy(), 9.0, 9.0
+    wide = rng.random((5, 2))
+    narrow = NearestNeighbors(n_neighbors=1).fit(buffer.astype(np.float32)).partial_fit(wide)
+    first, wide[:] = wide.copy(), 7.0
+    assert (narrow.kneighbors(first)[1][:, 0] == np.arange(10, 15)).all()
     np.testing.assert_array_equal(model.predict(rows), np.arange(10.0))
 
 

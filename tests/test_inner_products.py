@@ -167,3 +167,21 @@ def test_what_is_not_served(rng):
         metrics.pairwise_distances(X, metric="ip")
     with pytest.raises(TypeError, match="no kernel takes 'ip' of uint8"):
         fastnn._core.search._index.FlatIndex(np.zeros((2, 2), np.uint8), "ip")
+
+
+def test_a_product_of_zero_is_no_limit():
+    Y = np.array([[0.0, 1.0], [0.5, 0.0], [0.25, 0.0]])
+    oracles.assert_same(
+        fastnn.kneighbors([[1.0, 0.0]], Y, 1, "ip"), (np.array([[0.5]]), np.array([[1]]))
+    )
+    oracles.assert_same(
+        fastnn.kneighbors([[1.0, 0.0]], Y, 2, "ip"), (np.array([[0.5, 0.25]]), np.array([[1, 2]]))
+    )
+
+
+def test_infinity_whose_products_are_positive():
+    Y = np.ones((9, 2))
+    Y[4, 1] = np.inf
+    for n in (1, 60):
+        with pytest.raises(ValueError, match="Y must"):
+            fastnn.kneighbors(np.ones((n, 2)), Y, 1, "ip")

@@ -144,6 +144,12 @@ def test_several_outputs_of_classifiers(rng):
     ).fit(Y, y)
     for a, b in zip(balanced.predict_proba(X), lists.predict_proba(X), strict=True):
         np.testing.assert_array_equal(a, b)
+    product = KNeighborsClassifier(5, class_weight=[{0: 2.0}, {1: 3.0}]).fit(Y, y)
+    of_samples = np.where(y[:, 0] == 0, 2.0, 1.0) * np.where(y[:, 1] == 1, 3.0, 1.0)
+    found = expected_weights(X, Y, 5, "uniform", of_samples)
+    for i, n_classes in ((0, 3), (1, 2)):
+        shares = expected_shares(*found, y[:, i], n_classes)
+        np.testing.assert_allclose(product.predict_proba(X)[i], shares)
     with pytest.raises(ValueError, match="one dict for each of 2 outputs, got 1"):
         KNeighborsClassifier(class_weight=[{}]).fit(Y, y)
 

@@ -99,7 +99,7 @@ class Blocks(NamedTuple):
     n_indices : int
         How many samples have been added so far.
     empty : ndarray of shape (0, d)
-        No rows, of the samples' dtype and number of features.
+        No rows, of a dtype that holds all samples, and of their number of features.
     """
 
     blocks: tuple
@@ -126,17 +126,15 @@ class Blocks(NamedTuple):
         )
 
     def append(self, rows):
-        """Return these samples and more, in the dtype that holds the values of both."""
-        rows, blocks = as_narrow_as(rows, self.empty.dtype, equal_nan=True), self.blocks
-        dtype = np.result_type(rows, self.empty)
-        if dtype != self.empty.dtype:
-            blocks = [block._replace(rows=block.rows.astype(dtype)) for block in blocks]
+        """Return these samples and more, in a dtype of their own if they need a wider one."""
+        narrow, first = as_narrow_as(rows, self.empty.dtype, equal_nan=True), self.n_indices
         # A copy: the array may get other values for the next call.
-        rows, first = rows.astype(dtype), self.n_indices
-        blocks = [*blocks, Block(rows, np.arange(first, first + len(rows)))]
+        rows = rows.copy() if narrow is rows else narrow
+        blocks = [*self.blocks, Block(rows, np.arange(first, first + len(rows)))]
         while len(blocks) > 1 and blocks[-1].n_left >= MERGED_SHARE * blocks[-2].n_left:
             blocks[-2:] = [blocks[-2].joined(blocks[-1])]
-        return Blocks(tuple(blocks), first + len(rows), rows[:0])
+        empty = np.concatenate([self.empty, rows[:0]])
+        return Blocks(tuple(blocks), first + len(rows), empty)
 
     def remove(self, indices):
         """Return what is left without some samples, whose indices ascend."""

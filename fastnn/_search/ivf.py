@@ -160,6 +160,8 @@ def train_centroids(samples, n_threads):
     n, d = samples.values.shape
     if samples.space.mapping == "sphere":
         raise CannotServe("two features need no lists")
+    if samples.space.mapping == "bits":
+        raise CannotServe("means of zeros and ones are none")
     if n < MIN_SAMPLES:
         raise CannotServe(f"{n:,} samples are too few for lists")
     n_lists, m = n_lists_of(n), min(CALIBRATION_QUERIES, int(CALIBRATION_SHARE * n))

@@ -9,6 +9,7 @@
 | minkowski, p=2, weights w | weighted                 | l2              | the same |
 | correlation               | centered, normalized     | sqeuclidean     | half     |
 | haversine                 | points on the unit sphere | l2             | its arc  |
+| hamming, of 0 and 1       | bytes                    | l1              | divided by n |
 | ip                        | plain                    | ip              | the negative |
 | nan_euclidean             | see `_core/search/_missing` | nan_euclidean | the same |
 
@@ -17,13 +18,14 @@ other.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 
 import numpy as np
 
 from .. import _validation
 from .._core._rows import Rows
+from .protocol import NonFiniteError
 
 KERNEL_METRICS = {
     "l1": "l1",
@@ -36,7 +38,15 @@ KERNEL_METRICS = {
 }
 
 
-OTHER_METRICS = ("correlation", "cosine", "haversine", "ip", "minkowski", "nan_euclidean")
+OTHER_METRICS = (
+    "correlation",
+    "cosine",
+    "hamming",
+    "haversine",
+    "ip",
+    "minkowski",
+    "nan_euclidean",
+)
 
 
 def _centered(X):
@@ -55,7 +65,27 @@ def _on_the_sphere(angles):
     return np.stack(points, axis=1)
 
 
-MAPPINGS = {"centered": _centered, "sphere": _on_the_sphere}
+def are_bits(X):
+    """Whether all values are 0 or 1."""
+    if X.dtype == np.uint8:
+        return X.max() <= 1
+    return ((X == 0) | (X == 1)).all()
+
+
+def may_be_bits(X):
+    """Whether these are zeros and ones, or nothing, or no numbers, which others refuse."""
+    values = np.asarray([] if X is None else X)
+    return values.dtype.kind not in "biuf" or not values.size or bool(are_bits(values))
+
+
+def _as_bits(X):
+    if not are_bits(X):
+        raise NonFiniteError  # whoever has given them finds out what is wrong
+    return X.astype(np.uint8, copy=False)
+
+
+# Of rows as they are given, and of rows as float64.
+MAPPINGS = {"bits": _as_bits, "centered": _centered, "sphere": _on_the_sphere}
 
 
 @dataclass(frozen=True)
@@ -70,9 +100,12 @@ class MetricSpace:
         Rows are divided by their norms (cosine).
     weights : ndarray of shape (n_features,), float64, optional
         Of the features, in the sums.
-    mapping : {"", "centered", "sphere"}
-        What is done to rows first, in float64: their mean is taken away (correlation), or latitude
-        and longitude become a point of the unit sphere (haversine).
+    mapping : {"", "bits", "centered", "sphere"}
+        What is done to rows first: zeros and ones become bytes (hamming), or, in float64, their
+        mean is taken away (correlation), or latitude and longitude become a point of the unit
+        sphere (haversine).
+    n_features : int, optional
+        Of the rows, where distances depend on it (hamming): see `of_rows`.
     periods : ndarray of shape (n_features,), float64, optional
         Features are on circles of these lengths, on lines where it is infinity: of plain float64
         rows from 0 to there. Trees alone serve there.
@@ -83,6 +116,7 @@ class MetricSpace:
     weights: np.ndarray | None = None
     mapping: str = ""
     periods: np.ndarray | None = None
+    n_features: int | None = None
 
     @property
     def is_plain(self):
@@ -109,6 +143,14 @@ class MetricSpace:
         """Where the kernels' distances end."""
         return 4.0 if self.normalized else math.inf
 
+    def of_rows(self, X):
+        """Return the space for rows like these."""
+        return replace(self, n_features=X.shape[1]) if self.mapping == "bits" else self
+
+    def accepts(self, X):
+        """Whether these are values that the metric is served for here."""
+        return self.mapping != "bits" or bool(are_bits(X))
+
     def fits(self, n_features):
         """Whether there is a weight for each feature, if there are weights; or two angles."""
         if self.mapping == "sphere":
@@ -127,7 +169,16 @@ class MetricSpace:
             )
 
     def require_valid(self, X, name, first_row=0):
-        """Raise a ValueError if X has infinity or, where it stands for nothing, NaN."""
+        """Raise a ValueError if X has infinity or, where it stands for nothing, NaN.
+
+        And for values that the metric is not served for.
+        """
+        if not self.accepts(X):
+            row, feature = np.argwhere((X != 0) & (X != 1))[0]
+            raise ValueError(
+                f"{name} must have zeros and ones for metric 'hamming', got {X[row, feature]:g} in "
+                f"row {first_row + row}, feature {feature}"
+            )
         _validation.require_finite(X, name, first_row, self.allows_nan)
 
     def rows(self, X, n_threads=1):
@@ -138,7 +189,8 @@ class MetricSpace:
         if self.mapping:
             # Infinity and NaN are for the search to find.
             with np.errstate(invalid="ignore", over="ignore"):
-                X = MAPPINGS[self.mapping](X.astype(np.float64, copy=False))
+                given = X if self.mapping == "bits" else X.astype(np.float64, copy=False)
+                X = MAPPINGS[self.mapping](given)
         return Rows(X, self.normalized, self.weights, self.kernel, n_threads)
 
     def is_same(self, other):
@@ -156,6 +208,8 @@ class MetricSpace:
         """
         if self.largest_first:
             return np.subtract(0.0, found, out=found)
+        if self.mapping == "bits":
+            return np.divide(found, self.n_features, out=found)
         if self.mapping == "sphere":
             np.multiply(found, 0.5, out=found)
             np.arcsin(np.minimum(found, 1.0, out=found), out=found)
@@ -169,11 +223,25 @@ class MetricSpace:
         """Return the kernels' distance for one of the metric; for arcs, one that is safe."""
         if self.largest_first:
             return -radius
+        if self.mapping == "bits":
+            return _count_within(radius, self.n_features)
         if self.mapping == "sphere":
             return 2.0 * math.sin(0.5 * radius) * (1.0 + 2.0**-48) if radius < 3.14 else np.inf
         if self.normalized:
             return 2.0 * radius if radius < 2.0 else np.inf
         return radius
+
+
+def _count_within(share, n):
+    """Return the largest count that is at most this share of n, as division rounds."""
+    if not 0.0 <= share < 1.0:
+        return -1.0 if share < 0.0 else math.inf
+    count = math.floor(share * n)
+    while (count + 1) / n <= share:
+        count += 1
+    while count / n > share:
+        count -= 1
+    return float(count)
 
 
 def space_of(metric, /, **parameters):
@@ -200,6 +268,8 @@ def space_of(metric, /, **parameters):
         return MetricSpace("sqeuclidean", normalized=True)
     if metric in ("ip", "nan_euclidean"):
         return MetricSpace(metric)
+    if metric == "hamming":
+        return MetricSpace("l1", mapping="bits")
     if metric == "correlation":
         return MetricSpace("sqeuclidean", normalized=True, mapping="centered")
     if metric == "haversine":

@@ -119,7 +119,7 @@ class Searcher(BaseSearcher):
     ):
         self.Y, self.algorithm, self.memory = Y, algorithm, memory
         self.recall, self.calibration_queries = recall, calibration_queries
-        self.space = MetricSpace(space) if isinstance(space, str) else space
+        self.space = (MetricSpace(space) if isinstance(space, str) else space).of_rows(Y)
         if self.space.kernel in ("chebyshev", "ip") and Y.dtype == _validation.UINT8:
             Y = Y.astype(_validation.FLOAT32)  # there are no kernels for bytes
         self.samples = Samples(Y, self.space, 0 if memory == "none" else memory)
@@ -269,7 +269,7 @@ class Searcher(BaseSearcher):
         n, d = self.samples.values.shape
         costs = SearchCosts(
             current_costs(), n, d, self.samples.values.itemsize, self.space.kernel,
-            self.samples.values.dtype == _validation.UINT8 and self.space.is_plain,
+            _has_bytes_in_tiles(self.samples.values, self.space),
             radius is not None,
         )  # fmt: skip
         among = round(k * n / max(1, len(subset)))
@@ -388,8 +388,8 @@ class Searcher(BaseSearcher):
             n_features=values.shape[1],
             k=k,
             metric=self.space.kernel,
-            value_bytes=8 if self.space.normalized or self.space.mapping else values.itemsize,
-            bytes_in_tiles=values.dtype == _validation.UINT8 and self.space.is_plain,
+            value_bytes=_value_bytes(values, self.space),
+            bytes_in_tiles=_has_bytes_in_tiles(values, self.space),
             within_radius=within,
             n_threads=n_threads,
             recall=1.0 if within else self.recall,
@@ -558,6 +558,17 @@ class Searcher(BaseSearcher):
         vars(self).update(state)
         self._design = self._centroids = None
         self._wider = {}
+
+
+def _has_bytes_in_tiles(values, space):
+    return space.mapping == "bits" or (values.dtype == _validation.UINT8 and space.is_plain)
+
+
+def _value_bytes(values, space):
+    """Return how many bytes a value has as the kernels take it."""
+    if space.mapping == "bits":
+        return 1
+    return 8 if space.normalized or space.mapping else values.itemsize
 
 
 class Progress:

@@ -82,6 +82,8 @@ def prepare(estimator):
             return rows
         if not space.fits(rows.shape[1]):
             return "weights that do not fit the features"
+        if not space.accepts(rows):
+            return f"metric {estimator.effective_metric_!r} of such values"
         searcher = Searcher(rows, space, algorithm, None, recall, calibration_queries)
         if grown:
             searcher = GrowingSearcher(fitted, searcher)
@@ -140,7 +142,7 @@ def forget(estimator):
         vars(estimator).pop(name, None)
 
 
-def queries_for(estimator, X):
+def queries_for(estimator, X, space=None):
     """Return X checked as scikit-learn does, or a reason why the kernels cannot take it.
 
     Arrays that are right as they are pass quickly; the search itself meets NaN and infinity.
@@ -167,6 +169,8 @@ def queries_for(estimator, X):
             f"X has {rows.shape[1]} features, but {type(estimator).__name__} is expecting "
             f"{n_features} features as input."
         )
+    if space is not None and not space.accepts(rows):
+        return f"metric {estimator.effective_metric_!r} of such values"
     return rows
 
 

@@ -20,7 +20,7 @@ from .. import _validation
 from .._core._threads import effective_n_threads
 from .._observation import observe
 from .._search.growing import Blocks
-from .._search.metric_spaces import space_of
+from .._search.metric_spaces import may_be_bits, space_of
 from .._search.protocol import ragged
 from .._search.subsets import require_enough
 from .kd_tree import KDTree as OurKDTree
@@ -62,6 +62,8 @@ def fit_neighbors(self, X, y=None):
         return fit(X, y)
     space = space_of(self.metric, **{**_minkowski_p(self), **(self.metric_params or {})})
     if algorithm not in ("bounded", "ivf") and (isinstance(space, str) or issparse(X)):
+        return fit(X, y)
+    if not isinstance(space, str) and space.mapping == "bits" and not may_be_bits(X):
         return fit(X, y)
     if algorithm == "auto" and _misfits(space, X):
         return fit(X, y)  # raises
@@ -110,8 +112,9 @@ def _minkowski_p(estimator):
 WHERE = """\
 where : array-like of bool of shape (n_samples_fit,), or pair of array-likes, optional
     Which samples may be found, at a cost that follows how many these are; or, as a tuple, the
-    groups of the queries and of the samples: each query finds samples of its own group. The search
-    among them is exact, whatever `recall` says.
+    groups of the queries and of the samples: each query finds samples of its own group. With
+    X=None queries are those of `sample_indices_`; masks have a place for removed samples, too. The
+    search among them is exact, whatever `recall` says.
 """
 
 
@@ -127,7 +130,7 @@ def kneighbors(self, X=None, n_neighbors=None, return_distance=True, *, where=No
         return theirs(self, X, n_neighbors, return_distance)  # raises
     reason = prepared = prepare(self)
     if not isinstance(prepared, str):
-        reason = queries = None if X is None else queries_for(self, X)
+        reason = queries = None if X is None else queries_for(self, X, prepared.searcher.space)
     if isinstance(reason, str):
         _refuse(self, where, reason)
         with observe("kneighbors", reason):
@@ -175,7 +178,7 @@ def radius_neighbors(
         return theirs(self, X, radius, return_distance, sort_results)  # raises as a rule
     reason = prepared = prepare(self)
     if not isinstance(prepared, str):
-        reason = queries = None if X is None else queries_for(self, X)
+        reason = queries = None if X is None else queries_for(self, X, prepared.searcher.space)
     if each and not isinstance(reason, str):
         n_queries = n_samples_of(self) if X is None else len(queries)
         reason = reason if len(radii) == n_queries else "radii that do not fit the queries"
@@ -254,7 +257,7 @@ def iter_radius_neighbors_graph(
     max_pairs = _validation.check_integer(max_pairs, "max_pairs", 1)
     reason = prepared = prepare(self)
     if not isinstance(prepared, str):
-        reason = queries = None if X is None else queries_for(self, X)
+        reason = queries = None if X is None else queries_for(self, X, prepared.searcher.space)
     if isinstance(reason, str):
         raise ValueError(f"slices cannot be had where scikit-learn searches: {reason}")
     searcher, n_threads = prepared.searcher, effective_n_threads(self.n_jobs)

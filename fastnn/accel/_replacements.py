@@ -16,7 +16,6 @@ from sklearn.neighbors import (
 
 from .. import _validation, metrics
 from .._observation import observe
-from .._search.metric_spaces import space_of
 from .._sklearn.imputation import transform as impute
 from .._sklearn.kd_tree import KDTree, ScikitLearnsKDTree
 from .._sklearn.originals import ORIGINALS
@@ -154,10 +153,6 @@ def _substitute(name, ours):
     return substitute
 
 
-def _served(metric, parameters):
-    return not isinstance(space_of(metric, **parameters), str)
-
-
 def _pairwise(X, Y=None, metric="euclidean", *, n_jobs=None, ensure_all_finite=True, **kwds):
     if ensure_all_finite is not True or not isinstance(metric, str):
         return NotImplemented
@@ -168,7 +163,7 @@ def _pairwise(X, Y=None, metric="euclidean", *, n_jobs=None, ensure_all_finite=T
         return metrics.euclidean_distances(X, Y, n_jobs=n_jobs, **kwds)
     if metric == "nan_euclidean" and set(kwds) <= {"squared", "missing_values"}:
         return metrics.nan_euclidean_distances(X, Y, n_jobs=n_jobs, **kwds)
-    if not _served(metric, kwds):
+    if metrics.fallback_reason(X, Y, metric, kwds) is not None:
         return NotImplemented
     if metric == "cosine":
         narrow = X.dtype == np.float32 and (Y is None or Y.dtype == np.float32)
@@ -212,7 +207,7 @@ def _argmin_min(X, Y, *, axis=1, metric="euclidean", metric_kwargs=None):
     parameters = dict(metric_kwargs or {})
     if metric == "euclidean":
         parameters.pop("squared", None)
-    if axis not in (0, 1) or not _served(metric, parameters):
+    if axis not in (0, 1) or metrics.fallback_reason(X, Y, metric, parameters) is not None:
         return NotImplemented
     return metrics.pairwise_distances_argmin_min(
         X, Y, axis=axis, metric=metric, metric_kwargs=metric_kwargs

@@ -47,7 +47,8 @@ def kneighbors(
         float64), "correlation" (the same of rows less their means), "haversine" (the arc between
         points of the unit sphere, rows of latitude and longitude in radians, from their chord:
         within 5e-16), "nan_euclidean" (NaN is a missing value, see
-        `fastnn.metrics.nan_euclidean_distances`) or "ip" (inner products instead of distances, the
+        `fastnn.metrics.nan_euclidean_distances`), "hamming" (of zeros and ones: the share of the
+        features in which rows differ) or "ip" (inner products instead of distances, the
         largest first: sums in float64).
     p : float, default=2
         Of "minkowski": 1 (L1), 2 (L2) or infinity (Chebyshev).
