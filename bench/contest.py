@@ -35,6 +35,8 @@ PEERS = (
     "a copied subset",
     "a fit on all",
     "its list",
+    # A program without fastnn.accel.
+    "unchanged",
 )
 # A peer that takes so many times as long as the best one is not waited for again,
 FAR_BEHIND = 3.0

@@ -1,12 +1,15 @@
 """The figures that we quote: fastnn against its peers, as ratios from one run.
 
     python bench/ratios.py [--rows PATTERN] [--turns N] [--json]
+    python bench/ratios.py --release FOLDER --machine NAME
+    python bench/ratios.py --markdown FOLDER
 
 For each row the contestants take turns in one process, all with the same number of threads. Before
 anything is timed, results are compared with a float64 oracle. What counts is the median of the
 turns. Peers get their best settings, and indexes built beforehand: their fit is not counted, while
 fastnn's calls include all they do. "of limit" is the fraction reached of a limit measured in the
-same turns. The rows and their limits are in rows_*.py, the engine is in contest.py.
+same turns. The rows and their limits are in rows_*.py, the engine is in contest.py, what a release
+quotes in figures.py.
 
 The environment variable FASTNN_CIFAR10 may name the folder of CIFAR-10's python version. Without
 it, rows on images get random pixels of the same shape and say so.
@@ -21,6 +24,7 @@ import sys
 from threadpoolctl import threadpool_limits
 
 import fastnn
+import figures
 import rows_approximate
 import rows_bounded
 import rows_circuit
@@ -29,6 +33,7 @@ import rows_linear
 import rows_neighbors
 import rows_network
 import rows_pairwise
+import rows_programs
 import rows_selection
 import rows_trees
 from contest import N_THREADS, as_markdown, measure, summarize
@@ -44,6 +49,7 @@ ROWS = (
     | rows_circuit.ROWS
     | rows_selection.ROWS
     | rows_dask.ROWS
+    | rows_programs.ROWS
 )
 
 MEMORY_PROGRAM = """
@@ -70,12 +76,29 @@ def peak_memory():
     return int(result.stdout) / 2**20
 
 
+def log(line):
+    print(line, file=sys.stderr, flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", default="", help="regular expression on the rows' keys")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--release", metavar="FOLDER", help="measure what a release quotes")
+    parser.add_argument("--machine", metavar="NAME", help="what a release was measured on")
+    parser.add_argument("--markdown", metavar="FOLDER", help="print the table of a release")
     arguments = parser.parse_args()
+    if arguments.markdown:
+        print(figures.as_markdown(figures.headlines(figures.read(arguments.markdown))))
+        return
+    if arguments.release:
+        if not arguments.machine:
+            parser.error("--release needs --machine: the CPU's name and generation")
+        with threadpool_limits(N_THREADS):
+            measured = figures.measure_release(ROWS, arguments.turns, arguments.machine, log)
+        figures.write(measured, arguments.release)
+        return
     chosen = {key: build for key, build in ROWS.items() if re.search(arguments.rows, key)}
     shows_memory = bool(re.search(arguments.rows, "memory"))
     if not chosen and not shows_memory:
@@ -86,10 +109,10 @@ def main():
             try:
                 row = build()
             except ImportError as error:
-                print(error, file=sys.stderr)
+                log(error)
                 continue
             results.append(summarize(row, measure(row, arguments.turns)))
-            print(as_markdown(results[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+            log(as_markdown(results[-1:]).splitlines()[-1])
     if arguments.json:
         print(json.dumps(results, indent=1))
     elif results:

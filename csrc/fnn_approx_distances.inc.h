@@ -16,7 +16,7 @@
                                 const ptrdiff_t *ahead, ptrdiff_t d, ptrdiff_t n,            \
                                 double *distances) {                                         \
         const ptrdiff_t lanes = FNN_LANES(vector, element), whole = d - d % lanes;           \
-        vector sums[FNN_ROUGH_QUERIES][2];                                                   \
+        vector sums[FNN_APPROX_QUERIES][2];                                                  \
         FNN_UNROLL                                                                           \
         for (int q = 0; q < QUERIES; ++q) FNN_UNROLL                                         \
         for (int r = 0; r < ROWS; ++r) sums[q][r] = prefix##_splat(0);                       \
@@ -61,11 +61,11 @@ FNN_DEFINE_APPROX_SOME(approx_absolutes_f64, f64, f64v, double, FNN_ADD_MAGNITUD
                                 const ptrdiff_t *ahead, ptrdiff_t d, ptrdiff_t n,                 \
                                 double *distances) {                                              \
         const ptrdiff_t all_whole = d - d % (BYTES);                                              \
-        int64_t totals[FNN_ROUGH_QUERIES][2] = {{0}};                                             \
+        int64_t totals[FNN_APPROX_QUERIES][2] = {{0}};                                            \
         for (ptrdiff_t start = 0; start < d; start += FNN_BYTES_PER_SUM) {                        \
             const ptrdiff_t end = start + FNN_BYTES_PER_SUM;                                      \
             const ptrdiff_t whole = end < all_whole ? end : all_whole;                            \
-            vector sums[FNN_ROUGH_QUERIES][2];                                                    \
+            vector sums[FNN_APPROX_QUERIES][2];                                                   \
             FNN_UNROLL                                                                            \
             for (int q = 0; q < QUERIES; ++q) FNN_UNROLL                                          \
             for (int r = 0; r < ROWS; ++r) sums[q][r] = prefix##_splat(0);                        \
@@ -79,7 +79,7 @@ FNN_DEFINE_APPROX_SOME(approx_absolutes_f64, f64, f64v, double, FNN_ADD_MAGNITUD
                     sums[q][r] += STEP(x + q * query_stride + k, y + r * stride + k);             \
             }                                                                                     \
             if (end >= d && all_whole < d) {                                                      \
-                uint8_t last_of_x[FNN_ROUGH_QUERIES][BYTES], last_of_y[2][BYTES];                 \
+                uint8_t last_of_x[FNN_APPROX_QUERIES][BYTES], last_of_y[2][BYTES];                \
                 FNN_UNROLL                                                                        \
                 for (int q = 0; q < QUERIES; ++q)                                                 \
                     take_last(x + q * query_stride, d, BYTES, last_of_x[q]);                      \

@@ -69,7 +69,7 @@ FNN_INLINE double power_of(double a, double b) { return b == 2.0 ? a * a : pow(a
 
 /* ---- loops --------------------------------------------------------------------------------- */
 
-/* Not every gate looks at everything that it gets. */
+/* Not every gate reads all of its arguments. */
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"

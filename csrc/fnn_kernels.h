@@ -111,10 +111,10 @@ typedef struct {
 } fnn_row_family;
 
 /* distances[q][i], of [n_queries][n]: about the L1 or squared L2 distance from query q to row
- * index[i] (to row i where index is NULL), for up to FNN_ROUGH_QUERIES queries. Terms and sums are
+ * index[i] (to row i where index is NULL), for up to FNN_APPROX_QUERIES queries. Terms and sums are
  * of the values' type: all are nonnegative, so that the error is relative; of bytes there is none.
  */
-#define FNN_ROUGH_QUERIES 4
+#define FNN_APPROX_QUERIES 4
 typedef void (*fnn_approx_distances)(const void *queries, ptrdiff_t query_stride,
                                      ptrdiff_t n_queries, const void *rows, ptrdiff_t stride,
                                      const int64_t *index, ptrdiff_t n, ptrdiff_t n_features,
@@ -278,7 +278,7 @@ typedef struct {
 /* out[i] = x[i] <= 0 ? 0 : values[i], so that NaN is not lost. `out` may be `values` or `x`. */
 typedef void (*fnn_where_positive)(const void *x, const void *values, ptrdiff_t n, void *out);
 
-/* The gates of circuits: see fnn_gates.inc.h. Of gates with one input, `right` is not looked at,
+/* The gates of circuits: see fnn_gates.inc.h. Of gates with one input, `right` is not read,
  * but may be read.
  *
  * forward: outputs[i] = value of (left[i], right[i]). backward: sums += upstream[i] times the local

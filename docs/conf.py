@@ -1,5 +1,8 @@
 """Sphinx's configuration: `python -m sphinx -W docs build/docs` builds the pages."""
 
+import json
+from pathlib import Path
+
 import fastnn
 
 project = "fastnn"
@@ -11,10 +14,19 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "myst_parser",
     "numpydoc",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["gallery/*", "_build"]
+exclude_patterns = ["gallery/*", "_build", "**/.pytest_cache"]
+
+figures = json.loads((Path(__file__).parent / "figures" / "release.json").read_text())
+measured = f"{figures['machine']}, {figures['n_threads']} threads, {figures['date']}"
+rst_epilog = f"""
+.. |figures_note| replace:: Version {figures["version"]} on an {measured}.
+.. |programs_note| replace:: Times of whole programs on an {measured}.
+"""
 templates_path = ["_templates"]
 
 autosummary_generate = True
@@ -36,6 +48,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "show_signature": False,
     "abort_on_example_error": True,
+    "capture_repr": (),
 }
 
 html_theme = "furo"

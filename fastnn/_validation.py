@@ -54,7 +54,7 @@ def check_rows(X, name):
     -------
     ndarray
         `X` itself where it is right already. bool becomes uint8; float16, int8, int16 and uint16
-        become float32; wider integers float64. Values are not looked at, but for integers that
+        become float32; wider integers float64. Values are not checked, but for integers that
         float64 cannot hold.
 
     Raises

@@ -8,6 +8,8 @@ Gradients follow the rules of each gate: add passes on what comes back to it, mu
 inputs, max routes to the larger one. What comes back to a unit along several ways is summed.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, overload
 

@@ -1,5 +1,7 @@
 """Numerical gradients of any scalar function, and a check of analytic gradients against them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -102,7 +104,7 @@ def check_gradient(
     random_state: int | RandomState | Generator | None = None,
     n_jobs: int | None = 1,
     raise_on_error: bool = True,
-) -> "GradientReport":
+) -> GradientReport:
     """Compare an analytic gradient with central differences, coordinate by coordinate.
 
     The relative error is ``|analytic - numerical| / max(|analytic|, |numerical|)``.

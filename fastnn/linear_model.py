@@ -5,6 +5,8 @@ penalty on the weights. Solvers go from guessing to L-BFGS; the way of the data 
 `_core/training/_linear`.
 """
 
+from __future__ import annotations
+
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np

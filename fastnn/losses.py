@@ -4,6 +4,8 @@ All results are the same, bit for bit, for any number of threads: sums run over 
 depend on the shapes alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Literal
 

@@ -4,6 +4,8 @@ Signatures are those of `sklearn.metrics`. Dense rows and the metrics that the k
 computed here, everything else by scikit-learn's own functions; the logger "fastnn" says so, once.
 """
 
+from __future__ import annotations
+
 import numbers
 from collections.abc import Callable, Iterator
 from typing import Any, Literal

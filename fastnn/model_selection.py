@@ -15,6 +15,8 @@ largest k serves every k and every weighting::
 What the kernels do not serve is fitted and scored candidate by candidate, as GridSearchCV does.
 """
 
+from __future__ import annotations
+
 import copy
 import itertools
 import math

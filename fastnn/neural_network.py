@@ -4,6 +4,8 @@ The way of the data is in `_core/training/_network`; what they share with linear
 `_training`.
 """
 
+from __future__ import annotations
+
 import itertools
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self

@@ -1,8 +1,10 @@
-"""Four ways downhill, for any loss: two searches by chance, gradient descent, and mini-batch SGD.
+"""Minimize any loss: random search, random local search, gradient descent, mini-batch SGD.
 
 All return SciPy's `OptimizeResult` with a history, and all take their step size from the caller:
 there is no value that is right for every loss.
 """
+
+from __future__ import annotations
 
 import inspect
 import warnings
@@ -94,7 +96,7 @@ def random_local_search(
     random_state: int | RandomState | Generator | None = None,
     callback: Callable[..., object] | None = None,
 ) -> OptimizeResult:
-    """Grope: take a random step from the best point so far wherever that lowers the loss.
+    """Hill climbing: take a random step from the best point so far if that lowers the loss.
 
     The first trial is `x0` itself, the others are ``best + step_size * standard_normal``.
 

@@ -1,11 +1,11 @@
 """
-How few pairs bounds leave
-==========================
+How few pairs survive the bounds
+================================
 
-A search for neighbors compares all pairs of a few numbers each, and decides only about the pairs
-that these leave: see :doc:`/exact_search`. Here the rows are patches of two photographs, 16 x 16
-pixels in color. The more directions a row is projected on, or the more groups its features are
-added up in, the fewer pairs are left; the neighbors themselves always are.
+A search by bounds compares a few numbers of each pair, and evaluates the exact distances of the
+pairs that survive: see :doc:`/explanation/exact_search`. Here the rows are patches of two
+photographs, 16 x 16 pixels in color. The more directions a row is projected on, or the more groups
+its features are added up in, the fewer pairs survive; the neighbors themselves always do.
 """
 
 import matplotlib.pyplot as plt
@@ -59,5 +59,5 @@ figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 ax.loglog(numbers, projections, "o-", label="L2: projections, and the norm of the rest")
 ax.loglog(numbers, sums, "s-", label="L1: sums of groups of features")
 ax.axhline(10 / len(X), color="gray", linestyle=":", label="the ten neighbors themselves")
-ax.set(xlabel="Numbers kept of 768", ylabel="Share of pairs left")
+ax.set(xlabel="Numbers kept of 768", ylabel="Share of surviving pairs")
 ax.legend()

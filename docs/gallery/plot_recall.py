@@ -7,7 +7,7 @@ samples a query visits for that depends on the data, and is measured with some o
 queries that are not among the samples tell how well the promise is kept, and what share of the
 samples they visit: a few percent where the samples lie in groups or near a surface, most of them
 where there is no structure. A query visits one list at least, which finds more than is asked for in
-groups that are clear. See :doc:`/approximate_search`.
+groups that are clear. See :doc:`/explanation/approximate_search`.
 """
 
 import matplotlib.pyplot as plt

@@ -2,11 +2,11 @@
 Where a tree is quicker, and whether "auto" knows
 =================================================
 
-With few features a tree looks at few samples for a query; with many at most of them, and then the
+With few features a tree visits few samples for a query; with many, most of them, and then the
 exhaustive search is quicker. Where that turns depends on how many samples and queries there are,
 since a tree has to be built first, and on how the samples lie: among clusters a tree does well with
 many features, too. ``algorithm="auto"`` estimates both times, and tries some queries; see
-:doc:`/exact_search`.
+:doc:`/explanation/exact_search`.
 
 The times are those of whole searches for ten neighbors, construction included, measured by
 ``bench/sweep_trees.py`` with two threads of an AMD Zen 4, float32 and L2.

@@ -7,7 +7,7 @@ cdef extern from "fnn_kernels.h" nogil:
     enum:
         FNN_MAX_TILE_ROWS
         FNN_MAX_TILE_COLS
-        FNN_ROUGH_QUERIES
+        FNN_APPROX_QUERIES
         FNN_SUM_DEPTH
         FNN_SUMS_PER_TOTAL
         FNN_DOT_STRIP

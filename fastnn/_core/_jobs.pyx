@@ -83,7 +83,7 @@ cdef int threads_for(int n_threads, Py_ssize_t n_tasks, double nanoseconds) noex
 
 
 cdef class Watcher:
-    """Looks at signals and moves the progress bar on behalf of a running job."""
+    """Checks for signals and moves the progress bar on behalf of a running job."""
 
     cdef object advance, error
     # What `advance` has been told so far, of `total`.

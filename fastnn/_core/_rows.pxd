@@ -70,7 +70,7 @@ cdef bint has_approx_distances(Rows rows, Norm norm) noexcept
 
 
 cdef class ExactDistances:
-    """What decides: distances in difference form between rows of X and of Y, two Rows."""
+    """The exact distances, in difference form, between rows of X and of Y, two Rows."""
 
     cdef Rows X, Y
     cdef Norm norm

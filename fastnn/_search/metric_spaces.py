@@ -80,7 +80,7 @@ def may_be_bits(X):
 
 def _as_bits(X):
     if not are_bits(X):
-        raise NonFiniteError  # whoever has given them finds out what is wrong
+        raise NonFiniteError  # the caller finds out what is wrong
     return X.astype(np.uint8, copy=False)
 
 

@@ -1,7 +1,7 @@
 """Which algorithm suits a search: a pure function of sizes, costs and what trials have said.
 
-`plan` returns a Plan, or the step that would tell more: a trial of a tree, a count of neighbors, a
-look at bounds. Whoever asks takes the step (`searcher`), adds what it said to the statistics and
+`plan` returns a Plan, or the step that would reveal more: a trial of a tree, a count of neighbors,
+a design of bounds. The caller (`searcher`) takes the step, adds its result to the statistics and
 asks again. So the rules can be read and tested without data.
 
 - Up to TREE_FEATURES features it is the tree or brute force. Formulas say how many samples a tree

@@ -6,7 +6,7 @@ import numpy as np
 
 from .._core._threads import RenewedLock
 
-# Held while what searches share is made: once, whoever needs it first.
+# Held while what searches share is built: once, by the first that needs it.
 build_lock = RenewedLock()
 
 

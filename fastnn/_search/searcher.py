@@ -252,7 +252,7 @@ class Searcher(BaseSearcher):
             except CannotServe:
                 brute = self._build("brute", X, k, radius, n_threads)
                 return search(brute, X, subset), Plan("brute", reason)
-        except NonFiniteError:  # queries have been looked at
+        except NonFiniteError:  # queries have been checked
             require_valid_among(self.space, self.samples.values, subset)
             raise
 
@@ -538,7 +538,7 @@ class Searcher(BaseSearcher):
         )  # fmt: skip
 
     def _drop_tree(self, within):
-        """Drop a tree that was built for a trial, unless the other kind of search has it."""
+        """Drop a tree that was built for a trial, unless searches of the other sort use it."""
         _, other = self._history.plans[not within]
         if other is None or other.algorithm != "kd_tree":
             with build_lock:

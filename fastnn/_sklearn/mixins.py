@@ -12,7 +12,7 @@ from .._search.ivf import Recall, fewest_queries
 from . import searches
 from .kd_tree import ScikitLearnsKDTree
 from .originals import asks_for
-from .preparation import forget, n_samples_of, prepare, prepared_before, queries_for
+from .preparation import discard_searches, n_samples_of, prepare, prepared_before, queries_for
 from .private import Interval, StrOptions
 
 PLAIN_METRICS = ("l1", "manhattan", "cityblock", "l2", "euclidean", "sqeuclidean")
@@ -193,7 +193,7 @@ def fit_plain(self, X, y):
     if 2 * classes.size > y.size:  # scikit-learn warns that these may not be classes
         return False
     vars(self).pop("feature_names_in_", None)
-    forget(self)
+    discard_searches(self)
     self.n_features_in_ = X.shape[1]
     self.outputs_2d_ = False
     self.classes_ = classes

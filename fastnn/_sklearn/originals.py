@@ -55,7 +55,7 @@ def in_place_of(owner, name, more_parameters=""):
 
 
 def asks_for(estimator, name):
-    """Return the function that ``estimator.name(...)`` calls, whoever has put it there."""
+    """Return the function that ``estimator.name(...)`` calls, whichever package put it there."""
     if name in vars(estimator):
         return vars(estimator)[name]
     return getattr(type(estimator), name)

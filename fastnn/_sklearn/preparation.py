@@ -135,7 +135,7 @@ def prepared_before(estimator):
     return kept if kept and kept.fitted is held_by(estimator) else None
 
 
-def forget(estimator):
+def discard_searches(estimator):
     """Forget what was made for the samples before: they may be other values in the same array."""
     _prepared.pop(id(estimator), None)
     for name in ("_has_lazy_tree", "_calibration_queries", "_lists_state"):

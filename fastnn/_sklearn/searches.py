@@ -26,7 +26,7 @@ from .._search.subsets import require_enough
 from .kd_tree import KDTree as OurKDTree
 from .originals import ORIGINALS, in_place_of
 from .preparation import (
-    forget,
+    discard_searches,
     held_by,
     n_samples_of,
     prepare,
@@ -51,7 +51,7 @@ def fit_neighbors(self, X, y=None):
 
     def fit(X, y):
         theirs(self, X, y)
-        forget(self)  # what was made for the samples before, which a fit that fails leaves
+        discard_searches(self)  # of the samples before, which a fit that fails leaves
         return self
 
     if self.metric == "ip" and getattr(self, "_knows_inner_products", False):
@@ -71,7 +71,7 @@ def fit_neighbors(self, X, y=None):
         return fit(X, y)  # most raise
     if algorithm == "kd_tree" and isinstance(X, (NeighborsBase, KDTree, BallTree)):
         return fit(X, y)  # takes over how that was fitted, with its metric
-    # scikit-learn would build a tree that nothing looks at, or does not know the name.
+    # scikit-learn would build a tree that nothing uses, or does not know the name.
     self.algorithm = "brute"
     try:
         fit(X, y)

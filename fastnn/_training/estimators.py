@@ -1,5 +1,7 @@
 """The ways of `fit` and `partial_fit`."""
 
+from __future__ import annotations
+
 import copy
 import sys
 import warnings

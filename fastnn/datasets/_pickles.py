@@ -164,7 +164,7 @@ class _Global:
 
 
 class _Dtype:
-    """What a file says of a dtype: taken down, and looked at where the dtype is used."""
+    """What a file says of a dtype: taken down, and checked where the dtype is used."""
 
     __slots__ = ("byte_order", "name")
 

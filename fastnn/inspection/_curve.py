@@ -1,5 +1,7 @@
 """The course of training."""
 
+from __future__ import annotations
+
 from typing import Any, Self
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The landscape of a loss."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self

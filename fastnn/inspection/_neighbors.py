@@ -1,5 +1,7 @@
 """Queries and their nearest neighbors, as images."""
 
+from __future__ import annotations
+
 import itertools
 import textwrap
 from typing import Any, Self

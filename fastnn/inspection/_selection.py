@@ -1,5 +1,7 @@
 """The choice of k."""
 
+from __future__ import annotations
+
 from typing import Any, Self
 
 import numpy as np

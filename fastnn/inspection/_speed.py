@@ -10,6 +10,8 @@ from typing import Any, Self
 from ._plotting import import_pyplot
 
 ROW_HEIGHT = 0.42
+# Peers beyond the colors of matplotlib's cycle are told apart by their markers.
+N_COLORS, MARKERS = 10, "os^D"
 NEEDED = ("row", "fastnn_ms", "peers_ms")
 
 
@@ -70,7 +72,12 @@ class SpeedDisplay:
         peers = list(dict.fromkeys(p for result in self.results for p in result["peers_ms"]))
         self.points_ = {}
         for number, peer in enumerate(peers):
-            options = {"linestyle": "none", "marker": "o", "color": f"C{number}", "label": peer}
+            options = {
+                "linestyle": "none",
+                "marker": MARKERS[number // N_COLORS % len(MARKERS)],
+                "color": f"C{number % N_COLORS}",
+                "label": peer,
+            }
             rows = [i for i, result in enumerate(self.results) if peer in result["peers_ms"]]
             ratios = [_ratio(self.results[i], peer) for i in rows]
             (self.points_[peer],) = ax.plot(ratios, rows, **(options | kwargs))

@@ -1,5 +1,7 @@
 """Neighbors among samples that are in parts: in other processes, on other machines, or on disk."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 

@@ -1,5 +1,7 @@
 """Searches as functions: rows in, neighbors out."""
 
+from __future__ import annotations
+
 from typing import Any, Literal
 
 import numpy as np

@@ -21,7 +21,7 @@ cdef class Collector:
     cdef Py_ssize_t many_hits
     # About what the list of a slot takes.
     cdef Py_ssize_t list_bytes
-    # What decides.
+    # The exact distance.
     cdef ExactDistances exact
     cdef FlatIndex index
     # Of the queries: a(q), and the errors' shares.

@@ -71,7 +71,7 @@ def find_neighbors(
     cdef int threads = scan_threads(index, n_queries, n_threads)
     cdef Mode mode = mode_for(index, n_queries, by_rows)
     if mode != BY_ROWS and ranking is None:
-        index.settle_in(threads)
+        index.cache_panels(threads)
     of_query = nearest.list_bytes
     if ranking is not None:
         of_query += ranking.query_bytes // n_threads
@@ -134,7 +134,7 @@ def find_within_radius(
     n_threads = scan_threads(index, n_queries, n_threads)
     cdef Mode mode = mode_for(index, n_queries, by_rows)
     if mode != BY_ROWS:
-        index.settle_in(n_threads)
+        index.cache_panels(n_threads)
     size = slice_size(index, n_queries, within.list_bytes, n_threads)
     slices = []
     while first < n_queries:

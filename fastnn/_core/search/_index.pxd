@@ -64,7 +64,7 @@ cdef class FlatIndex:
     cdef object keep_alive
 
     cdef object plan(self)
-    cdef object settle_in(self, int n_threads)
+    cdef object cache_panels(self, int n_threads)
     cdef bint is_quadratic(self) noexcept nogil
     cdef int64_t row_id(self, Py_ssize_t place) noexcept nogil
     cdef double error(self, double magnitude) noexcept nogil

@@ -83,7 +83,7 @@ cdef double error_rate(Norm norm, Py_ssize_t n_features) noexcept nogil:
 
 
 # Held while an index makes what is made later.
-later = RenewedLock()
+index_lock = RenewedLock()
 
 
 cdef FlatIndex index_of(object rows, str metric):
@@ -168,7 +168,7 @@ cdef class FlatIndex:
     cdef object plan(self):
         """Decide how tiles take the rows."""
         cdef Py_ssize_t d = self.rows.n_features, n_parts = 1, row_bytes, part_bytes, cols
-        with later:
+        with index_lock:
             if self.is_planned:
                 return
             rows = self.tile_rows = self.rows
@@ -204,11 +204,11 @@ cdef class FlatIndex:
             self.keep_alive = errors
             self.is_planned = True
 
-    cdef object settle_in(self, int n_threads):
+    cdef object cache_panels(self, int n_threads):
         """Pack what the budget has room for, if this is another search by tiles."""
         cdef Py_ssize_t n, n_parts
         cdef Residents residents
-        with later:
+        with index_lock:
             self.n_searches += 1
             if self.n_searches != 2:
                 return

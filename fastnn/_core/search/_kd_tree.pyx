@@ -102,7 +102,7 @@ cdef struct Search:
     Py_ssize_t k
     Candidate *items
     Py_ssize_t n, capacity
-    # Leaves that were looked at, by all queries.
+    # Leaves that all queries have visited.
     int64_t n_leaves
     bint root, out_of_memory
     # [n_leaves]: the bits of the samples of a leaf that may be found; NULL: all.
@@ -443,7 +443,9 @@ cdef class KDTree(Tree):
 
     # ---- many queries ---------------------------------------------------------------------
 
-    cdef object homes_of(self, cnp.ndarray X, Py_ssize_t first, Py_ssize_t n, SearchMemory memory):
+    cdef object nearest_leaves(
+        self, cnp.ndarray X, Py_ssize_t first, Py_ssize_t n, SearchMemory memory,
+    ):
         """Return the leaf next to each of n rows of X."""
         homes = np.empty(n, dtype=np.uint32)
         cdef Descent d
@@ -488,7 +490,7 @@ cdef class KDTree(Tree):
         object leaves=None,
         double max_distance=INFINITY,
     ):
-        """Return the k nearest samples to each row of X, and how many were looked at; or None.
+        """Return the k nearest samples to each row of X, and how many were visited; or None.
 
         Parameters
         ----------
@@ -539,7 +541,7 @@ cdef class KDTree(Tree):
             if X is self.Y:
                 order = <uint32_t[:n_queries]>self.indices
             else:
-                homes = self.homes_of(X, first, n, memory)
+                homes = self.nearest_leaves(X, first, n, memory)
                 order = self.order_of(homes)
             self.find_nearest(
                 X, order, homes, first, memory, distances, indices, exclude_self, advance,
@@ -626,7 +628,7 @@ cdef class KDTree(Tree):
             if X is self.Y:
                 homes = own_leaves[first:first + n]
             else:
-                homes = self.homes_of(X, first, n, memory)
+                homes = self.nearest_leaves(X, first, n, memory)
             found = self.find_within(
                 X, first, homes, memory, sort_results, exclude_self, with_distances, radii
             )
@@ -675,7 +677,7 @@ cdef class KDTree(Tree):
                 n, order = n_queries, <uint32_t[:n_queries]>self.indices
             else:
                 n = min(<Py_ssize_t>TREE_SLICE_QUERIES, n_queries - first)
-                order = self.order_of(self.homes_of(X, first, n, memory))
+                order = self.order_of(self.nearest_leaves(X, first, n, memory))
             c.order, c.first, c.n = &order[0], first, n
             run_queries(count_task, &c, n, n_threads, None, 0.0)
         return counts

@@ -9,7 +9,7 @@ by block, in one order: ties go to the smaller index, and results do not depend 
 
 A query may ask for several lists at once, each of the k nearest that have a value of one feature.
 All come from one pass over the samples: of a block, those within the largest limit of the query's
-lists are looked at one by one.
+lists are visited one by one.
 
     queries, some for a task --> blocks of samples, one after the other (each stays in the cache)
         kernel: distances, and who is within the limit --> the lists that want this sample

@@ -36,7 +36,7 @@ cimport numpy as cnp
 
 from .._dispatch cimport (
     FNN_MAX_TILE_ROWS,
-    FNN_ROUGH_QUERIES,
+    FNN_APPROX_QUERIES,
     fnn_lowest_bit,
     fnn_scan_arguments,
     fnn_tile,
@@ -659,12 +659,12 @@ cdef class Scan:
 
         `preselect`: exact distances are for those rows alone that may matter.
         """
-        cdef double distances[FNN_ROUGH_QUERIES * MAX_HELD_ROWS]
+        cdef double distances[FNN_APPROX_QUERIES * MAX_HELD_ROWS]
         cdef Py_ssize_t place = start, step = 1, first, last, query, n
         cdef Py_ssize_t row
         cdef const int64_t *ids
         if preselect:
-            step = FNN_ROUGH_QUERIES
+            step = FNN_APPROX_QUERIES
         while place < stop:
             n = min(self.exact.held, stop - place)
             row, ids = place, NULL
