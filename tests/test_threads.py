@@ -135,7 +135,7 @@ X = np.random.default_rng(0).random((3000, 20))
 held = threading.Event()
 
 def hold():
-    with _index.later:
+    with _index.index_lock:
         held.set()
         threading.Event().wait()
 
