@@ -11,6 +11,7 @@ from sklearn.metrics.pairwise import haversine_distances
 import datasets_for_search as data
 import fastnn
 import oracles
+from fastnn._search import metric_spaces
 from fastnn.metrics import pairwise_distances, pairwise_distances_chunked
 from fastnn.neighbors import KNeighborsClassifier, NearestNeighbors, kneighbors_of_blocks
 
@@ -73,6 +74,15 @@ def test_correlation_is_scipys(rng):
     assert (np.diag(found) == 0).all()
     chunks = list(pairwise_distances_chunked(X, metric="correlation"))
     np.testing.assert_array_equal(np.concatenate(chunks), found)
+
+
+@pytest.mark.parametrize("n_values", [1, 100, 1000])
+def test_correlation_part_by_part(n_values, monkeypatch, rng):
+    """However many rows are centered at a time."""
+    X = data.make(data.normal, rng, 60, 70, np.float32)
+    expected = fastnn.kneighbors(X, X, 5, "correlation")
+    monkeypatch.setattr(metric_spaces, "HELD_VALUES", n_values)
+    oracles.assert_same(fastnn.kneighbors(X, X, 5, "correlation"), expected)
 
 
 # ---- haversine -----------------------------------------------------------------------------------

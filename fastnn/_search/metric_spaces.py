@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from numbers import Real
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from .. import _validation
 from .._core._rows import Rows
@@ -38,6 +39,9 @@ KERNEL_METRICS = {
 }
 
 
+# That a mapping works on at a time: 2 MiB.
+HELD_VALUES = 1 << 18
+
 OTHER_METRICS = (
     "correlation",
     "cosine",
@@ -50,16 +54,23 @@ OTHER_METRICS = (
 
 
 def _centered(X):
-    """Return rows less their means, scaled by powers of two; of constant rows nothing is left."""
-    low, high = X.min(axis=1, keepdims=True), X.max(axis=1, keepdims=True)
-    exponents = np.frexp(np.maximum(np.abs(low), np.abs(high)))[1]
-    # In two steps: the power itself may be beyond float64.
-    X = np.ldexp(np.ldexp(X, -(exponents // 2)), exponents // 2 - exponents)
-    return np.where(low == high, 0.0, X - X.mean(axis=1, keepdims=True))
+    """Return rows less their means, scaled by powers of two; of constant rows nothing is left.
+
+    Part by part, since each step makes a copy.
+    """
+    centered = np.empty(X.shape)
+    for part in gen_batches(len(X), max(1, HELD_VALUES // X.shape[1])):
+        rows = X[part].astype(np.float64)
+        low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
+        exponents = np.frexp(np.maximum(np.abs(low), np.abs(high)))[1]
+        # In two steps: the power itself may be beyond float64.
+        rows = np.ldexp(np.ldexp(rows, -(exponents // 2)), exponents // 2 - exponents)
+        centered[part] = np.where(low == high, 0.0, rows - rows.mean(axis=1, keepdims=True))
+    return centered
 
 
 def _on_the_sphere(angles):
-    latitude, longitude = angles.T
+    latitude, longitude = angles.astype(np.float64, copy=False).T
     around = np.cos(latitude)
     points = around * np.cos(longitude), around * np.sin(longitude), np.sin(latitude)
     return np.stack(points, axis=1)
@@ -84,7 +95,7 @@ def _as_bits(X):
     return X.astype(np.uint8, copy=False)
 
 
-# Of rows as they are given, and of rows as float64.
+# Of rows as they are given.
 MAPPINGS = {"bits": _as_bits, "centered": _centered, "sphere": _on_the_sphere}
 
 
@@ -189,8 +200,7 @@ class MetricSpace:
         if self.mapping:
             # Infinity and NaN are for the search to find.
             with np.errstate(invalid="ignore", over="ignore"):
-                given = X if self.mapping == "bits" else X.astype(np.float64, copy=False)
-                X = MAPPINGS[self.mapping](given)
+                X = MAPPINGS[self.mapping](X)
         return Rows(X, self.normalized, self.weights, self.kernel, n_threads)
 
     def is_same(self, other):
