@@ -19,7 +19,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["gallery/*", "_build", "**/.pytest_cache"]
+exclude_patterns = ["gallery/*", "_build", ".pytest_cache", "**/.pytest_cache"]
 
 figures = json.loads((Path(__file__).parent / "figures" / "release.json").read_text())
 measured = f"{figures['machine']}, {figures['n_threads']} threads, {figures['date']}"

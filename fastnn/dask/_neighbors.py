@@ -139,7 +139,7 @@ def without_itself(cells, of_chunk, *, cell):
     return left
 
 
-def rows_of(shard, *, n_features):
+def rows_of_shard(shard, *, n_features):
     return np.empty((0, n_features)) if shard.searcher is None else shard.searcher.Y
 
 
@@ -193,7 +193,7 @@ class _Neighbors(BaseEstimator):
             of_each_chunk(len, shards)  # what is wrong with some rows is raised here
             # Queries of the samples themselves are those that are kept.
             rows = da.blockwise(
-                partial(rows_of, n_features=d), "ij", shards, "i", new_axes={"j": d},
+                partial(rows_of_shard, n_features=d), "ij", shards, "i", new_axes={"j": d},
                 adjust_chunks={"i": rows.chunks[0]}, dtype=rows.dtype,
                 meta=np.empty((0, 0), rows.dtype),
             )  # fmt: skip

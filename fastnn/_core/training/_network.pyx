@@ -348,7 +348,7 @@ cdef class Network(Model):
             if run.method >= GRADIENT:
                 self.go_backward(run, first + p, p, scratch)
 
-    cdef Py_ssize_t rows_of(self, Py_ssize_t panel) noexcept nogil:
+    cdef Py_ssize_t rows_in_panel(self, Py_ssize_t panel) noexcept nogil:
         return min(self.tiles.cols, self.n_round_rows - panel * self.tiles.cols)
 
     cdef char *outputs_of(self, Py_ssize_t i, Py_ssize_t p, char *scratch) noexcept nogil:
@@ -373,7 +373,8 @@ cdef class Network(Model):
             next_bytes = min(<Py_ssize_t>NETWORK_STRIP, layer.n_in - start - width) * value_bytes
             for p in range(n):
                 self.pack_rows(
-                    &self.round_rows[first_row + p * cols], start, self.rows_of(first + p), cols,
+                    &self.round_rows[first_row + p * cols], start,
+                    self.rows_in_panel(first + p), cols,
                     width, self.mean, self.scale, scratch + self.strips_at + p * strip_bytes,
                 )
             for share in range(n_shares):
@@ -420,7 +421,7 @@ cdef class Network(Model):
         self, const Run *run, Py_ssize_t panel, Py_ssize_t p, char *scratch
     ) noexcept nogil:
         """Take the gradients back through all layers, and store what those of weights need."""
-        cdef Py_ssize_t i, n = self.rows_of(panel)
+        cdef Py_ssize_t i, n = self.rows_in_panel(panel)
         cdef char *inputs = NULL
         cdef char *gradients
         cdef char *input_gradients
@@ -460,7 +461,7 @@ cdef class Network(Model):
         self, Py_ssize_t panel, Py_ssize_t p, char *scratch, char *scores
     ) noexcept nogil:
         cdef char *outputs = self.outputs_of(self.n_layers - 1, p, scratch)
-        cdef Py_ssize_t n = self.rows_of(panel), cols = self.tiles.cols
+        cdef Py_ssize_t n = self.rows_in_panel(panel), cols = self.tiles.cols
         if self.wide:
             to_rows(<double *>outputs, n, self.n_outputs, cols, <double *>scores)
         else:
@@ -472,7 +473,7 @@ cdef class Network(Model):
         """Note the losses of a panel's rows, and write the gradients of the last outputs."""
         cdef char *gradients = self.gradients_of(self.n_layers - 1, p, scratch)
         cdef char *scores = scratch + self.scores_at
-        cdef Py_ssize_t n = self.rows_of(panel), cols = self.tiles.cols
+        cdef Py_ssize_t n = self.rows_in_panel(panel), cols = self.tiles.cols
         self.copy_scores(panel, p, scratch, scores)
         self.hits[panel] = 0.0
         self.losses[panel] = self.add_losses(
