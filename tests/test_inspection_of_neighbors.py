@@ -379,6 +379,12 @@ def test_ratios_of_peers(tmp_path):
     assert SpeedDisplay(results=[ROW]).plot(ax).ax_ is ax
 
 
+def test_many_peers_are_told_apart():
+    row = {"row": "work", "fastnn_ms": 1.0, "peers_ms": {f"peer {i}": 2.0 + i for i in range(25)}}
+    points = SpeedDisplay(results=[row]).plot().points_.values()
+    assert len({(line.get_color(), line.get_marker()) for line in points}) == 25
+
+
 def test_files_of_something_else(tmp_path):
     path = tmp_path / "ratios.json"
     with pytest.raises(FileNotFoundError):

@@ -34,7 +34,7 @@ class BruteForce:
         return cls(samples, FlatIndex(samples.rows(n_threads), samples.metric, samples.memory))
 
     def __reduce__(self):
-        # Panels are packed anew: for other tiles, perhaps.
+        # Panels are packed again: for other tiles, perhaps.
         return BruteForce.build, (self.samples,)
 
     @property

@@ -1,4 +1,4 @@
-"""Samples that are added and removed, without making indexes anew.
+"""Samples that are added and removed, without building indexes again.
 
 Samples are in blocks, each with a searcher of its own: its index, if it has one, is made once. What
 is added is a new block. As long as the last block is half as large as the one before or larger, the

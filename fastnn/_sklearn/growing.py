@@ -157,7 +157,7 @@ class Growing:
 
 class GrowingSamples(Growing):
     def partial_fit(self, X, y=None):
-        """Add samples to those that there are, without making the index of these anew.
+        """Append samples, without building the index of the others again.
 
         What searches give is what they would after a fit on all of them.
 
@@ -190,7 +190,7 @@ class GrowingSamples(Growing):
 
 class GrowingRegressor(Growing):
     def partial_fit(self, X, y, sample_weight=None):
-        """Add samples to those that there are, without making the index of these anew.
+        """Append samples, without building the index of the others again.
 
         What is predicted is what it would be after a fit on all of them.
 
@@ -225,7 +225,7 @@ class GrowingRegressor(Growing):
 
 class GrowingClassifier(Growing):
     def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Add samples to those that there are, without making the index of these anew.
+        """Append samples, without building the index of the others again.
 
         What is predicted is what it would be after a fit on all of them.
 

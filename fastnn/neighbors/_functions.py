@@ -90,8 +90,10 @@ def kneighbors(
 
     Notes
     -----
-    Beside its inputs and outputs the search holds under 64 MiB, unless n_neighbors is in the tens
-    of thousands; nothing of size n_queries x n_samples is ever stored.
+    Nothing of size n_queries x n_samples is ever stored. Beyond inputs, outputs and an index, a
+    search of C-contiguous float32, float64 or uint8 holds under 64 MiB, unless n_neighbors is in
+    the tens of thousands. Other dtypes and layouts are copied; "correlation", "haversine" and
+    "nan_euclidean" work on copies in float64.
 
     Examples
     --------
